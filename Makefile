@@ -1,0 +1,54 @@
+# Holdfast. `make setup` needs Python 3.11+ and make, nothing else; every other target sets up first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-stamp
+OUT ?= holdfast-report
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-adapters gate test check nightly bench lock docs sample clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv from the hashed locks (build tools included)
+
+# pip itself is in the lock; --no-build-isolation keeps the build tools to the locked ones.
+$(STAMP): locks/dev.txt pyproject.toml harness/holdfast/version.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Holdfast needs Python 3.11 or newer; set PYTHON=/path/to/python3.11'; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo 'This Python cannot make virtual environments (on Debian: install python3-venv)'; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+setup-adapters: $(STAMP) ## Install every third-party engine from its lock
+	$(BIN)/holdfast engines --install
+
+gate: $(STAMP) ## The smoke gate on the reference engine
+	$(BIN)/holdfast gate --profile smoke --out $(OUT)
+
+nightly: $(STAMP) ## The deep gate
+	$(BIN)/holdfast gate --profile nightly --out $(OUT)
+
+check: $(STAMP) ## The fast loop: lint, types, quick tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -x -m 'not slow' -n 2
+
+test: $(STAMP) ## Everything that must pass before a change lands
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+bench: $(STAMP) ## Benchmarks, as ratios to a yardstick in the same run
+	$(BIN)/python benchmarks/bench.py
+
+lock: $(STAMP) ## Resolve the dependencies again (the only target that changes locks/)
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --upgrade --quiet --output-file locks/dev.txt
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis adapters/holdfast_adapters/*/node_modules

@@ -1,0 +1,1 @@
+"""Shims that put other people's engines on the wire protocol."""

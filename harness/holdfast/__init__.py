@@ -1,0 +1,1 @@
+"""The `holdfast` command and what it runs."""

@@ -1,0 +1,1 @@
+"""Vocabulary, evidence, the formal spec and its checkers."""

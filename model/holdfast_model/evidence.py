@@ -1,0 +1,150 @@
+"""Verdicts, bounds and traces: what a check leaves behind for a reader.
+
+Every structure here is plain data (msgspec Structs), so that evidence can be written to a file, read back by
+another version, and rendered without the code that made it. Nothing in this module depends on a clock or on the
+machine: two runs with one seed give equal evidence. Importing it loads neither z3 nor numpy nor Hypothesis.
+"""
+
+from enum import IntEnum, StrEnum
+
+from msgspec import Struct
+
+
+class Verdict(StrEnum):
+    """The outcome of a whole check. `INCONCLUSIVE` is never green."""
+
+    HELD = "held"
+    VIOLATED = "violated"
+    INCONCLUSIVE = "inconclusive"
+
+
+class ExitStatus(IntEnum):
+    """What the `holdfast` command tells the shell."""
+
+    HELD = 0
+    VIOLATED = 1
+    BAD_INPUT = 2
+    INCONCLUSIVE = 3
+    BUG = 4
+    INTERRUPTED = 130
+
+
+EXIT_STATUS_BY_VERDICT = {
+    Verdict.HELD: ExitStatus.HELD,
+    Verdict.VIOLATED: ExitStatus.VIOLATED,
+    Verdict.INCONCLUSIVE: ExitStatus.INCONCLUSIVE,
+}
+
+
+def worst(verdicts: "list[Verdict]") -> Verdict:
+    """The verdict of a whole from those of its parts: one violation outweighs all, nothing at all concludes nothing.
+
+    >>> worst([Verdict.HELD, Verdict.INCONCLUSIVE]).value
+    'inconclusive'
+    >>> worst([]).value
+    'inconclusive'
+    """
+    for verdict in (Verdict.VIOLATED, Verdict.INCONCLUSIVE):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.HELD if verdicts else Verdict.INCONCLUSIVE
+
+
+class Bound(Struct, frozen=True, kw_only=True):
+    """One limit within which a verdict holds, such as ("accounts", "2") or ("amounts", "unbounded integers")."""
+
+    name: str
+    value: str
+
+
+class ObligationVerdict(StrEnum):
+    """What a solver said about one query. Only `PROVED` is green."""
+
+    PROVED = "proved"
+    REFUTED = "refuted"
+    UNKNOWN = "unknown"
+    NOT_ATTEMPTED = "not-attempted"
+
+
+class Obligation(Struct, frozen=True, kw_only=True):
+    """One query of an inductive proof: that `action` keeps `property`, from every state that satisfies the invariants.
+
+    `action` is "init" for the base case. On `REFUTED`, `before` and `after` are the concrete states of the
+    counterexample to induction (variable instance -> printed value) and `arguments` the action's arguments; the
+    state before need not be reachable. On `UNKNOWN` and `NOT_ATTEMPTED`, `reason` says why.
+    """
+
+    invariant: str
+    property: str
+    action: str
+    verdict: ObligationVerdict
+    solver: str
+    auxiliary: bool = False
+    reason: str = ""
+    arguments: dict[str, str] = {}
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """All obligations of one call of `prove`, with the bounds within which they speak."""
+
+    model: str
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    obligations: tuple[Obligation, ...]
+
+
+class TraceState(Struct, frozen=True, kw_only=True):
+    """A state of a model (variable instance -> printed value) and the action that led to it ("init" at first)."""
+
+    action: str
+    state: dict[str, str]
+
+
+class ModelViolation(Struct, frozen=True, kw_only=True):
+    """A shortest path to a state that breaks a property; `states` counts the states of `trace`, the first too."""
+
+    invariant: str
+    property: str
+    states: int
+    trace: tuple[TraceState, ...]
+
+
+class ActionCoverage(Struct, frozen=True, kw_only=True):
+    """How often an action was taken over all explored states; an action with 0 was never enabled."""
+
+    action: str
+    taken: int
+
+
+class PropertyCoverage(Struct, frozen=True, kw_only=True):
+    """In how many distinct states a property was evaluated."""
+
+    invariant: str
+    property: str
+    states: int
+
+
+class Exploration(Struct, frozen=True, kw_only=True):
+    """The result of a breadth-first search over a model's states.
+
+    `generated` counts the initial state and every successor computed, duplicates included; `depth` the number of
+    breadth-first levels, the initial one included (TLC counts both in this way). `complete` is false when a limit
+    stopped the search; `stopped_by` then says which. `collision_probability` bounds the probability that two
+    different states shared a fingerprint, so that one was never expanded.
+    """
+
+    model: str
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    distinct: int
+    generated: int
+    depth: int
+    complete: bool
+    collision_probability: float
+    actions: tuple[ActionCoverage, ...]
+    properties: tuple[PropertyCoverage, ...]
+    violations: tuple[ModelViolation, ...]
+    deadlocks: int = 0
+    stopped_by: str = ""
