@@ -1,0 +1,38 @@
+"""Units and identities. Money is `int`; no float touches it.
+
+On the wire and in files every type of `DECIMAL_STRINGS` is a decimal string of an integer, because JSON numbers
+above 2**53 do not survive every language (ECMA-262; RFC 8259 section 6).
+"""
+
+from typing import Annotated, NewType
+
+from msgspec import Meta
+
+Amount = NewType("Amount", int)
+"""An amount of an asset in its smallest unit (satoshi, wei, micro-dollar)."""
+
+PriceTicks = NewType("PriceTicks", int)
+"""A price in ticks of its market: quote units per lot, divided by `Market.tick_amount`."""
+
+SizeLots = NewType("SizeLots", int)
+"""An order or trade size in lots of its market; a lot is `Market.lot_amount` units of the base asset."""
+
+DECIMAL_STRINGS = (Amount, PriceTicks, SizeLots)
+
+DECIMAL_DIGITS_MAX = 38
+"""Longest decimal accepted from outside: 38 digits fit every 128-bit integer."""
+
+IDENTIFIER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$"
+
+Identifier = Annotated[str, Meta(pattern=IDENTIFIER_PATTERN)]
+ClientId = Identifier
+OrderId = Identifier
+"""Chosen by the client, unique per client for ever: the idempotency key of `PlaceOrder`."""
+MarketId = Identifier
+AssetId = Identifier
+WithdrawalId = Identifier
+"""Chosen by the client, unique per client for ever: the idempotency key of `RequestWithdrawal`."""
+TransactionId = Identifier
+"""A transaction on the asset's chain: the idempotency key of `CreditDeposit`."""
+
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]

@@ -1,0 +1,44 @@
+"""What an engine under test can do, as it declares in its hello; sequences, comparison and invariants follow it."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Capability(StrEnum):
+    """One thing that an engine can do or show. What is not declared is not asked, not compared and not checked."""
+
+    LIMIT_ORDERS = "limit_orders"
+    MARKET_ORDERS = "market_orders"
+    IOC = "ioc"
+    FOK = "fok"
+    POST_ONLY = "post_only"
+    AMEND = "amend"
+    STP_CANCEL_NEWEST = "stp_cancel_newest"
+    STP_CANCEL_OLDEST = "stp_cancel_oldest"
+    STP_CANCEL_BOTH = "stp_cancel_both"
+    STP_DECREMENT = "stp_decrement"
+    FUNDS = "funds"
+    """Deposits, withdrawals, balances and the check of funds."""
+    ENTRIES = "entries"
+    """Each movement of money is shown as an `entry_posted` event."""
+    FEES = "fees"
+    PHASES = "phases"
+    INGRESS = "ingress"
+    """Commands that arrive together are admitted up to `Setup.ingress_capacity`, the rest refused."""
+    SNAPSHOT = "snapshot"
+    """State can be snapshotted, and restored from snapshot and journal while the engine runs."""
+    RESTART = "restart"
+    """What was acknowledged survives a kill of the process, on the same data directory."""
+    STANDBY = "standby"
+    JOURNAL = "journal"
+    """Answers carry a sequence number and the hash of a chained journal (docs/protocol.md)."""
+    RESEND = "resend"
+    """`observe` with `since_seq` tells again what was decided after that sequence number."""
+
+
+class Convention(Struct, frozen=True, kw_only=True):
+    """A documented behaviour that legitimately differs from the reference's, and where it is documented."""
+
+    convention: str
+    where: str

@@ -1,0 +1,94 @@
+"""What an exchange shows at a declared cut (a journal sequence number)."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from holdfast_model.vocabulary.amounts import (
+    Amount,
+    AssetId,
+    ClientId,
+    MarketId,
+    OrderId,
+    PriceTicks,
+    Sha256,
+    SizeLots,
+    WithdrawalId,
+)
+from holdfast_model.vocabulary.commands import Phase, Side
+from holdfast_model.vocabulary.events import Bucket
+
+
+class WithdrawalStatus(StrEnum):
+    """Where a withdrawal stands; PAID and REFUNDED are terminal and exclude each other."""
+
+    REQUESTED = "requested"
+    PAID = "paid"
+    REFUNDED = "refunded"
+
+
+class Balance(Struct, frozen=True, kw_only=True):
+    """The amount in one bucket of one account. Zero balances are left out of a view."""
+
+    account: str
+    bucket: Bucket
+    asset: AssetId
+    amount: Amount
+
+
+class OpenOrder(Struct, frozen=True, kw_only=True):
+    """An order in the book."""
+
+    client: ClientId
+    order: OrderId
+    market: MarketId
+    side: Side
+    price_ticks: PriceTicks
+    size_lots: SizeLots
+    left_lots: SizeLots
+
+
+class Withdrawal(Struct, frozen=True, kw_only=True):
+    """A withdrawal and where it stands."""
+
+    client: ClientId
+    withdrawal: WithdrawalId
+    asset: AssetId
+    amount: Amount
+    status: WithdrawalStatus
+
+
+class Custody(Struct, frozen=True, kw_only=True):
+    """What a wallet really holds of an asset, as its chain shows it."""
+
+    tier: str
+    asset: AssetId
+    amount: Amount
+
+
+class Replica(Struct, frozen=True, kw_only=True):
+    """A replica and how far it has come; `state_sha256` is over all that the replicated state machine holds."""
+
+    replica: str
+    seq: int
+    state_sha256: Sha256
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """The exchange at one cut.
+
+    `seq` is the number of the last command in the journal (0 before the first). Orders stand in queue order: by
+    market, bids before asks, best price first, oldest first. Balances, withdrawals, custody and replicas are sorted
+    by their ids. What an engine has no capability for is empty, and is not checked.
+    """
+
+    seq: int
+    phase: Phase = Phase.OPEN
+    epoch: int = 1
+    orders: tuple[OpenOrder, ...] = ()
+    balances: tuple[Balance, ...] = ()
+    withdrawals: tuple[Withdrawal, ...] = ()
+    custody: tuple[Custody, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+    journal_sha256: Sha256 | None = None
+    ingress_depth_max: int = 0
