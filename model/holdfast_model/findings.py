@@ -40,7 +40,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class StepNarrative(Struct, frozen=True, kw_only=True):
-    """One step told to a person: what was done, what was answered, and what changed (each "name: before -> after")."""
+    """One step told to a person: what was done, answered, and what changed (each "name: before -> after")."""
 
     step: str
     answers: tuple[str, ...] = ()
@@ -216,15 +216,13 @@ class GateResult(Struct, frozen=True, kw_only=True):
     """`holdfast gate`: all its parts, and the sums that a reader asks for first.
 
     `reached` counts the goals over all runs; `invariants` the checks over all runs; `not_checked` says what a
-    reader might take for checked. `versions` are those of Holdfast and of what its verdicts rest on.
+    reader might take for checked.
     """
 
     profile: str
     engine: str
     engine_version: str
     seed: int
-    versions: dict[str, str]
-    commit: str
     proofs: tuple[Proof, ...]
     explorations: tuple[Exploration, ...]
     runs: tuple[Run, ...]
@@ -243,8 +241,8 @@ REPORT_SCHEMA = "holdfast/report/1"
 class Report(Struct, Generic[ResultT], frozen=True, kw_only=True):
     """The envelope that every command writes with `--json`, and the gate as `report.json`.
 
-    All that depends on the clock or the machine is in `timing` (seconds by part) and `environment`; `result` is
-    byte-identical for one seed.
+    All that depends on the clock or the machine is in `timing` (seconds by part) and `environment` (versions, commit,
+    platform); `result` is byte-identical for one seed.
     """
 
     schema: str
