@@ -43,15 +43,19 @@ def encode(value: Struct) -> bytes:
     return _encoder(type(value))(value).encode("ascii")
 
 
-def decode(data: bytes | str, expected: type[T]) -> T:
+@typing.overload
+def decode(data: bytes | str, expected: type[T]) -> T: ...
+@typing.overload
+def decode(data: bytes | str, expected: Any) -> Any: ...  # noqa: ANN401 - a union has no type of its own
+def decode(data: bytes | str, expected: Any) -> Any:
     """The value that the JSON stands for.
 
     Raises `WireError` on anything that is not exactly of the expected form: broken JSON, a missing or unknown field,
     an amount that is a JSON number, an id that breaks its pattern.
     """
-    mirror, convert = _decoder(typing.cast("typing.Hashable", expected))
+    mirror, convert = _decoder(expected)
     try:
-        return typing.cast("T", convert(mirror.decode(data)))
+        return convert(mirror.decode(data))
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise WireError(str(error)) from error
 

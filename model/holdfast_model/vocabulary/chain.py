@@ -1,0 +1,32 @@
+"""The journal's hash chain: what an auditor recomputes from commands and answers alone.
+
+`sha256(previous head as hex || canonical JSON of {seq, epoch, command, events})`, starting from 64 zeros. An engine
+that claims `Capability.JOURNAL` computes the same (docs/protocol.md).
+"""
+
+from hashlib import sha256
+
+from msgspec import Struct
+
+from holdfast_model.vocabulary.amounts import Sha256
+from holdfast_model.vocabulary.commands import Command
+from holdfast_model.vocabulary.events import Event
+from holdfast_model.vocabulary.wire import encode
+
+GENESIS: Sha256 = "0" * 64
+
+
+class JournalBody(Struct, frozen=True, kw_only=True):
+    """A journal record before it is sealed with its hash."""
+
+    seq: int
+    epoch: int
+    command: Command
+    events: tuple[Event, ...]
+
+
+def seal(previous: Sha256, body: JournalBody) -> tuple[bytes, Sha256]:
+    """The record's JSON (a `JournalRecord`) and the chain's head after it."""
+    text = encode(body)
+    head = sha256(previous.encode("ascii") + text).hexdigest()
+    return b'%b,"journal_sha256":"%b"}' % (text[:-1], head.encode("ascii")), head

@@ -1,0 +1,45 @@
+"""What a planted fault is."""
+
+from msgspec import Struct
+
+from holdfast_engine.exchange import Parts
+from holdfast_engine.journal import Journal
+from holdfast_engine.ledger import Ledger
+from holdfast_engine.venue import Venue
+from holdfast_model.vocabulary import EntryPosted, JournalRecord
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """A planted bug: the reference exchange with one part replaced.
+
+    `sentence` says what goes wrong; `violates` are the ids of the invariants that must catch it; `incidents` the
+    real ones that it re-enacts (none: a class of bug, not one incident).
+    """
+
+    name: str
+    sentence: str
+    violates: tuple[str, ...]
+    incidents: tuple[str, ...] = ()
+    parts: Parts
+
+
+class UncheckedLedger(Ledger):
+    """A ledger that posts whatever it is given, so that a fault shows in the books and not as a crash."""
+
+    def check(self, entry: EntryPosted) -> None:
+        """Nothing is checked."""
+
+
+class UncheckedVenue(Venue):
+    """A venue whose ledger checks nothing."""
+
+    ledger_class = UncheckedLedger
+
+
+class OverwritingJournal(Journal):
+    """A journal in which a record replaces those from its number on, as after a rollback that nobody wrote down."""
+
+    def chain(self, records: list[JournalRecord], record: JournalRecord) -> None:
+        """Drop the records that the new one overwrites."""
+        del records[record.seq - 1 :]
+        records.append(record)

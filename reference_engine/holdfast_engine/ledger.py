@@ -1,0 +1,57 @@
+"""Double entry. Money moves only through entries whose postings sum to zero per asset, each with its cause."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from holdfast_model.vocabulary import OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted
+
+Place = tuple[str, Bucket, AssetId]
+"""Where an amount stands: account, bucket, asset."""
+
+
+class Ledger:
+    """All balances of the exchange. Nothing but `post` changes them.
+
+    Accounts are clients, the house accounts `@fees` and `@rounding`, and `@outside`, the rest of the world, which
+    alone may be negative: minus what the exchange owes and owns.
+    """
+
+    def __init__(self) -> None:
+        self._amounts: dict[Place, int] = {}
+
+    def amount(self, account: str, bucket: Bucket, asset: AssetId) -> Amount:
+        """The amount at one place; 0 where nothing was ever posted."""
+        return Amount(self._amounts.get((account, bucket, asset), 0))
+
+    def post(self, entry: EntryPosted) -> None:
+        """Apply an entry. Complexity: its number of postings."""
+        self.check(entry)
+        amounts = self._amounts
+        for posting in entry.postings:
+            place = (posting.account, posting.bucket, posting.asset)
+            amounts[place] = amounts.get(place, 0) + posting.amount
+
+    def check(self, entry: EntryPosted) -> None:
+        """Assert that the entry balances and overdraws nobody: anything else is a bug of the exchange."""
+        totals: dict[AssetId, int] = defaultdict(int)
+        moved: dict[Place, int] = defaultdict(int)
+        for posting in entry.postings:
+            totals[posting.asset] += posting.amount
+            moved[posting.account, posting.bucket, posting.asset] += posting.amount
+        assert not any(totals.values()), f"unbalanced entry for {entry.cause}"
+        for place, amount in moved.items():
+            assert place[0] == OUTSIDE or self._amounts.get(place, 0) + amount >= 0, f"overdraft at {place}"
+
+    def balances(self) -> tuple[Balance, ...]:
+        """Every balance that is not zero, sorted by account, bucket and asset."""
+        return tuple(
+            Balance(account=account, bucket=bucket, asset=asset, amount=Amount(amount))
+            for (account, bucket, asset), amount in sorted(self._amounts.items())
+            if amount
+        )
+
+    def load(self, balances: Iterable[Balance]) -> None:
+        """Replace everything by what a snapshot holds."""
+        self._amounts = {
+            (balance.account, balance.bucket, balance.asset): int(balance.amount) for balance in balances
+        }

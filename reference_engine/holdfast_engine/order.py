@@ -1,0 +1,53 @@
+"""The state of one order."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from holdfast_model.vocabulary import (
+    Amount,
+    ClientId,
+    MarketId,
+    OrderId,
+    PriceTicks,
+    SelfTrade,
+    Side,
+    SizeLots,
+    TimeInForce,
+)
+
+
+class OrderStatus(StrEnum):
+    """ACCEPTED only while its own command runs; FILLED and CANCELLED are terminal."""
+
+    ACCEPTED = "accepted"
+    RESTING = "resting"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+
+
+class Order(Struct, kw_only=True):
+    """An order from its acceptance on, for ever: its id stays used.
+
+    `filled_lots + left_lots` is at most `size_lots`: a cancelled order has nothing left. `fee_numerator` is the sum
+    over its trades of quote amount times fee rate in ppm.
+    """
+
+    client: ClientId
+    order: OrderId
+    market: MarketId
+    side: Side
+    size_lots: SizeLots
+    price_ticks: PriceTicks | None
+    time_in_force: TimeInForce
+    post_only: bool
+    self_trade: SelfTrade
+    status: OrderStatus
+    filled_lots: SizeLots
+    left_lots: SizeLots
+    fee_numerator: Amount
+
+    @property
+    def key(self) -> tuple[ClientId, OrderId]:
+        """The order's identity."""
+        return (self.client, self.order)
