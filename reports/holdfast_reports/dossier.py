@@ -21,7 +21,6 @@ from holdfast_model.findings import (
     Report,
     Run,
 )
-
 from holdfast_reports.store import AnyResult
 
 PartEvidence = Proof | Exploration | Run | FaultsResult | DiffResult
@@ -175,15 +174,19 @@ def derived_verdict(evidence: PartEvidence) -> Verdict:
                 return Verdict.INCONCLUSIVE
             return Verdict.HELD
         case FaultsResult():
-            healthy = worst([evidence.healthy.verdict, derived_verdict(evidence.healthy)])
             caught = evidence.faults and all(fault.verdict is FaultVerdict.CAUGHT for fault in evidence.faults)
-            return worst([healthy, Verdict.HELD if caught else Verdict.INCONCLUSIVE])
+            return worst([run_verdict(evidence.healthy), Verdict.HELD if caught else Verdict.INCONCLUSIVE])
         case DiffResult():
             if unexplained(evidence):
                 return Verdict.VIOLATED
             return Verdict.HELD if any(evidence.compared.values()) else Verdict.INCONCLUSIVE
         case _:
             assert_never(evidence)
+
+
+def run_verdict(run: Run) -> Verdict:
+    """The recorded verdict of a run or, where its evidence supports less, that."""
+    return worst([run.verdict, derived_verdict(run)])
 
 
 def unexplained(diff: DiffResult) -> tuple[DiffFinding, ...]:

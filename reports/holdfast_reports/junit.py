@@ -16,7 +16,6 @@ from typing import assert_never
 
 from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict
 from holdfast_model.findings import DiffResult, FaultsResult, FaultVerdict, Run
-
 from holdfast_reports.dossier import Dossier, Part, derived_verdict
 from holdfast_reports.text import visible
 
@@ -54,7 +53,7 @@ def junit(dossier: Dossier) -> bytes:
     suites.append(("Verdict", None, (_whole(dossier),)))
     root = ET.Element("testsuites", name=_attribute(f"holdfast {dossier.report.command}"))
     for title, seconds, cases in suites:
-        suite = ET.SubElement(root, "testsuite", name=_attribute(title), **_counts(cases))
+        suite = ET.SubElement(root, "testsuite", _counts(cases) | {"name": _attribute(title)})
         suite.set("skipped", str(sum(case.outcome is Outcome.SKIPPED for case in cases)))
         if seconds is not None and seconds >= 0:
             suite.set("time", f"{seconds:.3f}")
@@ -168,12 +167,14 @@ def _run_cases(run: Run) -> Iterator[Case]:
         first = next((violation for violation in run.violations if violation.invariant == row.id), None)
         case = Case(name=f"{row.id} {row.sentence}", outcome=Outcome.PASSED)
         if first:
-            reason = f"{first.subject} at step {first.step}: found {first.found}, expected {first.expected}"
+            reason = f"{first.subject} at step {first.step + 1}: found {first.found}, expected {first.expected}"
             case = Case(name=case.name, outcome=Outcome.FAILED, reason=reason)
         elif row.violations:
             case = Case(name=case.name, outcome=Outcome.FAILED, reason=f"violated {row.violations} times")
         elif not row.checked:
-            case = Case(name=case.name, outcome=Outcome.SKIPPED, reason="not exercised: nothing that it speaks of happened")
+            case = Case(
+                name=case.name, outcome=Outcome.SKIPPED, reason="not exercised: nothing that it speaks of happened"
+            )
         yield case
     for violation in run.violations:
         if violation.invariant not in listed:

@@ -13,10 +13,13 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import pairwise
 from importlib import resources
 from typing import TypeVar
 
 import jinja2
+from markupsafe import Markup, escape
+
 from holdfast_model.evidence import Obligation, ObligationVerdict, TraceState, Verdict
 from holdfast_model.findings import (
     FaultOutcome,
@@ -26,9 +29,7 @@ from holdfast_model.findings import (
     Run,
     Violation,
 )
-from markupsafe import Markup, escape
-
-from holdfast_reports.dossier import Dossier, Part, counted, unexplained
+from holdfast_reports.dossier import Dossier, Part, counted, run_verdict, unexplained
 from holdfast_reports.glossary import GLOSSARY
 from holdfast_reports.sums import is_safe_path
 from holdfast_reports.text import SENTENCE_CHARACTERS_MAX, visible_runs
@@ -119,9 +120,10 @@ def page(dossier: Dossier, sums: dict[str, str]) -> bytes:
         verdict=BADGE_BY_VERDICT[dossier.verdict],
         run_violations=_run_violations(dossier),
         on_models=_on_models(dossier),
+        healthy_verdict=run_verdict(dossier.faults[1].healthy) if dossier.faults else Verdict.INCONCLUSIVE,
         findings=unexplained(dossier.diff[1]) if dossier.diff else (),
     )
-    return html.encode("utf-8")
+    return html.lstrip().encode("utf-8")
 
 
 def _sections(dossier: Dossier) -> tuple[tuple[Markup, str], ...]:
@@ -208,7 +210,7 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...
 
 def _steps(trace: tuple[TraceState, ...]) -> tuple[tuple[TraceState, tuple[Change, ...]], ...]:
     """Each state of a trace with what its action changed; nothing for the first."""
-    changes = [_changes(before.state, after.state) for before, after in zip(trace, trace[1:], strict=False)]
+    changes = [_changes(before.state, after.state) for before, after in pairwise(trace)]
     return tuple(zip(trace, [(), *changes], strict=False))
 
 
@@ -252,7 +254,7 @@ def _link(name: str) -> Markup | None:
 
 
 def _replay(file: str, engine: str) -> str:
-    """The command that runs a counterexample again. A recorded `stdio:` command is never run unasked, so it is named."""
+    """The command that runs a counterexample again; it names a `stdio:` engine, which is never run unasked."""
     named = f" --engine {shlex.quote(engine)}" if engine.startswith("stdio:") else ""
     return f"holdfast replay {shlex.quote(file)}{named}"
 
@@ -287,9 +289,9 @@ def _change(text: str) -> Markup:
     match = _CHANGE.fullmatch(text)
     if match is None:
         return _marked(text)
-    return Markup('<span class="name">{}</span> <span class="before">{}</span> → <span class="after">{}</span>').format(
-        _marked(match["name"]), _marked(match["before"]), _marked(match["after"])
-    )
+    return Markup(
+        '<span class="name">{}</span> <span class="before">{}</span> → <span class="after">{}</span>'
+    ).format(_marked(match["name"]), _marked(match["before"]), _marked(match["after"]))
 
 
 def _marked(text: str, *, limit: int = SENTENCE_CHARACTERS_MAX) -> Markup:

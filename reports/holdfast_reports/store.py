@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import Exploration, Proof
 from holdfast_model.findings import (
@@ -21,7 +22,6 @@ from holdfast_model.findings import (
     Report,
 )
 from holdfast_model.vocabulary import wire
-
 from holdfast_reports.text import storable, visible
 
 REPORT_FILE = "report.json"
@@ -88,7 +88,7 @@ def load(path: Path) -> Report[AnyResult]:
 
 
 def read_bytes(file: Path) -> bytes:
-    """The content of a file of evidence. Raises `HoldfastError` where it is missing, unreadable, empty or too large."""
+    """The content of a file of evidence; `HoldfastError` where it is missing, unreadable, empty or too large."""
     try:
         size = file.stat().st_size
         if size > REPORT_BYTES_MAX:
@@ -138,7 +138,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _type_for(command: str) -> Any:  # noqa: ANN401 - a generic alias has no type of its own
-    return Report[RESULT_BY_COMMAND[command]]  # type: ignore[misc]  # the type is computed
+    result: Any = RESULT_BY_COMMAND[command]
+    return Report[result]
 
 
 def _envelope(file: Path, data: bytes) -> dict[str, Any]:

@@ -31,13 +31,16 @@ def digest(data: bytes) -> str:
 
 
 def digest_of(folder: Path, name: str) -> str | None:
-    """The SHA-256 of a file inside the folder; None where there is none, or where it leads out of the folder."""
+    """The SHA-256 of a file inside the folder; None where there is none to read, or where it leads outside."""
     if not is_safe_path(name):
         return None
     file = folder / name
     if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
         return None
-    return digest(file.read_bytes())
+    try:
+        return digest(file.read_bytes())
+    except OSError:
+        return None
 
 
 def format_sums(sums: dict[str, str]) -> bytes:

@@ -1,7 +1,7 @@
-"""Text from an engine, made safe to show: what cannot be seen is made visible, what is too long is cut, visibly.
+r"""Text from an engine, made safe to show: what cannot be seen is made visible, what is too long is cut, visibly.
 
 Nothing here knows HTML or XML; `visible_runs` says which parts of a text stand for something unprintable, so that a
-format can mark them. A mark is the character's escape as Python writes it: a NUL is shown as `\\x00`.
+format can mark them. A mark is the character's escape as Python writes it: a NUL is shown as `\x00`.
 """
 
 import unicodedata

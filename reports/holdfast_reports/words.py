@@ -9,7 +9,6 @@ from typing import assert_never
 
 from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict
 from holdfast_model.findings import DiffResult, FaultsResult, FaultVerdict, FuzzResult, GateResult
-
 from holdfast_reports.dossier import Dossier, counted, unexplained
 
 COMMAND_LINE = "command_line"
@@ -53,12 +52,16 @@ def _outcome(dossier: Dossier) -> str:
     match dossier.verdict:
         case Verdict.HELD:
             if dossier.diff:
-                return "Everywhere the two were compared, the engine and the reference agreed or a convention says why not."
+                return (
+                    "Wherever they were compared, the engine and the reference agreed, or a convention says why not."
+                )
             return "Everything that was checked held, within the bounds stated beside each part."
         case Verdict.INCONCLUSIVE:
             open_parts = [part.title for part in dossier.parts if part.verdict is Verdict.INCONCLUSIVE]
             which = f": {_listed(open_parts)}" if open_parts else ""
-            return f"No violation was found, but not everything could be concluded{which}. This does not count as a pass."
+            return (
+                f"Nothing was violated, but not everything could be concluded{which}. This does not count as a pass."
+            )
         case Verdict.VIOLATED:
             return _violated(dossier)
         case _:
@@ -85,7 +88,7 @@ def _violated(dossier: Dossier) -> str:
     where = [f"{_invariants(engine)} violated on the engine"] if engine else []
     where += [f"{_invariants(list(dict.fromkeys(models)))} broken on a model"] if models else []
     missed = _missed(dossier)
-    where += [f"{counted(missed, 'planted fault')} missed"] if missed else []
+    where += [f"{counted(missed, 'planted fault')} {'was' if missed == 1 else 'were'} missed"] if missed else []
     return f"At least one check failed: {'; '.join(where) or 'the recorded verdict says so'}."
 
 
@@ -112,7 +115,9 @@ def _work(dossier: Dossier) -> str:
     pieces: list[str] = []
     if dossier.diff:
         diff = dossier.diff[1]
-        pieces.append(f"{counted(diff.commands, 'command')} in {counted(diff.sequences, 'sequence')} were given to both")
+        pieces.append(
+            f"{counted(diff.commands, 'command')} in {counted(diff.sequences, 'sequence')} were given to both"
+        )
     if dossier.proofs:
         obligations = [obligation for _, proof in dossier.proofs for obligation in proof.obligations]
         proved = sum(obligation.verdict is ObligationVerdict.PROVED for obligation in obligations)
@@ -139,8 +144,7 @@ def meaning(dossier: Dossier) -> Meaning:
         "Runs are samples of all sequences that an exchange can meet; what they did not try, they do not show."
         if dossier.runs or dossier.diff
         else "",
-        "Nothing is said about what stands under “What was not checked”, about other versions or configurations, or "
-        "about the time after this run.",
+        "It does not cover what stands under “What was not checked”, or other versions and configurations.",
         "The report is evidence that may support an assessment. It is not a certificate.",
     ]
     match dossier.verdict:
@@ -153,11 +157,13 @@ def meaning(dossier: Dossier) -> Meaning:
                 else "At least one check found a contradiction; it is shown below.",
                 "Parts that held keep their meaning within their bounds.",
             )
-            first = "It does not say how often the same would happen in production, or that it has ever happened there."
+            first = (
+                "It does not say how often the same would happen in production, or that it has ever happened there."
+            )
         case Verdict.INCONCLUSIVE:
             says = (
                 "No check was contradicted.",
-                "Something that should have been concluded was not; the summary shows which part, and its section why.",
+                "Something that should have been concluded was not: the summary shows which part, its section why.",
             )
             first = "It is evidence neither that the invariants hold nor that they do not. Treat it as not passed."
         case _:
@@ -193,8 +199,9 @@ def reproduction(dossier: Dossier) -> str:
     match dossier.report.result:
         case GateResult(profile=profile, engine=engine, seed=seed):
             words += ["--profile", profile, "--engine", engine, "--seed", str(seed)]
-        case FuzzResult(engine=engine, commands=commands, seed=seed) | DiffResult(
-            engine=engine, commands=commands, seed=seed
+        case (
+            FuzzResult(engine=engine, commands=commands, seed=seed)
+            | DiffResult(engine=engine, commands=commands, seed=seed)
         ):
             words += ["--engine", engine, "--commands", str(commands), "--seed", str(seed)]
         case FaultsResult():

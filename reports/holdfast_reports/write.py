@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from holdfast_model.findings import Report
-
 from holdfast_reports.dossier import dossier
-from holdfast_reports.page import page
 from holdfast_reports.junit import junit
+from holdfast_reports.page import page
 from holdfast_reports.store import REPORT_FILE, AnyResult, encode, writable, write_atomically
 from holdfast_reports.sums import SUMS_FILE, digest, digest_of, format_sums
 
