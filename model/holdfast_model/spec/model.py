@@ -1,0 +1,276 @@
+"""A spec at chosen sizes: its variables, its steps as terms, and its interpretation on plain ints."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import TypeAlias, TypeVar
+
+from holdfast_model.errors import HoldfastError, SpecError
+from holdfast_model.evidence import Bound
+from holdfast_model.spec.language import ActionDeclaration, Parameter, PropertyDeclaration, Range, Spec
+from holdfast_model.spec.location import of_traceback
+from holdfast_model.spec.sorts import members, printed, sized
+from holdfast_model.spec.terms import Condition, Operand, Term, all_of, argument, same, variable
+from holdfast_model.spec.variables import Disabled, Limit, Run, Variable, first_value
+
+State: TypeAlias = tuple[int, ...]
+Arguments: TypeAlias = tuple[int, ...]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An action with concrete arguments."""
+
+    action: ActionDeclaration
+    arguments: Arguments
+
+    @property
+    def label(self) -> str:
+        """The step as traces print it, such as `place(u1, buy, price=1, size=2)`; without arguments the bare name."""
+        if not self.arguments:
+            return self.action.name
+        return f"{self.action.name}({', '.join(printed_arguments(self.action, self.arguments))})"
+
+
+def printed_arguments(action: ActionDeclaration, arguments: Arguments) -> list[str]:
+    """Each argument as it is printed: members of sorts by name, numbers as `name=value`."""
+    return [
+        f"{parameter.name}={int(value)}"
+        if isinstance(parameter.domain, Range)
+        else printed(parameter.domain, int(value))
+        for parameter, value in zip(action.parameters, arguments, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An action as terms over the state before it: when it can be taken, and what each changed variable becomes."""
+
+    guard: Condition
+    updates: Mapping[int, Operand]
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolicInstance:
+    """An action whose finite arguments are concrete and whose numbers are symbols with limits (`assumption`)."""
+
+    action: ActionDeclaration
+    arguments: tuple[Operand, ...]
+    assumption: Condition
+
+
+class Model:
+    """A spec instance ready to be checked. `name` is as `load_model` normalises it."""
+
+    def __init__(self, spec: Spec, *, name: str = "") -> None:
+        self.spec = spec
+        self.name = name or type(spec).__name__
+        self.actions = type(spec).declared_actions()
+        self.properties = type(spec).declared_properties()
+        with sized(spec.sizes):
+            self.variables: tuple[Variable, ...] = _guarded(spec.layout).variables
+            self.initial: State = tuple(v.initial for v in self.variables)
+            self._domains = {
+                (action.name, parameter.name): self._members(action, parameter)
+                for action in self.actions
+                for parameter in action.parameters
+                if not isinstance(parameter.domain, Range)
+            }
+        if not self.actions:
+            raise SpecError(f"{type(spec).__name__} has no action; expected at least one method under @action")
+
+    @staticmethod
+    def _members(action: ActionDeclaration, parameter: Parameter) -> list[int]:
+        del action
+        assert not isinstance(parameter.domain, Range)
+        return members(parameter.domain)
+
+    @property
+    def invariants(self) -> tuple[str, ...]:
+        """The catalogue ids that this model has formulas for, in the order written."""
+        return tuple(dict.fromkeys(p.invariant for p in self.properties if not p.auxiliary))
+
+    def limit(self, given: Limit | None) -> int | None:
+        """A limit of a range as a number."""
+        return given(self.spec) if callable(given) else given
+
+    def bounds(self, *, explored: bool) -> tuple[Bound, ...]:
+        """The limits within which a verdict about this model holds: of a search, or of a proof."""
+        found: list[Bound] = [
+            Bound(name=sort.counted, value=str(size))
+            for sort, size in self.spec.sizes.items()
+            if hasattr(sort, "counted")
+        ]
+        ranges: dict[str, str] = {}
+        for action in self.actions:
+            for parameter in action.parameters:
+                if isinstance(parameter.domain, Range):
+                    least, greatest = self._limits(action, parameter, explored=explored)
+                    ranges[parameter.name] = (
+                        f"{'' if least is None else least}..{'' if greatest is None else greatest}"
+                    )
+        for name, text in ranges.items():
+            value = (
+                "unbounded integers" if text == ".." else f"integers from {text[:-2]}" if text[-2:] == ".." else text
+            )
+            found.append(Bound(name=name, value=value))
+        if not explored:
+            found.append(Bound(name="numbers in the state", value="unbounded integers"))
+        return tuple(found)
+
+    def _limits(
+        self, action: ActionDeclaration, parameter: Parameter, *, explored: bool
+    ) -> tuple[int | None, int | None]:
+        domain = parameter.domain
+        assert isinstance(domain, Range)
+        least, greatest = self.limit(domain.least), self.limit(domain.greatest)
+        if explored:
+            upto = self.limit(domain.explored_upto)
+            greatest = upto if greatest is None else greatest if upto is None else min(upto, greatest)
+            if least is None or greatest is None:
+                raise HoldfastError(
+                    f"{action.declared_at}: argument `{parameter.name}` of `{action.name}` has no finite range; "
+                    "to explore this model its Range needs `least` and `greatest` or `explored_upto`"
+                )
+        return least, greatest
+
+    def instances(self) -> list[Instance]:
+        """Every action with every combination of arguments, in a fixed order. Needs finite ranges."""
+        found: list[Instance] = []
+        for action in self.actions:
+            domains: list[list[int]] = []
+            for parameter in action.parameters:
+                if isinstance(parameter.domain, Range):
+                    least, greatest = self._limits(action, parameter, explored=True)
+                    assert least is not None
+                    assert greatest is not None
+                    domains.append(list(range(least, greatest + 1)))
+                else:
+                    domains.append(self._domains[action.name, parameter.name])
+            found.extend(Instance(action, arguments) for arguments in product(*domains))
+        return found
+
+    def symbolic_instances(self, action: ActionDeclaration) -> Iterator[SymbolicInstance]:
+        """The action with every combination of finite arguments; its numbers stay symbols."""
+        domains: list[list[Operand]] = []
+        limits: list[Condition] = []
+        for parameter in action.parameters:
+            if isinstance(parameter.domain, Range):
+                symbol = argument(parameter.name)
+                least, greatest = self._limits(action, parameter, explored=False)
+                limits += [symbol >= least] if least is not None else []
+                limits += [symbol <= greatest] if greatest is not None else []
+                domains.append([symbol])
+            else:
+                domains.append(list(self._domains[action.name, parameter.name]))
+        for arguments in product(*domains):
+            yield SymbolicInstance(action, arguments, all_of(*limits))
+
+    def stage(self, action: ActionDeclaration, arguments: tuple[Operand, ...]) -> Step | None:
+        """The step as terms; None when its guard is false in every state."""
+        before = self.symbols()
+        cells = list(before)
+        run = Run(symbolic=True, may_require=True)
+        try:
+            self._run(run, cells, action.function, arguments)
+        except Disabled:
+            return None
+        guard = all_of(*run.guard)
+        if guard is False:
+            return None
+        changed = {p: new for p, (new, old) in enumerate(zip(cells, before, strict=True)) if not same(new, old)}
+        return Step(guard, changed)
+
+    def symbols(self) -> list[Operand]:
+        """Each variable of the state as a term."""
+        return [variable(position, v.sort) for position, v in enumerate(self.variables)]
+
+    def formula(self, declared: PropertyDeclaration, *, cells: list[Operand] | None = None) -> Condition:
+        """The property as a condition over the state's variables (or over other terms in their place)."""
+        run = Run(symbolic=True, may_require=False)
+        return self._evaluate(run, self.symbols() if cells is None else cells, declared)
+
+    def initial_terms(self) -> list[Operand]:
+        """The first state, its constants knowing their sorts."""
+        return [first_value(v) for v in self.variables]
+
+    def step(self, instance: Instance, state: State) -> State | None:
+        """The state after the step, interpreted on plain ints; None where its guard is false.
+
+        The result may leave the declared ranges: see `outside`.
+        """
+        cells: list[Operand] = list(state)
+        run = Run(symbolic=False, may_require=True)
+        try:
+            self._run(run, cells, instance.action.function, instance.arguments)
+        except Disabled:
+            return None
+        return tuple(int(cell) for cell in cells if not isinstance(cell, Term))
+
+    def successors(self, state: State) -> Iterator[tuple[Instance, State]]:
+        """Every step that can be taken in a state, interpreted on plain ints."""
+        for instance in self.instances():
+            after = self.step(instance, state)
+            if after is not None:
+                yield instance, after
+
+    def holds(self, declared: PropertyDeclaration, state: State) -> bool:
+        """Whether a property holds in a state, interpreted on plain ints."""
+        run = Run(symbolic=False, may_require=False)
+        result = self._evaluate(run, list(state), declared)
+        assert isinstance(result, bool)
+        return result
+
+    def outside(self, state: State) -> list[tuple[Variable, int]]:
+        """The variables whose values have left their declared ranges."""
+        return [
+            (v, value)
+            for v, value in zip(self.variables, state, strict=True)
+            if (v.least is not None and value < v.least) or (v.greatest is not None and value > v.greatest)
+        ]
+
+    def show(self, state: State) -> dict[str, str]:
+        """The state as traces print it: variable instance -> value."""
+        return {
+            v.name: v.printed(value) if v.sort is int or not self._is_outside(v, value) else str(value)
+            for v, value in zip(self.variables, state, strict=True)
+        }
+
+    @staticmethod
+    def _is_outside(v: Variable, value: int) -> bool:
+        return (v.least is not None and value < v.least) or (v.greatest is not None and value > v.greatest)
+
+    def _evaluate(self, run: Run, cells: list[Operand], declared: PropertyDeclaration) -> Condition:
+        with sized(self.spec.sizes):
+            domains = [members(p.domain) for p in declared.parameters if not isinstance(p.domain, Range)]
+        before = list(cells)
+        results: list[Condition] = []
+        for arguments in product(*domains):
+            result = self._run(run, cells, declared.function, arguments)
+            if not isinstance(result, bool | Term):
+                raise SpecError(
+                    f"{declared.declared_at}: `{declared.name}` returned {result!r}; expected a condition"
+                )
+            results.append(result)  # type: ignore[arg-type]  # a Term of sort bool, which all_of checks
+        if any(not same(new, old) for new, old in zip(cells, before, strict=True)):
+            raise SpecError(f"{declared.declared_at}: property `{declared.name}` changes the state; only actions may")
+        return all_of(*results)
+
+    def _run(
+        self, run: Run, cells: list[Operand], function: Callable[..., object], arguments: tuple[Operand, ...]
+    ) -> object:
+        bound = copy.copy(self.spec)
+        bound.__dict__.update(_run=run, _cells=cells, _base=0, root=bound)
+        with sized(self.spec.sizes):
+            return _guarded(lambda: function(bound, *arguments))
+
+
+def _guarded(call: Callable[[], Result]) -> Result:
+    """The call's result; Python errors in a spec's text become SpecErrors with its line."""
+    try:
+        return call()
+    except (NameError, AttributeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        place = of_traceback(error.__traceback__)
+        raise SpecError(f"{place}: {type(error).__name__}: {error}") from error

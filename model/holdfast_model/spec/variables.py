@@ -1,0 +1,484 @@
+"""Declarations of variables (`Nat`, `Int`, `Bool`, `Enum`, families, records) and their values in a running spec.
+
+A state is a flat list of cells, one per variable instance. A scope (a spec or a record) is a view of some of them.
+The same view works on terms and on plain ints: a conditional write is `choose(condition, new, old)` in both.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from itertools import product
+from types import MappingProxyType, TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, overload
+
+from holdfast_model.spec.location import here, refuse
+from holdfast_model.spec.sorts import Enumeration, Finite, Index, members, printed, size_of
+from holdfast_model.spec.terms import Condition, Formula, Number, Operand, Term, all_of, choose, sort_of
+
+Kind = TypeVar("Kind", Number, Formula)
+RecordType = TypeVar("RecordType", bound="Record")
+Limit: TypeAlias = int | Callable[[Any], int]
+Initial: TypeAlias = int | Callable[..., int]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One cell of the state: its printed name, sort, range and first value.
+
+    `least` and `greatest` are None where the declaration sets no limit. Finite sorts and bools always have both.
+    """
+
+    name: str
+    sort: type
+    least: int | None
+    greatest: int | None
+    initial: int
+    declared_at: str
+
+    def printed(self, value: int) -> str:
+        """The value as traces show it."""
+        return printed(self.sort, value)
+
+
+@dataclass
+class Run:
+    """What a running action shares between its scopes: the guard so far and the conditions of enclosing `when`s."""
+
+    symbolic: bool
+    may_require: bool
+    guard: list[Condition] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
+
+
+class Disabled(Exception):  # noqa: N818 - not an error: the action cannot be taken in this state
+    """The guard of an interpreted action is false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the fields of a scope lie: offset of each, how many cells in all, and the variables in order."""
+
+    offsets: Mapping[str, int]
+    variables: tuple[Variable, ...]
+
+
+class _Field:
+    """A declared member of a scope."""
+
+    name: str
+    declared_at: str
+
+    def bound(self, name: str) -> Self:
+        """A copy of this declaration under a name (one declaration object may serve several fields)."""
+        duplicate = copy(self)
+        duplicate.name = name
+        return duplicate
+
+    def variables(self, scope: "Scope") -> list[Variable]:
+        """The cells that this field takes, in order."""
+        raise NotImplementedError
+
+
+class Declaration(_Field, Generic[Kind]):
+    """A variable: `Nat`, `Int`, `Bool` or `Enum(sort)`, refined by `upto`, `between`, `starting` and `per`."""
+
+    def __init__(
+        self, sort: type, *, least: Limit | None = None, greatest: Limit | None = None, initial: Initial = 0
+    ) -> None:
+        self.sort = sort
+        self.least = least
+        self.greatest = greatest
+        self.initial = initial
+        self.name = ""
+        self.declared_at = here()
+
+    def _refined(self, **changes: object) -> Self:
+        refined = copy(self)
+        refined.__dict__.update(declared_at=here(), **changes)
+        return refined
+
+    def upto(self, greatest: Limit) -> Self:
+        """The same, never above `greatest`: a number or a function of the spec. `explore` reports what leaves it."""
+        return self._refined(greatest=greatest)
+
+    def between(self, least: Limit, greatest: Limit) -> Self:
+        """The same, never below `least` nor above `greatest`."""
+        return self._refined(least=least, greatest=greatest)
+
+    def starting(self, initial: Initial) -> Self:
+        """The same with another first value: a number, or for a family a function of its indices."""
+        return self._refined(initial=initial)
+
+    def per(self, *sorts: Finite) -> "FamilyDeclaration[Kind]":
+        """One such variable for each member of a sort, or each combination of members of several."""
+        return FamilyDeclaration(self, sorts)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: "Scope", owner: type) -> Kind: ...
+    def __get__(self, instance: "Scope | None", owner: type) -> Self | Operand:
+        if instance is None:
+            return self
+        return instance.read(instance.offset_of(self.name), self.sort)
+
+    def __set__(self, instance: "Scope", value: Kind | int) -> None:
+        instance.write(instance.offset_of(self.name), value, sort=self.sort, condition=True)
+
+    def one(self, scope: "Scope", suffix: str, indices: tuple[int, ...]) -> Variable:
+        """The variable with these indices."""
+        name = f"{self.name}{suffix}"
+
+        def limit(given: Limit | None) -> int | None:
+            return given(scope.root) if callable(given) else given
+
+        least, greatest = limit(self.least), limit(self.greatest)
+        if issubclass(self.sort, bool):
+            least, greatest = 0, 1
+        elif issubclass(self.sort, Index | Enumeration):
+            least, greatest = 0, size_of(self.sort) - 1
+        initial = self.initial(*indices) if callable(self.initial) else self.initial
+        if (least is not None and initial < least) or (greatest is not None and initial > greatest):
+            refuse(f"{name} starts at {initial}; expected a value within {least}..{greatest}")
+        return Variable(name, self.sort, least, greatest, int(initial), self.declared_at)
+
+    def variables(self, scope: "Scope") -> list[Variable]:
+        """The one cell."""
+        return [self.one(scope, "", ())]
+
+
+class FamilyDeclaration(_Field, Generic[Kind]):
+    """Variables of one kind, one for each combination of indices."""
+
+    def __init__(self, member: Declaration[Kind], sorts: tuple[Finite, ...]) -> None:
+        self.member: Declaration[Kind] = member
+        self.sorts = sorts
+        self.name = ""
+        self.declared_at = here()
+        if not sorts:
+            refuse("`per` needs at least one sort")
+
+    def starting(self, initial: Initial) -> "FamilyDeclaration[Kind]":
+        """The same family with other first values: one number for all, or a function of the indices."""
+        return FamilyDeclaration(self.member.starting(initial), self.sorts)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: "Scope", owner: type) -> "Family[Kind]": ...
+    def __get__(self, instance: "Scope | None", owner: type) -> "Self | Family[Kind]":
+        if instance is None:
+            return self
+        return Family(instance, self, instance.offset_of(self.name))
+
+    def __set__(self, instance: "Scope", value: object) -> None:
+        refuse(f"`{self.name}` is a family and was assigned as a whole; expected `{self.name}[index] = value`")
+
+    def variables(self, scope: "Scope") -> list[Variable]:
+        """All cells, the last index running fastest."""
+        member: Declaration[Kind] = self.member.bound(self.name)
+        return [
+            member.one(scope, f"[{', '.join(map(str, indices))}]", indices)
+            for indices in product(*(members(sort) for sort in self.sorts))
+        ]
+
+
+class Family(Generic[Kind]):
+    """A family in a running spec: `free[account, asset]`, where an index may itself be a variable's value."""
+
+    __slots__ = ("_declaration", "_offset", "_scope", "_sizes")
+
+    def __init__(self, scope: "Scope", declaration: FamilyDeclaration[Kind], offset: int) -> None:
+        self._scope = scope
+        self._declaration: FamilyDeclaration[Kind] = declaration
+        self._offset = offset
+        self._sizes = [size_of(sort) for sort in declaration.sorts]
+
+    def _places(self, key: object) -> Iterator[tuple[Condition, int]]:
+        """Each cell that `key` may mean, with the condition under which it does."""
+        indices = key if isinstance(key, tuple) else (key,)
+        sorts = self._declaration.sorts
+        name = self._declaration.name
+        if len(indices) != len(sorts):
+            refuse(
+                f"`{name}` has {len(sorts)} indices ({', '.join(s.__name__ for s in sorts)}); found {len(indices)}"
+            )
+        ways: list[list[tuple[Condition, int]]] = []
+        for index, sort, size in zip(indices, sorts, self._sizes, strict=True):
+            if isinstance(index, Term):
+                if index.sort is not sort:
+                    refuse(f"`{name}` is indexed with a {index.sort.__name__}; expected a {sort.__name__}")
+                ways.append([(index == member, int(member)) for member in members(sort)])
+            elif isinstance(index, int):
+                if isinstance(index, Index | Enumeration) and type(index) is not sort:
+                    refuse(f"`{name}` is indexed with a {type(index).__name__}; expected a {sort.__name__}")
+                if not 0 <= index < size:
+                    refuse(f"`{name}` has no index {int(index)}; expected a {sort.__name__} (0..{size - 1})")
+                ways.append([(True, int(index))])
+            else:
+                refuse(f"`{name}` is indexed with {index!r}; expected a {sort.__name__}")
+        for way in product(*ways):
+            position = 0
+            for (_, index), size in zip(way, self._sizes, strict=True):
+                position = position * size + index
+            condition = all_of(*(condition for condition, _ in way))
+            if condition is not False:
+                yield condition, self._offset + position
+
+    def __getitem__(self, key: object) -> Kind:
+        sort = self._declaration.member.sort
+        value: Operand | None = None
+        for condition, position in self._places(key):
+            cell = self._scope.read(position, sort)
+            value = cell if value is None else choose(condition, cell, value)
+        assert value is not None
+        return value  # type: ignore[return-value]  # a plain int stands in for a term when interpreting
+
+    def __setitem__(self, key: object, value: Kind | int) -> None:
+        for condition, position in self._places(key):
+            self._scope.write(position, value, sort=self._declaration.member.sort, condition=condition)
+
+
+class _When:
+    """The `with` block in which updates happen only where a condition holds."""
+
+    __slots__ = ("_condition", "_run")
+
+    def __init__(self, run: Run, condition: Condition) -> None:
+        self._run = run
+        self._condition = condition
+
+    def __enter__(self) -> None:
+        self._run.conditions.append(self._condition)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._run.conditions.pop()
+
+
+class Scope:
+    """A view of consecutive cells of a state, with the declared fields as attributes."""
+
+    _fields: "ClassVar[Mapping[str, _Field]]" = MappingProxyType({})
+
+    def __init_subclass__(cls) -> None:
+        fields: dict[str, _Field] = dict(cls._fields)
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, _Field):
+                fields[name] = value.bound(name)
+                setattr(cls, name, fields[name])
+        cls._fields = fields
+
+    def _attach(self, *, run: Run, cells: list[Operand], base: int, root: "Scope") -> None:
+        self.__dict__.update(_run=run, _cells=cells, _base=base, root=root)
+
+    @property
+    def layouts(self) -> dict[type, Layout]:
+        """The layouts computed so far, by scope class; the root scope keeps them."""
+        known: dict[type, Layout] = self.root.__dict__.setdefault("_layouts", {})
+        return known
+
+    root: "Scope"
+
+    def layout(self) -> Layout:
+        """Where this scope's fields lie, in the order declared."""
+        cls = type(self)
+        known = self.layouts.get(cls)
+        if known is None:
+            offsets: dict[str, int] = {}
+            variables: list[Variable] = []
+            for name, declared in self._fields.items():
+                offsets[name] = len(variables)
+                variables.extend(declared.variables(self))
+            known = self.layouts[cls] = Layout(offsets, tuple(variables))
+        return known
+
+    def offset_of(self, name: str) -> int:
+        """The position of a field's first cell."""
+        if "_cells" not in self.__dict__:
+            refuse(f"`{name}` was read outside of a running model")
+        return int(self.__dict__["_base"]) + self.layout().offsets[name]
+
+    def read(self, position: int, sort: type) -> Operand:
+        """The value of a cell."""
+        value: Operand = self.__dict__["_cells"][position]
+        return bool(value) if sort is bool and not isinstance(value, Term) else value
+
+    def write(self, position: int, value: object, *, sort: type, condition: Condition) -> None:
+        """Change a cell where `condition` and those of the enclosing `when`s hold."""
+        run: Run = self.__dict__["_run"]
+        if not isinstance(value, Term | int):
+            refuse(f"found {value!r}; expected a {sort.__name__}")
+        if run.symbolic and sort_of(value) is not sort:
+            name = self._name_of(position)
+            refuse(f"`{name}` is assigned a {sort_of(value).__name__}; expected a {sort.__name__}")
+        cells: list[Operand] = self.__dict__["_cells"]
+        cells[position] = choose(all_of(condition, *run.conditions), value, cells[position])
+
+    def when(self, *conditions: Condition) -> _When:
+        """Within `with self.when(condition):` updates happen only where all conditions hold.
+
+        The block itself always runs, so that both outcomes are seen; what it reads is the value so far.
+        """
+        return _When(self.__dict__["_run"], all_of(*conditions))
+
+    def _name_of(self, position: int) -> str:
+        return self.layout().variables[position - int(self.__dict__["_base"])].name
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_cells" in self.__dict__ and name not in self._fields:
+            refuse(f"`{name}` is not a variable of {type(self).__name__}; declared: {', '.join(self._fields)}")
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - only raises
+        if name.startswith("__"):
+            raise AttributeError(name)
+        refuse(f"`{name}` is not a variable of {type(self).__name__}; declared: {', '.join(self._fields)}")
+
+
+class Record(Scope):
+    """Variables that belong together and can be copied and compared as one: an engine's state, a command."""
+
+    def copy(self) -> Self:
+        """A detached copy: changing it does not change the state. For computing what would be."""
+        base, cells = self._extent()
+        scratch = object.__new__(type(self))
+        scratch._attach(run=self.__dict__["_run"], cells=cells, base=0, root=self.root)
+        del base
+        return scratch
+
+    def _extent(self) -> tuple[int, list[Operand]]:
+        base = int(self.__dict__["_base"])
+        return base, self.__dict__["_cells"][base : base + len(self.layout().variables)]
+
+    def assign(self, other: Self) -> None:
+        """Make every field equal to that of `other`."""
+        _, values = other._extent()
+        base, _ = self._extent()
+        for offset, (variable, value) in enumerate(zip(self.layout().variables, values, strict=True)):
+            self.write(base + offset, value, sort=variable.sort, condition=True)
+
+    def reset(self) -> None:
+        """Give every field its first value again."""
+        base, _ = self._extent()
+        for offset, variable in enumerate(self.layout().variables):
+            self.write(base + offset, first_value(variable), sort=variable.sort, condition=True)
+
+    def equals(self, other: Self) -> Condition:
+        """True when every field equals that of `other`."""
+        _, mine = self._extent()
+        _, theirs = other._extent()
+        return all_of(*(one == another for one, another in zip(mine, theirs, strict=True)))
+
+
+def first_value(variable: Variable) -> int:
+    """The initial value, as a member of its sort."""
+    if issubclass(variable.sort, bool | Index | Enumeration):
+        return variable.sort(variable.initial)
+    return variable.initial
+
+
+class Part(_Field, Generic[RecordType]):
+    """A record as a field of a scope: `live = Part(Engine)`."""
+
+    def __init__(self, record: type[RecordType]) -> None:
+        self.record = record
+        self.name = ""
+        self.declared_at = here()
+
+    def per(self, sort: Finite) -> "PartFamily[RecordType]":
+        """One such record for each member of a sort."""
+        return PartFamily(self.record, sort)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Scope, owner: type) -> RecordType: ...
+    def __get__(self, instance: Scope | None, owner: type) -> Self | RecordType:
+        if instance is None:
+            return self
+        return _view(self.record, instance, instance.offset_of(self.name))
+
+    def __set__(self, instance: Scope, value: RecordType) -> None:
+        _view(self.record, instance, instance.offset_of(self.name)).assign(value)
+
+    def variables(self, scope: Scope) -> list[Variable]:
+        """The record's cells, their names behind this field's."""
+        return _record_variables(self.record, scope, prefix=f"{self.name}.")
+
+
+class PartFamily(_Field, Generic[RecordType]):
+    """A record for each member of a sort; the index must be a concrete member (loop over the sort)."""
+
+    def __init__(self, record: type[RecordType], sort: Finite) -> None:
+        self.record = record
+        self.sort = sort
+        self.name = ""
+        self.declared_at = here()
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Scope, owner: type) -> "Parts[RecordType]": ...
+    def __get__(self, instance: Scope | None, owner: type) -> "Self | Parts[RecordType]":
+        return self if instance is None else Parts(self, instance)
+
+    def __set__(self, instance: Scope, value: object) -> None:
+        refuse(f"`{self.name}` is a family of records; expected `{self.name}[index].assign(...)`")
+
+    def variables(self, scope: Scope) -> list[Variable]:
+        """The cells of all records."""
+        return [
+            variable
+            for member in members(self.sort)
+            for variable in _record_variables(self.record, scope, prefix=f"{self.name}[{member}].")
+        ]
+
+
+class Parts(Generic[RecordType]):
+    """The records of a family in a running spec."""
+
+    __slots__ = ("_declaration", "_scope")
+
+    def __init__(self, declaration: PartFamily[RecordType], scope: Scope) -> None:
+        self._declaration = declaration
+        self._scope = scope
+
+    def __getitem__(self, index: Operand) -> RecordType:
+        sort, name = self._declaration.sort, self._declaration.name
+        if not isinstance(index, int) or (isinstance(index, Index | Enumeration) and type(index) is not sort):
+            refuse(f"`{name}` is indexed with {index!r}; expected a concrete {sort.__name__} (loop over the sort)")
+        if not 0 <= index < size_of(sort):
+            refuse(f"`{name}` has no index {int(index)}; expected a {sort.__name__} (0..{size_of(sort) - 1})")
+        size = len(_detached(self._declaration.record, self._scope.root).layout().variables)
+        return _view(self._declaration.record, self._scope, self._scope.offset_of(name) + int(index) * size)
+
+
+def _detached(record: type[RecordType], root: Scope) -> RecordType:
+    view = object.__new__(record)
+    view.__dict__["root"] = root
+    return view
+
+
+def _view(record: type[RecordType], scope: Scope, base: int) -> RecordType:
+    view = object.__new__(record)
+    view._attach(run=scope.__dict__["_run"], cells=scope.__dict__["_cells"], base=base, root=scope.root)
+    return view
+
+
+def _record_variables(record: type[Record], scope: Scope, *, prefix: str) -> list[Variable]:
+    return [
+        Variable(prefix + v.name, v.sort, v.least, v.greatest, v.initial, v.declared_at)
+        for v in _detached(record, scope.root).layout().variables
+    ]
+
+
+def Enum(sort: Finite) -> Declaration[Number]:  # noqa: N802 - declares a variable, beside Nat, Int and Bool
+    """A variable that holds one member of a finite sort; the first one unless `starting` says otherwise."""
+    return Declaration(sort)
+
+
+Nat: Declaration[Number] = Declaration(int, least=0)
+Int: Declaration[Number] = Declaration(int)
+Bool: Declaration[Formula] = Declaration(bool)

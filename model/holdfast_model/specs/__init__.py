@@ -1,0 +1,1 @@
+"""The specs that ship with Holdfast, and the registry that finds them by name."""
