@@ -1,10 +1,12 @@
 """An engine under test, however it is reached: in this process or as a process of its own on the wire protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from msgspec import Struct
 
+from holdfast.version import __version__
 from holdfast_engine.exchange import Exchange, Parts
 from holdfast_engine.storage import MemoryStorage
 from holdfast_model.vocabulary import (
@@ -68,13 +70,17 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """The reference exchange in this process, on storage that outlives its crashes."""
+    """The reference exchange in this process, on storage that outlives its crashes.
 
-    def __init__(self, *, version: str, name: str = "holdfast-reference", parts: Parts | None = None) -> None:
+    With a fault planted (`parts`), an exception of the exchange is a finding, as the death of a process would be; the
+    healthy reference raises none, and one that it raises all the same is a bug of ours.
+    """
+
+    def __init__(self, *, name: str = "reference", parts: Parts | None = None) -> None:
         self._parts = parts
         self._storage = MemoryStorage()
         self._exchange = Exchange(self._storage, parts)
-        self._identity = Identity(engine=name, version=version, capabilities=frozenset(Capability))
+        self._identity = Identity(engine=name, version=__version__, capabilities=frozenset(Capability))
 
     @property
     def identity(self) -> Identity:
@@ -87,29 +93,44 @@ class LocalEngine:
 
     def submit(self, commands: Sequence[Command]) -> tuple[Answer, ...]:
         """Hand over commands that arrive together."""
-        return self._exchange.submit(commands)
+        with self._failing("submit"):
+            return self._exchange.submit(commands)
 
     def observe(self, since_seq: int | None = None) -> tuple[View, tuple[JournalRecord, ...]]:
         """The view now, and what was decided after a sequence number."""
-        return self._exchange.view(), () if since_seq is None else self._exchange.resend(since_seq)
+        with self._failing("observe"):
+            return self._exchange.view(), () if since_seq is None else self._exchange.resend(since_seq)
 
     def snapshot(self) -> None:
         """Have a snapshot written."""
-        self._exchange.snapshot()
+        with self._failing("snapshot"):
+            self._exchange.snapshot()
 
     def restore(self) -> None:
         """Have the state rebuilt."""
-        self._exchange.restore()
+        with self._failing("restore"):
+            self._exchange.restore()
 
     def crash(self, in_flight: Command | None, point: CrashPoint) -> None:
         """Let the exchange come as far with the command as the point says, and forget all that is not in storage."""
         if in_flight is not None:
-            self._exchange.crash(in_flight, point)
+            with self._failing("crash"):
+                self._exchange.crash(in_flight, point)
         del self._exchange
 
     def restart(self) -> None:
         """Make the exchange anew on the same storage."""
-        self._exchange = Exchange(self._storage, self._parts)
+        with self._failing("restart"):
+            self._exchange = Exchange(self._storage, self._parts)
+
+    @contextmanager
+    def _failing(self, request: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self._parts is None:
+                raise
+            raise EngineFailure(f"{request}: the engine failed with {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Nothing outlives it."""

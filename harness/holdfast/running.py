@@ -1,0 +1,158 @@
+"""Running a sequence on an engine: each step done, its answers and views taken, every invariant checked."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
+
+from holdfast.engine import Engine, EngineFailure
+from holdfast_invariants.auditor import Auditor
+from holdfast_invariants.goals import GOALS, Progress
+from holdfast_model.findings import Violation
+from holdfast_model.vocabulary import (
+    Answer,
+    Burst,
+    Capability,
+    Crash,
+    JournalRecord,
+    PromoteStandby,
+    Record,
+    Restart,
+    RestoreSnapshot,
+    SetPhase,
+    Setup,
+    Step,
+    TakeSnapshot,
+    View,
+    commands_of,
+)
+
+ENGINE_FAILED = "ENGINE"
+"""Stands in a violation's `invariant` where the engine itself failed: it died, hung, or broke the protocol."""
+
+VIEW_INTERVAL = 25
+
+
+class Views(Enum):
+    """When views are taken."""
+
+    EVERY_STEP = auto()
+    AFTER_OPERATIONS = auto()
+    """After everything that is done to the exchange itself, and else every `VIEW_INTERVAL` steps."""
+
+
+class Runner:
+    """One history in the making: an engine, reset to a setup, and the auditor that watches it.
+
+    After the engine failed, or while it is down, steps that it could not take are skipped.
+    """
+
+    def __init__(self, engine: Engine, setup: Setup, *, views: Views = Views.EVERY_STEP) -> None:
+        self.engine = engine
+        self.setup = setup
+        self.capabilities = engine.identity.capabilities
+        self.auditor = Auditor(
+            setup,
+            capabilities=self.capabilities,
+            conventions=frozenset(convention.convention for convention in engine.identity.conventions),
+        )
+        self.progress = Progress(self.auditor.told)
+        self.goals: Counter[str] = Counter()
+        self.steps: list[Step] = []
+        self.commands = 0
+        self.down = False
+        self.failed = False
+        self.last_view: View | None = None
+        self._views = views
+        self._since_view = 0
+        self._guard(lambda: engine.reset(setup))
+
+    @property
+    def violations(self) -> list[Violation]:
+        """All violations so far."""
+        return self.auditor.violations
+
+    def can(self, step: Step) -> bool:
+        """Whether the step can be taken now: a killed engine can only be started again, and only a killed one."""
+        return not self.failed and self.down == isinstance(step, Restart)
+
+    def do(self, step: Step) -> Record | None:
+        """Take a step, with everything checked; None where it could not be taken."""
+        if not self.can(step):
+            return None
+        self.steps.append(step)
+        self.commands += max(1, len(commands_of(step)))
+        record = Record(step=step)
+
+        def take() -> None:
+            nonlocal record
+            record = self._take(step)
+
+        failure = self._guard(take)
+        self.auditor.watch(record)
+        if failure is not None:
+            self.auditor.violations.append(failure)
+            return record
+        for goal in GOALS:
+            if goal.needs <= self.capabilities and goal.reached(self.progress, record):
+                self.goals[goal.id] += 1
+        self.progress.note(record)
+        if record.view is not None:
+            self.last_view = record.view
+        return record
+
+    def run(self, steps: Iterable[Step]) -> "Runner":
+        """Take all steps that can be taken."""
+        for step in steps:
+            self.do(step)
+        return self
+
+    def _guard(self, act: Callable[[], None]) -> Violation | None:
+        """Do something with the engine; its failure is a finding, and the end of the history."""
+        try:
+            act()
+        except EngineFailure as failure:
+            self.failed = True
+            return Violation(
+                invariant=ENGINE_FAILED,
+                step=max(0, len(self.steps) - 1),
+                subject="engine",
+                found=str(failure),
+                expected="an answer to every request",
+            )
+        return None
+
+    def _take(self, step: Step) -> Record:
+        answers: tuple[Answer, ...] = ()
+        resent: tuple[JournalRecord, ...] = ()
+        view: View | None = None
+        match step:
+            case TakeSnapshot():
+                self.engine.snapshot()
+            case RestoreSnapshot():
+                self.engine.restore()
+            case Crash(in_flight=in_flight, point=point):
+                self.down = True
+                self.engine.crash(in_flight, point)
+            case Restart():
+                self.engine.restart()
+                self.down = False
+                since = self.auditor.told.seq if Capability.RESEND in self.capabilities else None
+                view, resent = self.engine.observe(since)
+            case _:
+                answers = self.engine.submit(commands_of(step))
+        if view is None and not self.down and self._due(step):
+            view, _ = self.engine.observe()
+        return Record(step=step, answers=answers, resent=resent, view=view)
+
+    def _due(self, step: Step) -> bool:
+        self._since_view += 1
+        operation = isinstance(step, TakeSnapshot | RestoreSnapshot | SetPhase | PromoteStandby | Burst)
+        if self._views is Views.EVERY_STEP or operation or self._since_view >= VIEW_INTERVAL:
+            self._since_view = 0
+            return True
+        return False
+
+
+def run(engine: Engine, setup: Setup, steps: Sequence[Step]) -> Runner:
+    """Run a whole sequence on an engine from the start, with a view after every step."""
+    return Runner(engine, setup).run(steps)

@@ -1,0 +1,163 @@
+"""The catalogue: every invariant, once. Ids never change their meaning; a new meaning gets a new id."""
+
+from holdfast_invariants.conservation import (
+    EntriesBalance,
+    EveryChangeHasItsEntry,
+    NothingIsOverdrawn,
+    RemaindersArePosted,
+)
+from holdfast_invariants.finality import (
+    AcknowledgedIsNeverLost,
+    FillsOnlyGrow,
+    RetriesTakeEffectOnce,
+    TerminalStatusIsAbsorbing,
+)
+from holdfast_invariants.monitor import Invariant, Kind, Severity
+from holdfast_invariants.operations import (
+    EqualLogsGiveEqualStates,
+    EveryCommandIsAnsweredOnce,
+    MaintenanceChangesNothing,
+    OnlyLegalCommandsTakeEffect,
+)
+from holdfast_invariants.priority import OrderTypesKeepTheirPromise, PriceTimePriority
+from holdfast_model.errors import HoldfastError
+from holdfast_model.vocabulary import Capability
+
+CATALOGUE: tuple[Invariant, ...] = (
+    Invariant(
+        id="CONS-1",
+        kind=Kind.ALWAYS,
+        sentence="Every ledger entry sums to zero per asset, and clients and house together hold what custody holds.",
+        severity=Severity.CRITICAL,
+        incidents=("backpack-2025-07-03", "coinbase-precision-2021-11-19", "coinbase-api-2022-02-11"),
+        needs=frozenset({Capability.FUNDS, Capability.ENTRIES}),
+        monitor=EntriesBalance,
+    ),
+    Invariant(
+        id="CONS-2",
+        kind=Kind.ALWAYS,
+        sentence="No account of a client or of the house is ever below zero.",
+        severity=Severity.CRITICAL,
+        incidents=("bithumb-2026-02-06", "poloniex-2014-03-04", "flexcoin-2014-03-02", "bitgrail-2018"),
+        needs=frozenset({Capability.FUNDS, Capability.ENTRIES}),
+        monitor=NothingIsOverdrawn,
+    ),
+    Invariant(
+        id="CONS-3",
+        kind=Kind.ALWAYS,
+        sentence="Every fee is rounded up once over its order, and the remainder is posted to the rounding account.",
+        severity=Severity.CRITICAL,
+        incidents=("balancer-2025-11-03",),
+        needs=frozenset({Capability.FEES, Capability.ENTRIES}),
+        monitor=RemaindersArePosted,
+    ),
+    Invariant(
+        id="FINAL-1",
+        kind=Kind.ALWAYS,
+        sentence="An order that was filled, cancelled or refused never becomes open again.",
+        severity=Severity.CRITICAL,
+        incidents=("backpack-2025-07-03",),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=TerminalStatusIsAbsorbing,
+    ),
+    Invariant(
+        id="FINAL-2",
+        kind=Kind.ALWAYS,
+        sentence="What was acknowledged is never lost, changed or brought back: history only grows.",
+        severity=Severity.CRITICAL,
+        incidents=("backpack-2025-07-03", "nasdaq-facebook-2012-05-18", "paradex-2026-01-19"),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=AcknowledgedIsNeverLost,
+    ),
+    Invariant(
+        id="FINAL-3",
+        kind=Kind.ALWAYS,
+        sentence="A trade is irrevocable: what is filled only grows and never passes the order's size.",
+        severity=Severity.CRITICAL,
+        incidents=("nyse-2023-01-24", "euronext-2020-10-19", "okex-2018-03-30", "quoine-2017-04-19"),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=FillsOnlyGrow,
+    ),
+    Invariant(
+        id="FINAL-4",
+        kind=Kind.ALWAYS,
+        sentence="A command that is given again takes effect at most once.",
+        severity=Severity.CRITICAL,
+        incidents=("poloniex-2014-03-04", "mtgox-2014"),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=RetriesTakeEffectOnce,
+    ),
+    Invariant(
+        id="PRIO-1",
+        kind=Kind.ALWAYS,
+        sentence="The oldest order at the best price trades, at its own price, and the book is never crossed.",
+        severity=Severity.HIGH,
+        incidents=(),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=PriceTimePriority,
+    ),
+    Invariant(
+        id="PRIO-2",
+        kind=Kind.ALWAYS,
+        sentence="IOC never rests, FOK fills all or nothing, post-only never takes, and nobody trades with itself.",
+        severity=Severity.HIGH,
+        incidents=("hyperliquid-jelly-2025-03-26",),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=OrderTypesKeepTheirPromise,
+    ),
+    Invariant(
+        id="REPL-1",
+        kind=Kind.ALWAYS,
+        sentence="Equal logs give equal states: on every replica, and after every restart and restore.",
+        severity=Severity.CRITICAL,
+        incidents=("backpack-2025-07-03", "coinbase-precision-2021-11-19", "knight-2012-08-01"),
+        needs=frozenset({Capability.JOURNAL}),
+        monitor=EqualLogsGiveEqualStates,
+    ),
+    Invariant(
+        id="PHASE-1",
+        kind=Kind.ALWAYS,
+        sentence="Only commands that are legal in the phase take effect.",
+        severity=Severity.HIGH,
+        incidents=("nyse-2023-01-24", "nasdaq-facebook-2012-05-18"),
+        needs=frozenset({Capability.PHASES}),
+        monitor=OnlyLegalCommandsTakeEffect,
+    ),
+    Invariant(
+        id="MAINT-1",
+        kind=Kind.ALWAYS,
+        sentence="What a client sees after maintenance is what it saw before.",
+        severity=Severity.CRITICAL,
+        incidents=("backpack-2025-07-03",),
+        needs=frozenset({Capability.PHASES, Capability.FUNDS}),
+        monitor=MaintenanceChangesNothing,
+    ),
+    Invariant(
+        id="SURGE-1",
+        kind=Kind.ALWAYS,
+        sentence="Every command is answered once, refused ones have no effect, queues are bounded, cancels go first.",
+        severity=Severity.HIGH,
+        incidents=("gate-2025-04-23", "binance-um-2025-08-29"),
+        needs=frozenset({Capability.INGRESS}),
+        monitor=EveryCommandIsAnsweredOnce,
+    ),
+    Invariant(
+        id="AUDIT-1",
+        kind=Kind.ALWAYS,
+        sentence="The journal's hash chain is unbroken, and every balance is the sum of its entries.",
+        severity=Severity.HIGH,
+        incidents=("backpack-2025-07-03",),
+        needs=frozenset({Capability.JOURNAL, Capability.ENTRIES}),
+        monitor=EveryChangeHasItsEntry,
+    ),
+)
+
+_BY_ID = {invariant.id: invariant for invariant in CATALOGUE}
+assert len(_BY_ID) == len(CATALOGUE), "two invariants have one id"
+
+
+def invariant_by_id(identifier: str) -> Invariant:
+    """The entry with this id. Raises `HoldfastError` that lists the ids there are."""
+    if identifier not in _BY_ID:
+        raise HoldfastError(f"there is no invariant {identifier!r}; there are: {', '.join(_BY_ID)}")
+    return _BY_ID[identifier]
