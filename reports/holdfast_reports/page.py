@@ -13,8 +13,8 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import pairwise
 from importlib import resources
+from itertools import pairwise
 from typing import TypeVar
 
 import jinja2

@@ -11,6 +11,7 @@ from pathlib import Path
 from holdfast_model.errors import HoldfastError
 
 SUMS_FILE = "SHA256SUMS"
+PATH_CHARACTERS_MAX = 200
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00-\x1f\x7f\\]+)")
 _SAFE_PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -22,7 +23,7 @@ def is_safe_path(name: str) -> bool:
     >>> is_safe_path("counterexamples/FINAL-2-1.json"), is_safe_path("../report.json"), is_safe_path("/etc/passwd")
     (True, False, False)
     """
-    return _SAFE_PATH.fullmatch(name) is not None
+    return len(name) <= PATH_CHARACTERS_MAX and _SAFE_PATH.fullmatch(name) is not None
 
 
 def digest(data: bytes) -> str:
@@ -35,9 +36,9 @@ def digest_of(folder: Path, name: str) -> str | None:
     if not is_safe_path(name):
         return None
     file = folder / name
-    if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
-        return None
     try:
+        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+            return None
         return digest(file.read_bytes())
     except OSError:
         return None

@@ -6,11 +6,11 @@ format can mark them. A mark is the character's escape as Python writes it: a NU
 
 import unicodedata
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
 SENTENCE_CHARACTERS_MAX = 600
 COMBINING_MARKS_MAX = 3
-
-_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def visible(text: str, *, limit: int = SENTENCE_CHARACTERS_MAX) -> str:
@@ -27,22 +27,16 @@ def visible(text: str, *, limit: int = SENTENCE_CHARACTERS_MAX) -> str:
 def visible_runs(text: str, *, limit: int = SENTENCE_CHARACTERS_MAX) -> Iterator[tuple[str, bool]]:
     """The parts of the text in order, each with whether it stands in for something that the text itself lacks.
 
-    Such parts are escapes of unprintable characters and the note that says how much was cut.
+    Such parts are escapes of unprintable characters and the note that says how much was cut. White space other than
+    the plain blank counts as unprintable.
     """
     assert limit > 0
-    plain: list[str] = []
-    marks = 0
-    for character in text[:limit]:
-        marks = marks + 1 if unicodedata.category(character).startswith("M") else 0
-        if _is_printable(character) and marks <= COMBINING_MARKS_MAX:
-            plain.append(character)
-            continue
-        if plain:
-            yield "".join(plain), False
-            plain = []
-        yield _escape(character), True
-    if plain:
-        yield "".join(plain), False
+    shown = text[:limit]
+    if shown.isascii() and shown.isprintable():
+        yield shown, False
+    else:
+        for is_mark, characters in groupby(_marked(shown), key=itemgetter(1)):
+            yield "".join(character for character, _ in characters), is_mark
     if len(text) > limit:
         yield f"… [cut: {len(text):,} characters in all]", True
 
@@ -56,16 +50,12 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _is_printable(character: str) -> bool:
-    if character == " ":
-        return True
-    category = unicodedata.category(character)
-    return category not in _UNPRINTABLE and category != "Zs"
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii") if not character.isascii() else _escape_ascii(character)
-
-
-def _escape_ascii(character: str) -> str:
-    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character, f"\\x{ord(character):02x}")
+def _marked(text: str) -> Iterator[tuple[str, bool]]:
+    """Each character, or its escape with True: for what cannot be printed, and for marks piled up on one letter."""
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character).startswith("M") else 0
+        if character.isprintable() and marks <= COMBINING_MARKS_MAX:
+            yield character, False
+        else:
+            yield character.encode("unicode_escape").decode("ascii"), True
