@@ -151,12 +151,7 @@ def meaning(dossier: Dossier) -> Meaning:
         case Verdict.HELD:
             says, first = _held_says(dossier), "It does not say that the engine is free of defects."
         case Verdict.VIOLATED:
-            says = (
-                "At least one check found a contradiction; it is shown step by step below and can be run again."
-                if dossier.files
-                else "At least one check found a contradiction; it is shown below.",
-                "Parts that held keep their meaning within their bounds.",
-            )
+            says = _violated_says(dossier)
             first = (
                 "It does not say how often the same would happen in production, or that it has ever happened there."
             )
@@ -168,7 +163,18 @@ def meaning(dossier: Dossier) -> Meaning:
             first = "It is evidence neither that the invariants hold nor that they do not. Treat it as not passed."
         case _:
             assert_never(dossier.verdict)
-    return Meaning(says=tuple(says), does_not_say=tuple(line for line in (first, *limits) if line))
+    return Meaning(says=says, does_not_say=tuple(line for line in (first, *limits) if line))
+
+
+def _violated_says(dossier: Dossier) -> tuple[str, ...]:
+    shown = "it is shown step by step below and can be run again" if dossier.files else "it is shown below"
+    if dossier.diff:
+        return (
+            f"The engine did something that the reference does not and that no declared convention explains; {shown}.",
+            "Which of the two is right is for a reader to judge by the engine's documentation.",
+        )
+    others = "Parts that held keep their meaning within their bounds." if len(dossier.parts) > 1 else ""
+    return tuple(line for line in (f"At least one check found a contradiction; {shown}.", others) if line)
 
 
 def _held_says(dossier: Dossier) -> tuple[str, ...]:
