@@ -170,7 +170,7 @@ def _violated_says(dossier: Dossier) -> tuple[str, ...]:
     shown = "it is shown step by step below and can be run again" if dossier.files else "it is shown below"
     if dossier.diff:
         return (
-            f"The engine did something that the reference does not and that no declared convention explains; {shown}.",
+            f"The engine does something that the reference does not and no declared convention explains; {shown}.",
             "Which of the two is right is for a reader to judge by the engine's documentation.",
         )
     others = "Parts that held keep their meaning within their bounds." if len(dossier.parts) > 1 else ""
