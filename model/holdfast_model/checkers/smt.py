@@ -1,0 +1,127 @@
+"""The only module that speaks to z3: terms in, answers and values out. z3 has no types, so `Any` stays in here.
+
+Numbers are mathematical integers, never bit-vectors: those wrap around and make an induction lie. A member of a
+finite sort is an integer within 0..n-1. Resources are limited in z3's own deterministic units instead of seconds, and
+every query has a fresh solver with fixed seeds, so that an answer is the same on every machine.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NewType
+
+import z3
+
+from holdfast_model.spec.sorts import Enumeration, Index
+from holdfast_model.spec.terms import Operand, Operator, Term, walk
+from holdfast_model.spec.variables import Variable
+
+Expression = NewType("Expression", object)
+"""A z3 expression, opaque outside of this module."""
+
+
+class Answer(StrEnum):
+    """What the solver said about a conjunction."""
+
+    SATISFIABLE = "satisfiable"
+    UNSATISFIABLE = "unsatisfiable"
+    UNKNOWN = "unknown"
+
+
+SOLVER = f"z3 {z3.get_version_string()}"
+"""The solver and its version, as evidence names it."""
+
+
+class Smt:
+    """A z3 context for one model: translates terms, each once, and answers queries about them."""
+
+    def __init__(self, variables: Sequence[Variable], sizes: Mapping[type, int]) -> None:
+        self._context: Any = z3.Context()
+        self._sizes = sizes
+        self._translated: dict[int, Any] = {}
+        self._terms: list[Term] = []  # keeps the terms alive, whose identities are the keys
+        self._symbols: dict[int | str, Any] = {}
+        for position, variable in enumerate(variables):
+            make = z3.Bool if issubclass(variable.sort, bool) else z3.Int
+            self._symbols[position] = make(variable.name, self._context)
+        self._within_sorts = [
+            z3.And(self._symbols[position] >= 0, self._symbols[position] < self._size(variable.sort))
+            for position, variable in enumerate(variables)
+            if issubclass(variable.sort, Index | Enumeration)
+        ]
+
+    def _size(self, sort: type) -> int:
+        return len(sort.__members__) if issubclass(sort, Enumeration) else self._sizes[sort]
+
+    def _constant(self, value: int, *, is_bool: bool) -> Any:  # noqa: ANN401 - z3 has no types
+        return z3.BoolVal(bool(value), self._context) if is_bool else z3.IntVal(int(value), self._context)
+
+    def expression(self, operand: Operand) -> Expression:
+        """The operand in z3's form."""
+        if not isinstance(operand, Term):
+            return Expression(self._constant(operand, is_bool=isinstance(operand, bool)))
+        if id(operand) not in self._translated:
+            for term in walk([operand]):
+                if id(term) not in self._translated:
+                    self._translated[id(term)] = self._made(term)
+                    self._terms.append(term)
+        return Expression(self._translated[id(operand)])
+
+    def _made(self, term: Term) -> Any:  # noqa: ANN401 - z3 has no types
+        parts: list[Any] = [self.expression(a) for a in term.arguments]
+        match term.operator:
+            case Operator.VARIABLE:
+                return self._symbols[term.payload]
+            case Operator.ARGUMENT:
+                return self._symbols.setdefault(term.payload, z3.Int(f"argument {term.payload}", self._context))
+            case Operator.ADD:
+                return parts[0] + parts[1]
+            case Operator.SUBTRACT:
+                return parts[0] - parts[1]
+            case Operator.MULTIPLY:
+                return parts[0] * parts[1]
+            case Operator.LESS:
+                return parts[0] < parts[1]
+            case Operator.AT_MOST:
+                return parts[0] <= parts[1]
+            case Operator.EQUAL:
+                return parts[0] == parts[1]
+            case Operator.NOT:
+                return z3.Not(parts[0])
+            case Operator.AND:
+                return z3.And(*parts)
+            case Operator.OR:
+                return z3.Or(*parts)
+            case Operator.ITE:
+                return z3.If(*parts)
+
+    def query(self, conditions: Sequence[Operand], *, resources: int) -> "Reply":
+        """Whether some state and arguments satisfy all conditions, within this many of z3's resource units."""
+        solver: Any = z3.SimpleSolver(ctx=self._context)
+        solver.set("rlimit", resources)
+        solver.set("random_seed", 0)
+        solver.add(*self._within_sorts)
+        solver.add(*(self.expression(c) for c in conditions))
+        answer = solver.check()
+        if answer == z3.sat:
+            return Reply(Answer.SATISFIABLE, self._values(solver.model()), "")
+        if answer == z3.unsat:
+            return Reply(Answer.UNSATISFIABLE, {}, "")
+        return Reply(Answer.UNKNOWN, {}, str(solver.reason_unknown()))
+
+    def _values(self, model: Any) -> dict[int | str, int]:  # noqa: ANN401 - z3 has no types
+        values: dict[int | str, int] = {}
+        for key, symbol in self._symbols.items():
+            value = model.eval(symbol, model_completion=True)
+            values[key] = int(z3.is_true(value)) if z3.is_bool(value) else value.as_long()
+        return values
+
+
+class Reply:
+    """An answer, the satisfying values (by position of a variable or name of an argument), or why it is unknown."""
+
+    __slots__ = ("answer", "reason", "values")
+
+    def __init__(self, answer: Answer, values: dict[int | str, int], reason: str) -> None:
+        self.answer = answer
+        self.values = values
+        self.reason = reason
