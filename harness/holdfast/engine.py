@@ -89,7 +89,10 @@ class LocalEngine:
 
     def reset(self, setup: Setup) -> None:
         """Begin anew."""
-        self._exchange.reset(setup)
+        self._storage = MemoryStorage()
+        with self._failing("reset"):
+            self._exchange = Exchange(self._storage, self._parts)
+            self._exchange.reset(setup)
 
     def submit(self, commands: Sequence[Command]) -> tuple[Answer, ...]:
         """Hand over commands that arrive together."""

@@ -106,6 +106,24 @@ class Runner:
             self.do(step)
         return self
 
+    def finish(self) -> None:
+        """Take a last view, so that the last steps are looked at too; a history may end with the engine down."""
+        if self.down or self.failed or not self._since_view:
+            return
+        self._since_view = 0
+        view: View | None = None
+
+        def look() -> None:
+            nonlocal view
+            view, _ = self.engine.observe()
+
+        failure = self._guard(look)
+        if failure is not None:
+            self.auditor.violations.append(failure)
+        elif view is not None:
+            self.last_view = view
+            self.auditor.look(view)
+
     def _guard(self, act: Callable[[], None]) -> Violation | None:
         """Do something with the engine; its failure is a finding, and the end of the history."""
         try:

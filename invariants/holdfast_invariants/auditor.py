@@ -15,6 +15,7 @@ from holdfast_model.vocabulary import (
     JournalRecord,
     Record,
     Setup,
+    View,
     commands_of,
 )
 
@@ -69,9 +70,14 @@ class Auditor:
             self._resent(new, resent)
         if record.resent:
             self.told.unknown.clear()
-        if record.view is not None:
-            for monitor in self._monitors:
-                self._add(new, monitor.view(record.view))
+        self.violations += new
+        return new + self.look(record.view) if record.view is not None else new
+
+    def look(self, view: View) -> list[Violation]:
+        """Take a view at the current step; the violations that are new with it."""
+        new: list[Violation] = []
+        for monitor in self._monitors:
+            self._add(new, monitor.view(view))
         self.violations += new
         return new
 

@@ -102,11 +102,11 @@ class Book:
         return price is None or (best <= price if side is Side.BUY else best >= price)
 
     def plan(
-        self, *, client: ClientId, side: Side, price: PriceTicks | None, size: SizeLots, self_trade: SelfTrade
+        self, *, client: ClientId | None, side: Side, price: PriceTicks | None, size: SizeLots, self_trade: SelfTrade
     ) -> MatchPlan:
         """What an incoming order would meet. Nothing is changed.
 
-        The taker's self-trade mode decides what happens at an order of its own client.
+        The taker's self-trade mode decides what happens at an order of its own client (None: there is no such).
         """
         left: int = size
         if not self.crosses(side, price):

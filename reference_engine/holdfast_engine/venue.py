@@ -269,7 +269,7 @@ class Venue:
         if kept:
             return None
         plan = book.plan(
-            client=order.client,
+            client=self.amended_taker(order),
             side=order.side,
             price=order.price_ticks,
             size=order.left_lots,
@@ -403,6 +403,10 @@ class Venue:
     def keeps_priority(self, order: Order, command: AmendOrder) -> bool:
         """Whether an amended order keeps its place: only at the same price, and not for more."""
         return command.price_ticks == order.price_ticks and command.size_lots <= order.size_lots
+
+    def amended_taker(self, order: Order) -> ClientId | None:
+        """Whose orders an amended order must not trade with when it crosses: its own client's."""
+        return order.client
 
     def trade_price(self, maker: Order, taker: Order) -> PriceTicks:  # noqa: ARG002 - a seam: a fault looks at the taker
         """The price of a trade: the resting order's."""

@@ -63,10 +63,10 @@ class _LetsPostOnlyTake(Venue):
 
 class _KnowsNoClient(Book):
     def plan(
-        self, *, client: ClientId, side: Side, price: PriceTicks | None, size: SizeLots, self_trade: SelfTrade
+        self, *, client: ClientId | None, side: Side, price: PriceTicks | None, size: SizeLots, self_trade: SelfTrade
     ) -> MatchPlan:
         del client
-        return super().plan(client="", side=side, price=price, size=size, self_trade=self_trade)
+        return super().plan(client=None, side=side, price=price, size=size, self_trade=self_trade)
 
 
 class _LetsClientsTradeWithThemselves(Venue):

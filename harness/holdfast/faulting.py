@@ -1,0 +1,70 @@
+"""The proof that the harness works: every planted fault run through the generator, and the healthy engine beside it."""
+
+from collections.abc import Sequence
+
+from holdfast.counterexamples import Progress, silent, smallest
+from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
+from holdfast.fuzzing import Fuzz, fuzz
+from holdfast.generating import SMALL_SETUP
+from holdfast_engine.faults import FAULTS, Fault
+from holdfast_model.evidence import Bound, Verdict, worst
+from holdfast_model.findings import FaultOutcome, FaultsResult, FaultVerdict
+from holdfast_model.vocabulary import command_count
+
+
+def run_faults(
+    faults: Sequence[Fault] = FAULTS, *, seed: int, commands: int, progress: Progress = silent
+) -> FaultsResult:
+    """Run each fault until all invariants that it names have fired, or so many commands were run.
+
+    The healthy engine goes through all of the commands; whatever fires there is a false alarm.
+    """
+    outcomes = []
+    for fault in faults:
+        progress(f"fault {fault.name}")
+        outcomes.append(_run(fault, seed=seed, commands=commands))
+    progress("the healthy engine")
+    with EngineSource(REFERENCE) as source:
+        healthy = fuzz(source, seed=seed, commands=commands)
+    bounds = (
+        Bound(name="commands for each engine at most", value=str(commands)),
+        Bound(name="seed", value=str(seed)),
+    )
+    return FaultsResult(
+        bounds=bounds,
+        faults=tuple(outcomes),
+        healthy=healthy.run(
+            kind="generator", name="healthy", sentence="The reference exchange without a fault.", bounds=bounds
+        ),
+    )
+
+
+def _run(fault: Fault, *, seed: int, commands: int) -> FaultOutcome:
+    named = frozenset(fault.violates)
+
+    def all_fired(outcome: Fuzz) -> bool:
+        return named <= outcome.first.keys()
+
+    with EngineSource(FAULT_PREFIX + fault.name) as source:
+        outcome = fuzz(source, seed=seed, commands=commands, stop=all_fired)
+        size = 0
+        found = [invariant for invariant in fault.violates if invariant in outcome.first]
+        if found:
+            small = smallest(source, SMALL_SETUP, outcome.first[found[0]][1], found[0])
+            size = command_count(small)
+    return FaultOutcome(
+        fault=fault.name,
+        sentence=fault.sentence,
+        incidents=fault.incidents,
+        names=fault.violates,
+        caught_by=tuple(sorted(outcome.first)),
+        commands=size,
+        commands_to_find=min((outcome.commands_to_find[invariant] for invariant in found), default=0),
+        verdict=FaultVerdict.CAUGHT if all_fired(outcome) else FaultVerdict.MISSED,
+    )
+
+
+def verdict_of(result: FaultsResult) -> Verdict:
+    """A fault that is missed proves nothing against the engine under test: then nothing is concluded."""
+    missed = any(outcome.verdict is FaultVerdict.MISSED for outcome in result.faults)
+    return worst([result.healthy.verdict, Verdict.INCONCLUSIVE if missed else Verdict.HELD])

@@ -1,0 +1,121 @@
+"""Volume: seeded sequences on one engine, without Hypothesis, and the counterexamples of what they find."""
+
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+from time import monotonic
+
+from holdfast.counterexamples import Progress, counterexample, silent, smallest
+from holdfast.engines import EngineSource
+from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
+from holdfast.machines import sum_coverage
+from holdfast.running import Runner, Views
+from holdfast_model.evidence import Bound, Verdict
+from holdfast_model.findings import Counterexample, InvariantCoverage, Run, Violation
+from holdfast_model.vocabulary import Setup, Step
+from holdfast_model.vocabulary.wire import encode
+
+
+class Fuzz:
+    """The outcome of a run of episodes. `first` holds, by invariant, the first episode that violated it."""
+
+    def __init__(self) -> None:
+        self.episodes = 0
+        self.commands = 0
+        self.goals: Counter[str] = Counter()
+        self.coverage: dict[str, InvariantCoverage] = {}
+        self.violations: list[Violation] = []
+        self.first: dict[str, tuple[int, tuple[Step, ...]]] = {}
+        self.commands_to_find: dict[str, int] = {}
+        self._digest = sha256()
+
+    def add(self, runner: Runner) -> None:
+        """Count one episode."""
+        self.episodes += 1
+        for violation in runner.violations:
+            if violation.invariant not in self.first:
+                self.first[violation.invariant] = (self.episodes - 1, tuple(runner.steps))
+                self.commands_to_find[violation.invariant] = self.commands + violation.step + 1
+                self.violations.append(violation)
+        self.commands += runner.commands
+        self.goals.update(runner.goals)
+        self.coverage = sum_coverage(self.coverage, runner.auditor.coverage())
+        self._digest.update(runner.auditor.told.head.encode("ascii"))
+        if runner.last_view is not None:
+            self._digest.update(encode(runner.last_view))
+
+    @property
+    def journal_sha256(self) -> str:
+        """A hash over what the engine told and showed in every episode."""
+        return self._digest.hexdigest()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Violated, or held, or nothing done at all."""
+        if self.violations:
+            return Verdict.VIOLATED
+        return Verdict.HELD if self.commands else Verdict.INCONCLUSIVE
+
+    def run(self, *, kind: str, name: str, sentence: str, bounds: tuple[Bound, ...]) -> Run:
+        """The outcome as evidence."""
+        return Run(
+            kind=kind,
+            name=name,
+            sentence=sentence,
+            verdict=self.verdict,
+            bounds=bounds,
+            sequences=self.episodes,
+            commands=self.commands,
+            goals=dict(sorted(self.goals.items())),
+            coverage=tuple(self.coverage.values()),
+            violations=tuple(self.violations),
+            reason="" if self.commands else "no command was run",
+        )
+
+
+def episode(source: EngineSource, *, setup: Setup, seed: int, number: int, steps: int = EPISODE_STEPS) -> Runner:
+    """One episode: the steps depend on seed, number, and what the engine tells."""
+    runner = Runner(source.engine(), setup, views=Views.AFTER_OPERATIONS)
+    draw = Source(episode_random(seed, number), setup, runner.capabilities)
+    for _ in range(steps):
+        if runner.failed:
+            break
+        runner.do(draw.next(runner.auditor.told))
+    runner.finish()
+    if runner.failed:
+        source.discard()
+    return runner
+
+
+def fuzz(
+    source: EngineSource,
+    *,
+    seed: int,
+    commands: int | None = None,
+    seconds: float | None = None,
+    setup: Setup = SMALL_SETUP,
+    stop: Callable[[Fuzz], bool] = lambda _: False,
+    progress: Progress = silent,
+) -> Fuzz:
+    """Run episodes until so many commands were run, or so much time has passed; whole episodes, at least one."""
+    outcome = Fuzz()
+    end = None if seconds is None else monotonic() + seconds
+    while True:
+        outcome.add(episode(source, setup=setup, seed=seed, number=outcome.episodes))
+        progress(f"{outcome.commands} commands in {outcome.episodes} sequences")
+        done = outcome.commands >= commands if commands is not None else end is None or monotonic() >= end
+        if done or stop(outcome):
+            return outcome
+
+
+def counterexamples_of(
+    source: EngineSource, outcome: Fuzz, *, seed: int, setup: Setup = SMALL_SETUP, progress: Progress = silent
+) -> list[tuple[str, Counterexample]]:
+    """For each invariant that was violated, the first sequence that showed it, at its smallest."""
+    found = []
+    for invariant, (number, steps) in sorted(outcome.first.items()):
+        progress(f"shrinking a counterexample to {invariant}")
+        small = smallest(source, setup, steps, invariant)
+        origin = f"generator, seed {seed}, sequence {number}"
+        found.append((invariant, counterexample(source, setup, small, origin=origin, invariant=invariant)))
+    return found

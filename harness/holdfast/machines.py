@@ -1,0 +1,432 @@
+"""A Hypothesis machine over the vocabulary: it trades, funds, maintains, kills, restores, promotes and floods.
+
+For your own pytest: subclass `ExchangeMachine`, set `make_engine`, and let Hypothesis run it::
+
+    class MyMachine(ExchangeMachine):
+        make_engine = staticmethod(lambda: ProcessEngine(["my-shim"], data_directory=Path("data")))
+
+    TestMyExchange = MyMachine.TestCase
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import hypothesis
+from hypothesis import HealthCheck, Verbosity, settings
+from hypothesis import Phase as HypothesisPhase
+from hypothesis import strategies as st
+from hypothesis.reporting import with_reporter
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from holdfast.engine import Engine, LocalEngine
+from holdfast.engines import EngineSource
+from holdfast.generating import SMALL_SETUP
+from holdfast.narrating import describe_violation
+from holdfast.running import Runner
+from holdfast_invariants.told import OrderKey
+from holdfast_model.findings import InvariantCoverage, Violation
+from holdfast_model.vocabulary import (
+    AmendOrder,
+    Amount,
+    Burst,
+    CancelOrder,
+    Capability,
+    Command,
+    Crash,
+    CrashPoint,
+    CreditDeposit,
+    PauseStandby,
+    PayWithdrawal,
+    Phase,
+    PlaceOrder,
+    PriceTicks,
+    PromoteStandby,
+    RefundWithdrawal,
+    RequestWithdrawal,
+    Restart,
+    RestoreSnapshot,
+    ResumeStandby,
+    SelfTrade,
+    SetPhase,
+    Setup,
+    Side,
+    SizeLots,
+    Step,
+    TakeSnapshot,
+    TimeInForce,
+)
+
+
+class InvariantViolatedError(AssertionError):
+    """The exchange broke an invariant; the message has a line for each violation."""
+
+    def __init__(self, violations: list[Violation]) -> None:
+        super().__init__("\n".join(map(describe_violation, violations)))
+        self.violations = tuple(violations)
+
+
+def needs(*capabilities: Capability) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a rule run only while the engine is up and can do this."""
+    return precondition(lambda machine: machine.up and set(capabilities) <= machine.runner.capabilities)
+
+
+_prices = st.integers(96, 104)
+_sizes = st.integers(1, 9)
+_index = st.integers(0, 2**16)
+
+
+class ExchangeMachine(RuleBasedStateMachine):
+    """Drives one exchange; after every step a view is taken and every invariant checked.
+
+    `make_engine` makes the engine for one example, `setup` is what it is reset to.
+    """
+
+    make_engine: ClassVar[Callable[[], Engine]] = LocalEngine
+    setup: ClassVar[Setup] = SMALL_SETUP
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = Runner(type(self).make_engine(), self.setup)
+        self._number = 0
+        self._given: list[PlaceOrder] = []
+
+    def teardown(self) -> None:
+        """End the engine of this example."""
+        self.runner.engine.close()
+
+    @initialize(funded=st.sampled_from((False, True, True, True)))
+    def begin(self, *, funded: bool) -> None:
+        """Mostly, clients have money from the start."""
+        if funded and Capability.FUNDS in self.runner.capabilities:
+            for client in range(len(self.setup.clients)):
+                self._fund(client)
+
+    @property
+    def up(self) -> bool:
+        """Whether the engine runs."""
+        return not self.runner.down and not self.runner.failed
+
+    def do(self, step: Step) -> None:
+        """Take a step. Raises `InvariantViolatedError` when something new is wrong."""
+        known = len(self.runner.violations)
+        self.runner.do(step)
+        new = self.runner.violations[known:]
+        if new:
+            raise InvariantViolatedError(new)
+
+    def _id(self, kind: str) -> str:
+        self._number += 1
+        return f"{kind}{self._number}"
+
+    def _order(self, index: int) -> OrderKey | None:
+        """An order by a drawn number: the open ones come round first."""
+        told = self.runner.auditor.told
+        keys = [*told.resting, *(key for key in told.orders if key not in told.resting)]
+        return keys[index % len(keys)] if keys else None
+
+    def _placement(self, client: int, side: Side, price: int, size: int, life: TimeInForce) -> PlaceOrder:
+        order = PlaceOrder(
+            client=self.setup.clients[client % len(self.setup.clients)],
+            order=self._id("o"),
+            market=self.setup.markets[0].market,
+            side=side,
+            size_lots=SizeLots(size),
+            price_ticks=PriceTicks(price),
+            time_in_force=life,
+        )
+        self._given.append(order)
+        return order
+
+    @needs(Capability.FUNDS)
+    @rule(client=_index, asset=_index, amount=st.sampled_from((1_000, 20_000, 7)))
+    def deposit(self, client: int, asset: int, amount: int) -> None:
+        """A deposit becomes final."""
+        setup = self.setup
+        self.do(
+            CreditDeposit(
+                client=setup.clients[client % len(setup.clients)],
+                asset=setup.assets[asset % len(setup.assets)],
+                amount=Amount(amount),
+                transaction=self._id("t"),
+            )
+        )
+
+    def _fund(self, client: int) -> None:
+        """A client gets enough of everything to trade."""
+        for asset in self.setup.assets:
+            self.do(
+                CreditDeposit(
+                    client=self.setup.clients[client % len(self.setup.clients)],
+                    asset=asset,
+                    amount=Amount(20_000),
+                    transaction=self._id("t"),
+                )
+            )
+
+    @needs(Capability.LIMIT_ORDERS)
+    @rule(client=_index, side=st.sampled_from(Side), price=_prices, size=_sizes)
+    def place(self, client: int, side: Side, price: int, size: int) -> None:
+        """A limit order that may rest."""
+        self.do(self._placement(client, side, price, size, TimeInForce.GTC))
+
+    @needs(Capability.LIMIT_ORDERS)
+    @rule(maker=_index, taker=_index, price=_prices, size=_sizes, more=st.integers(0, 4))
+    def trade(self, maker: int, taker: int, price: int, size: int, more: int) -> None:
+        """Two orders that cross, the first of them perhaps larger: what random choice alone rarely makes."""
+        self.do(self._placement(maker, Side.SELL, price, size + more, TimeInForce.GTC))
+        self.do(self._placement(taker, Side.BUY, price, size, TimeInForce.GTC))
+
+    @needs(Capability.LIMIT_ORDERS)
+    @rule(
+        client=_index,
+        side=st.sampled_from(Side),
+        price=st.none() | _prices,
+        size=_sizes,
+        life=st.sampled_from(TimeInForce),
+        post_only=st.booleans(),
+        self_trade=st.sampled_from(SelfTrade),
+    )
+    def place_special(
+        self,
+        *,
+        client: int,
+        side: Side,
+        price: int | None,
+        size: int,
+        life: TimeInForce,
+        post_only: bool,
+        self_trade: SelfTrade,
+    ) -> None:
+        """An order of any type that the engine knows."""
+        can = self.runner.capabilities
+        modes = {
+            SelfTrade.CANCEL_NEWEST: Capability.STP_CANCEL_NEWEST,
+            SelfTrade.CANCEL_OLDEST: Capability.STP_CANCEL_OLDEST,
+            SelfTrade.CANCEL_BOTH: Capability.STP_CANCEL_BOTH,
+            SelfTrade.DECREMENT: Capability.STP_DECREMENT,
+        }
+        lives = {TimeInForce.IOC: Capability.IOC, TimeInForce.FOK: Capability.FOK}
+        market_order = price is None and Capability.MARKET_ORDERS in can
+        plain = market_order or lives.get(life, Capability.LIMIT_ORDERS) not in can
+        order = PlaceOrder(
+            client=self.setup.clients[client % len(self.setup.clients)],
+            order=self._id("o"),
+            market=self.setup.markets[0].market,
+            side=side,
+            size_lots=SizeLots(size),
+            price_ticks=None if market_order else PriceTicks(100 if price is None else price),
+            time_in_force=TimeInForce.GTC if plain else life,
+            post_only=post_only and not market_order and life is TimeInForce.GTC and Capability.POST_ONLY in can,
+            self_trade=self_trade if modes[self_trade] in can else SelfTrade.CANCEL_NEWEST,
+        )
+        self._given.append(order)
+        self.do(order)
+
+    @needs(Capability.LIMIT_ORDERS)
+    @rule(index=_index)
+    def cancel(self, index: int) -> None:
+        """An order is cancelled, open or not."""
+        key = self._order(index)
+        if key is not None:
+            self.do(CancelOrder(client=key[0], order=key[1]))
+
+    @needs(Capability.AMEND)
+    @rule(index=_index, size=_sizes, price=_prices, same_price=st.booleans())
+    def amend(self, *, index: int, size: int, price: int, same_price: bool) -> None:
+        """An order is amended, open or not."""
+        key = self._order(index)
+        if key is None:
+            return
+        old = self.runner.auditor.told.orders[key].price_ticks
+        self.do(
+            AmendOrder(
+                client=key[0],
+                order=key[1],
+                size_lots=SizeLots(size),
+                price_ticks=old if same_price and old is not None else PriceTicks(price),
+            )
+        )
+
+    @needs(Capability.LIMIT_ORDERS)
+    @rule(index=_index)
+    def retry(self, index: int) -> None:
+        """A client that heard nothing gives its order again."""
+        if self._given:
+            self.do(self._given[index % len(self._given)])
+
+    @needs(Capability.FUNDS)
+    @rule(client=_index, asset=_index, amount=st.sampled_from((10, 19_000)))
+    def withdraw(self, client: int, asset: int, amount: int) -> None:
+        """A client asks for its money."""
+        setup = self.setup
+        self.do(
+            RequestWithdrawal(
+                client=setup.clients[client % len(setup.clients)],
+                withdrawal=self._id("w"),
+                asset=setup.assets[asset % len(setup.assets)],
+                amount=Amount(amount),
+            )
+        )
+
+    @needs(Capability.FUNDS)
+    @rule(index=_index, settle=st.sampled_from((PayWithdrawal, RefundWithdrawal)))
+    def settle(self, index: int, settle: type[PayWithdrawal | RefundWithdrawal]) -> None:
+        """A withdrawal is paid or refunded, pending or not."""
+        keys = list(self.runner.auditor.told.withdrawals)
+        if keys:
+            client, withdrawal = keys[index % len(keys)]
+            self.do(settle(client=client, withdrawal=withdrawal))
+
+    @needs(Capability.PHASES)
+    @rule(phase=st.sampled_from(Phase))
+    def change_phase(self, phase: Phase) -> None:
+        """An operator sets a phase, legal or not."""
+        self.do(SetPhase(phase=phase))
+
+    @needs(Capability.PHASES)
+    @precondition(lambda machine: machine.runner.auditor.told.phase is not Phase.OPEN)
+    @rule()
+    def reopen(self) -> None:
+        """The venue opens again, by whatever way is legal."""
+        for phase in (Phase.CANCEL_ONLY, Phase.POST_ONLY, Phase.OPEN):
+            self.do(SetPhase(phase=phase))
+
+    @needs(Capability.PHASES, Capability.SNAPSHOT)
+    @rule(snapshot=st.booleans())
+    def maintain(self, *, snapshot: bool) -> None:
+        """Maintenance as it is meant to be, with the state restored on the way."""
+        self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+        self.do(SetPhase(phase=Phase.MAINTENANCE))
+        if snapshot:
+            self.do(TakeSnapshot())
+        self.do(RestoreSnapshot())
+        self.do(SetPhase(phase=Phase.POST_ONLY))
+        self.do(SetPhase(phase=Phase.OPEN))
+
+    @needs(Capability.SNAPSHOT)
+    @rule()
+    def snapshot(self) -> None:
+        """A snapshot is taken."""
+        self.do(TakeSnapshot())
+
+    @needs(Capability.SNAPSHOT)
+    @rule()
+    def restore(self) -> None:
+        """The state is rebuilt."""
+        self.do(RestoreSnapshot())
+
+    @needs(Capability.RESTART)
+    @rule(index=_index, point=st.sampled_from(CrashPoint), in_flight=st.booleans())
+    def crash(self, *, index: int, point: CrashPoint, in_flight: bool) -> None:
+        """The process is killed, perhaps with an order in flight."""
+        flying: Command | None = None
+        if in_flight and Capability.RESEND in self.runner.capabilities:
+            flying = self._placement(index, Side.BUY, 100, 1, TimeInForce.GTC)
+        self.do(Crash(in_flight=flying, point=point))
+
+    @precondition(lambda machine: machine.runner.down and not machine.runner.failed)
+    @rule()
+    def restart(self) -> None:
+        """The process is started again."""
+        self.do(Restart())
+
+    @needs(Capability.STANDBY)
+    @rule(command=st.sampled_from((PauseStandby(), ResumeStandby(), PromoteStandby())))
+    def fail_over(self, command: PauseStandby | ResumeStandby | PromoteStandby) -> None:
+        """Something is done to the standby."""
+        self.do(command)
+
+    @needs(Capability.INGRESS)
+    @rule(count=st.integers(2, 8), cancels=st.integers(0, 4), price=_prices)
+    def flood(self, count: int, cancels: int, price: int) -> None:
+        """Orders and then cancels arrive all at once."""
+        commands: list[Command] = [
+            self._placement(index, Side.BUY if index % 2 else Side.SELL, price, 1, TimeInForce.GTC)
+            for index in range(count)
+        ]
+        for index in range(cancels):
+            key = self._order(index)
+            if key is not None:
+                commands.append(CancelOrder(client=key[0], order=key[1]))
+        self.do(Burst(commands=tuple(commands)))
+
+
+class MachineRun:
+    """What came of a machine's run: how much was done, what was reached, and the shrunk failing sequence, if any."""
+
+    def __init__(self) -> None:
+        self.sequences = 0
+        self.commands = 0
+        self.goals: dict[str, int] = {}
+        self.checked: dict[str, InvariantCoverage] = {}
+        self.failing: tuple[Step, ...] = ()
+        self.violations: tuple[Violation, ...] = ()
+
+    def add(self, runner: Runner) -> None:
+        """Count one example."""
+        self.sequences += 1
+        self.commands += runner.commands
+        for goal, count in runner.goals.items():
+            self.goals[goal] = self.goals.get(goal, 0) + count
+        self.checked = sum_coverage(self.checked, runner.auditor.coverage())
+        if runner.violations:
+            self.failing, self.violations = tuple(runner.steps), tuple(runner.violations)
+
+
+def sum_coverage(
+    total: dict[str, InvariantCoverage], more: tuple[InvariantCoverage, ...]
+) -> dict[str, InvariantCoverage]:
+    """Coverage added up by invariant."""
+    result = dict(total)
+    for item in more:
+        known = result.get(item.id)
+        result[item.id] = (
+            item
+            if known is None
+            else InvariantCoverage(
+                id=item.id,
+                sentence=item.sentence,
+                severity=item.severity,
+                checked=known.checked + item.checked,
+                violations=known.violations + item.violations,
+            )
+        )
+    return result
+
+
+def run_machine(source: EngineSource, *, setup: Setup, seed: int, examples: int, steps: int) -> MachineRun:
+    """Run the machine for a fixed number of examples; Hypothesis shrinks what fails, and the smallest comes last.
+
+    One engine serves all examples; it is replaced when it failed.
+    """
+    outcome = MachineRun()
+
+    class Machine(ExchangeMachine):
+        def teardown(self) -> None:
+            outcome.add(self.runner)
+            if self.runner.failed:
+                source.discard()
+
+    Machine.make_engine = staticmethod(source.engine)
+    Machine.setup = setup
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        phases=(HypothesisPhase.generate, HypothesisPhase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    with with_reporter(_nobody):
+        try:
+            run_state_machine_as_test(hypothesis.seed(seed)(Machine), settings=chosen)
+        except InvariantViolatedError:
+            assert outcome.failing, "a violation is always recorded"
+    return outcome
+
+
+def _nobody(message: Any) -> None:  # noqa: ANN401 - Hypothesis's own type
+    del message
