@@ -164,7 +164,7 @@ class _Search:
         self.instances: list[Instance] = []
         steps: list[Step] = []
         for instance in model.instances():
-            step = model.stage(instance.action, instance.arguments)
+            step = model.stage(instance.action, instance.arguments, exploring=True)
             if step is not None:
                 self.instances.append(instance)
                 steps.append(step)
@@ -260,7 +260,7 @@ class _Search:
         """Judge successors that no packed state can hold, by interpreting the step and the properties."""
         instance = self.instances[number]
         for parent in parents:
-            after = self.model.step(instance, self.unpacked(parent))
+            after = self.model.step(instance, self.unpacked(parent), exploring=True)
             assert after is not None, "the generated guard and the interpreter disagree"
             outside = self.model.outside(after)
             assert outside, "the generated range check and the interpreter disagree"
@@ -293,12 +293,12 @@ class _Search:
         trace = [TraceState(action="init", state=self.model.show(state))]
         for at in path[-2::-1]:
             instance = self.instances[int(self.states.via[at])]
-            after = self.model.step(instance, state)
+            after = self.model.step(instance, state, exploring=True)
             assert after == self.unpacked(at), f"generated code and interpreter disagree on {instance.label}"
             state = after
             trace.append(TraceState(action=instance.label, state=self.model.show(state)))
         if further is not None:
-            beyond = self.model.step(further, state)
+            beyond = self.model.step(further, state, exploring=True)
             assert beyond is not None
             trace.append(TraceState(action=further.label, state=self.model.show(beyond)))
         return tuple(trace)

@@ -160,6 +160,19 @@ class Spec(Scope):
         elif not condition:
             raise Disabled
 
+    def explored_where(self, *conditions: Condition) -> None:
+        """A limit of the search, not of the model: `explore` takes the action only where all conditions hold.
+
+        Proofs ignore it. A spec that uses it says in `scope` what it leaves out.
+        """
+        run: Run = self.__dict__["_run"]
+        if run.exploring:
+            self.require(*conditions)
+
+    def scope(self) -> Mapping[str, str]:
+        """Limits that only the search has, by name, as evidence prints them beside the sizes and ranges."""
+        return {}
+
     @classmethod
     def declared_actions(cls) -> tuple[ActionDeclaration, ...]:
         """The actions, in the order written, those of base classes first."""

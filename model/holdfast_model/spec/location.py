@@ -1,5 +1,6 @@
 """Where in a spec something was written: every SpecError starts with it."""
 
+import os
 import sys
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -7,7 +8,7 @@ from typing import NoReturn
 
 from holdfast_model.errors import SpecError
 
-_LANGUAGE = str(Path(__file__).parent)
+_LANGUAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 def _belongs_to_a_spec(frame: FrameType) -> bool:

@@ -116,7 +116,9 @@ class Model:
                 "unbounded integers" if text == ".." else f"integers from {text[:-2]}" if text[-2:] == ".." else text
             )
             found.append(Bound(name=name, value=value))
-        if not explored:
+        if explored:
+            found.extend(Bound(name=name, value=value) for name, value in self.spec.scope().items())
+        else:
             found.append(Bound(name="numbers in the state", value="unbounded integers"))
         return tuple(found)
 
@@ -168,11 +170,13 @@ class Model:
         for arguments in product(*domains):
             yield SymbolicInstance(action, arguments, all_of(*limits))
 
-    def stage(self, action: ActionDeclaration, arguments: tuple[Operand, ...]) -> Step | None:
-        """The step as terms; None when its guard is false in every state."""
+    def stage(
+        self, action: ActionDeclaration, arguments: tuple[Operand, ...], *, exploring: bool = False
+    ) -> Step | None:
+        """The step as terms; None when its guard is false in every state. `exploring` applies the search's limits."""
         before = self.symbols()
         cells = list(before)
-        run = Run(symbolic=True, may_require=True)
+        run = Run(symbolic=True, may_require=True, exploring=exploring)
         try:
             self._run(run, cells, action.function, arguments)
         except Disabled:
@@ -196,13 +200,13 @@ class Model:
         """The first state, its constants knowing their sorts."""
         return [first_value(v) for v in self.variables]
 
-    def step(self, instance: Instance, state: State) -> State | None:
+    def step(self, instance: Instance, state: State, *, exploring: bool = False) -> State | None:
         """The state after the step, interpreted on plain ints; None where its guard is false.
 
         The result may leave the declared ranges: see `outside`.
         """
         cells: list[Operand] = list(state)
-        run = Run(symbolic=False, may_require=True)
+        run = Run(symbolic=False, may_require=True, exploring=exploring)
         try:
             self._run(run, cells, instance.action.function, instance.arguments)
         except Disabled:
@@ -210,9 +214,9 @@ class Model:
         return tuple(int(cell) for cell in cells if not isinstance(cell, Term))
 
     def successors(self, state: State) -> Iterator[tuple[Instance, State]]:
-        """Every step that can be taken in a state, interpreted on plain ints."""
+        """Every step that the search takes in a state, interpreted on plain ints."""
         for instance in self.instances():
-            after = self.step(instance, state)
+            after = self.step(instance, state, exploring=True)
             if after is not None:
                 yield instance, after
 

@@ -46,6 +46,7 @@ class Run:
 
     symbolic: bool
     may_require: bool
+    exploring: bool = False
     guard: list[Condition] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
 
@@ -425,7 +426,7 @@ class PartFamily(_Field, Generic[RecordType]):
         return self if instance is None else Parts(self, instance)
 
     def __set__(self, instance: Scope, value: object) -> None:
-        refuse(f"`{self.name}` is a family of records; expected `{self.name}[index].assign(...)`")
+        refuse(f"`{self.name}` is a family of records; expected `{self.name}[index] = ...`")
 
     def variables(self, scope: Scope) -> list[Variable]:
         """The cells of all records."""
@@ -453,6 +454,9 @@ class Parts(Generic[RecordType]):
             refuse(f"`{name}` has no index {int(index)}; expected a {sort.__name__} (0..{size_of(sort) - 1})")
         size = len(_detached(self._declaration.record, self._scope.root).layout().variables)
         return _view(self._declaration.record, self._scope, self._scope.offset_of(name) + int(index) * size)
+
+    def __setitem__(self, index: Operand, value: RecordType) -> None:
+        self[index].assign(value)
 
 
 def _detached(record: type[RecordType], root: Scope) -> RecordType:
