@@ -87,6 +87,15 @@ class LocalEngine:
         """Who it is and what it can do."""
         return self._identity
 
+    def limit(self, capabilities: frozenset[Capability]) -> None:
+        """Declare less than it can do, to be compared with an engine that cannot do it."""
+        self._identity = Identity(
+            engine=self._identity.engine,
+            version=self._identity.version,
+            capabilities=capabilities,
+            conventions=self._identity.conventions,
+        )
+
     def reset(self, setup: Setup) -> None:
         """Begin anew."""
         self._storage = MemoryStorage()

@@ -1,4 +1,4 @@
-"""The proof that the harness works: every planted fault run through the generator, and the healthy engine beside it."""
+"""The proof that the harness works: every planted fault run through the generator, the healthy engine beside it."""
 
 from collections.abc import Sequence
 

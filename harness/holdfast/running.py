@@ -61,6 +61,7 @@ class Runner:
         self.commands = 0
         self.down = False
         self.failed = False
+        self.failure = ""
         self.last_view: View | None = None
         self._views = views
         self._since_view = 0
@@ -130,6 +131,7 @@ class Runner:
             act()
         except EngineFailure as failure:
             self.failed = True
+            self.failure = str(failure)
             return Violation(
                 invariant=ENGINE_FAILED,
                 step=max(0, len(self.steps) - 1),

@@ -1,0 +1,382 @@
+"""Differential testing: the same sequence on an engine and on the reference, compared after every step.
+
+What the engine does not declare is neither asked nor compared; a convention that it declares is built into the
+reference. Everything else that differs is a finding, shrunk to the smallest sequence that shows it.
+
+Each sequence ends at its first difference, because the two states have parted. So that one frequent difference does
+not hide the others, each sequence uses only a random part of the engine's capabilities (swarm testing: Groce and
+others, ISSTA 2012), and only a few sequences of a kind are shrunk.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from time import monotonic
+
+from msgspec import Struct
+
+from holdfast.counterexamples import Progress, silent
+from holdfast.engine import Engine, Identity, LocalEngine
+from holdfast.engines import EngineSource
+from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
+from holdfast.narrating import answers_of, changes, describe_event, describe_step
+from holdfast.running import Runner, Views
+from holdfast.shrinking import shrink
+from holdfast_engine.conventions import parts_with
+from holdfast_model.findings import (
+    COUNTEREXAMPLE_SCHEMA,
+    Counterexample,
+    Difference,
+    NotChecked,
+    StepNarrative,
+)
+from holdfast_model.vocabulary import (
+    Answer,
+    Capability,
+    EntryPosted,
+    OrderAccepted,
+    OrderAmended,
+    PlaceOrder,
+    Reason,
+    Record,
+    Rejected,
+    Setup,
+    Step,
+    TradeExecuted,
+    View,
+    command_count,
+    commands_of,
+)
+
+SHRUNK_PER_KIND = 3
+OPTIONAL = (
+    Capability.MARKET_ORDERS,
+    Capability.IOC,
+    Capability.FOK,
+    Capability.POST_ONLY,
+    Capability.AMEND,
+    Capability.STP_CANCEL_NEWEST,
+    Capability.STP_CANCEL_OLDEST,
+    Capability.STP_CANCEL_BOTH,
+    Capability.STP_DECREMENT,
+    Capability.SNAPSHOT,
+    Capability.RESTART,
+)
+"""What a sequence may do without; the rest belongs to how an engine is set up."""
+KEPT = 0.6
+"""The chance of each optional capability to be used in a sequence."""
+
+_TOLD_OTHERWISE = (Rejected, EntryPosted, TradeExecuted, OrderAccepted, OrderAmended)
+"""Events that are compared under another name, or not at all."""
+
+ENGINE_FAILED = "engine failed"
+
+
+class Parted(Struct, frozen=True, kw_only=True):
+    """Where and how an engine and the reference parted in one sequence."""
+
+    steps: tuple[Step, ...]
+    differences: tuple[Difference, ...]
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """A kind of difference, at its smallest, with how many sequences met it."""
+
+    kind: str
+    counterexample: Counterexample
+    occurrences: int
+
+
+class Comparison:
+    """The reference and an engine under test, compared step by step.
+
+    `compared` counts what was looked at, by name.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.compared: Counter[str] = Counter()
+        self.parts = parts_with(convention.convention for convention in identity.conventions)
+
+    def reference(self) -> Engine:
+        """A reference with the engine's conventions and no capability that the engine has not."""
+        engine = LocalEngine(parts=self.parts)
+        engine.limit(self.identity.capabilities)
+        return engine
+
+    def answers(self, step: Step, ours: Record, theirs: Record, number: int) -> Iterator[Difference]:
+        """What differs in the answers to a step."""
+        for command, our, their in zip(commands_of(step), ours.answers, theirs.answers, strict=True):
+            expected, found = self._facts(our), self._facts(their)
+            if found["reason of refusal"] in (None, Reason.OTHER):
+                found["reason of refusal"] = expected["reason of refusal"]
+            for name in expected:
+                self.compared[name] += 1
+                if expected[name] != found[name]:
+                    yield Difference(
+                        kind=_kind(name, step),
+                        step=number,
+                        subject=describe_step(command),
+                        found=_text(found[name]),
+                        expected=_text(expected[name]),
+                    )
+
+    def _facts(self, answer: Answer) -> dict[str, object]:
+        """What is compared of an answer, by name, the plainest first."""
+        can = self.identity.capabilities
+        refusal = next((event for event in answer.events if isinstance(event, Rejected)), None)
+        trades = [event for event in answer.events if isinstance(event, TradeExecuted)]
+        facts: dict[str, object] = {
+            "refusal": refusal is not None,
+            "reason of refusal": refusal.reason if refusal is not None else None,
+            "fills": [describe_event(trade) for trade in trades],
+            "outcome": sorted(
+                describe_event(event) for event in answer.events if not isinstance(event, _TOLD_OTHERWISE)
+            ),
+        }
+        if Capability.FEES in can:
+            facts["fees"] = [(trade.maker_fee, trade.taker_fee) for trade in trades]
+        if Capability.AMEND in can:
+            facts["amendment"] = [describe_event(event) for event in answer.events if isinstance(event, OrderAmended)]
+        if Capability.ENTRIES in can:
+            facts["entries"] = [describe_event(event) for event in answer.events if isinstance(event, EntryPosted)]
+        if Capability.JOURNAL in can:
+            facts["journal"] = (answer.seq, answer.journal_sha256)
+        return facts
+
+    def views(self, step: Step, ours: View, theirs: View, number: int) -> Iterator[Difference]:
+        """What differs in the views after a step."""
+        can = self.identity.capabilities
+        facts: list[tuple[str, object, object]] = [("resting orders", _resting(ours), _resting(theirs))]
+        if Capability.FUNDS in can:
+            facts += [
+                ("balances", ours.balances, theirs.balances),
+                ("withdrawals", ours.withdrawals, theirs.withdrawals),
+                ("custody", ours.custody, theirs.custody),
+            ]
+        if Capability.PHASES in can:
+            facts.append(("phase", ours.phase, theirs.phase))
+        if Capability.JOURNAL in can:
+            facts.append(("journal", (ours.seq, ours.journal_sha256), (theirs.seq, theirs.journal_sha256)))
+            facts.append(("replicas", ours.replicas, theirs.replicas))
+        if Capability.INGRESS in can:
+            facts.append(("queue", ours.ingress_depth_max, theirs.ingress_depth_max))
+        for name, expected, found in facts:
+            self.compared[name] += 1
+            if expected != found:
+                yield Difference(
+                    kind=_kind(name, step),
+                    step=number,
+                    subject=f"after {describe_step(step)}",
+                    found=_text(found),
+                    expected=_text(expected),
+                )
+
+
+def _kind(name: str, step: Step) -> str:
+    """The kind of a difference: what differs, and after what sort of step."""
+    return f"{name} after {type(step).__name__}"
+
+
+def _resting(view: View) -> list[tuple[object, ...]]:
+    """The book in queue order, as a reader needs it."""
+    return [
+        (order.market, order.side, f"{order.client}/{order.order}", order.left_lots, "at", order.price_ticks)
+        for order in view.orders
+    ]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "refused" if value else "accepted"
+    if isinstance(value, list | tuple):
+        return (
+            "; ".join(
+                " ".join(str(part) for part in item) if isinstance(item, tuple) else str(item) for item in value
+            )
+            or "nothing"
+        )
+    return str(value)
+
+
+class Pair:
+    """One sequence on both; `told` is what the reference told."""
+
+    def __init__(self, comparison: Comparison, engine: Engine, setup: Setup) -> None:
+        self._comparison = comparison
+        self._engine = engine
+        self.ours = Runner(comparison.reference(), setup)
+        self.steps: list[Step] = []
+        self.differences: list[Difference] = []
+        self.narrative: list[StepNarrative] = []
+        self.failed = False
+        self._theirs = Runner(engine, setup, views=Views.EVERY_STEP)
+        self._failure()
+
+    def do(self, step: Step) -> None:
+        """Take a step on both and compare."""
+        if not self.ours.can(step):
+            return
+        before = self._theirs.last_view
+        number = len(self.steps)
+        self.steps.append(step)
+        ours, theirs = self.ours.do(step), self._theirs.do(step)
+        assert ours is not None
+        if not self._failure() and theirs is not None:
+            self.differences += self._comparison.answers(step, ours, theirs, number)
+            if ours.view is not None and theirs.view is not None and not self.differences:
+                self.differences += self._comparison.views(step, ours.view, theirs.view, number)
+        self.narrative.append(
+            StepNarrative(
+                step=describe_step(step),
+                answers=answers_of(theirs) if theirs is not None else (),
+                changes=changes(before, theirs.view) if theirs is not None and theirs.view is not None else (),
+                violations=tuple(
+                    f"{item.kind}: {item.found}; the reference: {item.expected}" for item in self.differences
+                ),
+            )
+        )
+
+    def _failure(self) -> bool:
+        """Whether the engine failed, which is a difference: the reference did not."""
+        if self._theirs.failed and not self.failed:
+            self.failed = True
+            failure = self._theirs.failure
+            self.differences.append(
+                Difference(
+                    kind=ENGINE_FAILED,
+                    step=max(0, len(self.steps) - 1),
+                    subject=describe_step(self.steps[-1]) if self.steps else "reset",
+                    found=failure,
+                    expected="an answer",
+                )
+            )
+        return self.failed
+
+
+def compare(source: EngineSource, comparison: Comparison, setup: Setup, steps: Sequence[Step]) -> Pair:
+    """Run a sequence on both up to the first difference."""
+    pair = Pair(comparison, source.engine(), setup)
+    for step in steps:
+        if pair.differences:
+            break
+        pair.do(step)
+    if pair.failed:
+        source.discard()
+    return pair
+
+
+class Diff:
+    """A run of sequences on an engine and the reference, and what differed."""
+
+    def __init__(self, source: EngineSource, *, seed: int, setup: Setup = SMALL_SETUP) -> None:
+        self._source = source
+        self._seed = seed
+        self._setup = setup
+        self.identity = source.engine().identity
+        self.comparison = Comparison(self.identity)
+        self.commands = 0
+        self.sequences = 0
+        self._met: Counter[tuple[str, ...]] = Counter()
+        self._shrunk: Counter[str] = Counter()
+        self._findings: dict[tuple[str, ...], Finding] = {}
+
+    def run(self, *, commands: int | None = None, seconds: float | None = None, progress: Progress = silent) -> None:
+        """Compare until so many commands were run or so much time has passed; at least one sequence."""
+        end = None if seconds is None else monotonic() + seconds
+        while True:
+            self._sequence(progress)
+            progress(
+                f"{self.commands} commands in {self.sequences} sequences, {len(self._findings)} kinds of difference"
+            )
+            if self.commands >= commands if commands is not None else end is None or monotonic() >= end:
+                return
+
+    def _sequence(self, progress: Progress) -> None:
+        random = episode_random(self._seed, self.sequences)
+        used = self.identity.capabilities - {item for item in OPTIONAL if random.random() > KEPT}
+        draw = Source(random, self._setup, used)
+        pair = Pair(self.comparison, self._source.engine(), self._setup)
+        for _ in range(EPISODE_STEPS):
+            if pair.differences:
+                break
+            pair.do(draw.next(pair.ours.auditor.told))
+        if pair.failed:
+            self._source.discard()
+        self.sequences += 1
+        self.commands += pair.ours.commands
+        if pair.differences:
+            self._difference(pair, progress)
+
+    def _difference(self, pair: Pair, progress: Progress) -> None:
+        met = (pair.differences[0].kind, *_features(pair.steps[-1:]))
+        self._met[met] += 1
+        if self._met[met] > SHRUNK_PER_KIND:
+            for key, finding in self._findings.items():
+                if key[0] == pair.differences[0].kind:
+                    self._findings[key] = _again(finding)
+                    return
+            return
+        kind = pair.differences[0].kind
+        progress(f"shrinking: {kind}")
+
+        def shows(candidate: tuple[Step, ...]) -> bool:
+            found = compare(self._source, self.comparison, self._setup, candidate).differences
+            return bool(found) and found[0].kind == kind
+
+        steps = tuple(pair.steps)
+        if shows(steps):
+            steps = shrink(steps, shows)
+        small = compare(self._source, self.comparison, self._setup, steps)
+        if not small.differences:
+            small = pair  # it does not show again: told as it was met
+        key = (kind, *_features(small.steps))
+        if key in self._findings:
+            self._findings[key] = _again(self._findings[key])
+            return
+        self._findings[key] = Finding(
+            kind=kind,
+            occurrences=1,
+            counterexample=Counterexample(
+                schema=COUNTEREXAMPLE_SCHEMA,
+                engine=self._source.name,
+                origin=f"diff, seed {self._seed}, sequence {self.sequences - 1}",
+                setup=self._setup,
+                steps=tuple(small.steps),
+                commands=command_count(tuple(small.steps)),
+                differences=tuple(small.differences),
+                narrative=tuple(small.narrative),
+            ),
+        )
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The kinds of difference, the most frequent first."""
+        return tuple(sorted(self._findings.values(), key=lambda finding: (-finding.occurrences, finding.kind)))
+
+    @property
+    def not_compared(self) -> tuple[NotChecked, ...]:
+        """What the engine does not declare, and so was not asked or compared."""
+        return tuple(
+            NotChecked(subject=str(capability), reason="the engine does not declare it")
+            for capability in Capability
+            if capability not in self.identity.capabilities
+        )
+
+
+def _again(finding: Finding) -> Finding:
+    return Finding(kind=finding.kind, counterexample=finding.counterexample, occurrences=finding.occurrences + 1)
+
+
+def _features(steps: Sequence[Step]) -> tuple[str, ...]:
+    """What makes two sequences the same finding: the sorts of their last steps, without names and numbers."""
+    features = []
+    for step in steps:
+        match step:
+            case PlaceOrder():
+                features.append(
+                    f"{'market' if step.price_ticks is None else step.time_in_force}"
+                    f"{' post-only' if step.post_only else ''} {step.self_trade}"
+                )
+            case _:
+                features.append(type(step).__name__)
+    return tuple(features)
