@@ -22,10 +22,13 @@ from holdfast.narrating import answers_of, changes, describe_event, describe_ste
 from holdfast.running import Runner, Views
 from holdfast.shrinking import shrink
 from holdfast_engine.conventions import parts_with
+from holdfast_model.evidence import Bound
 from holdfast_model.findings import (
     COUNTEREXAMPLE_SCHEMA,
     Counterexample,
     Difference,
+    DiffFinding,
+    DiffResult,
     NotChecked,
     StepNarrative,
 )
@@ -352,6 +355,37 @@ class Diff:
     def findings(self) -> tuple[Finding, ...]:
         """The kinds of difference, the most frequent first."""
         return tuple(sorted(self._findings.values(), key=lambda finding: (-finding.occurrences, finding.kind)))
+
+    def result(self, files: dict[int, str]) -> DiffResult:
+        """The evidence; `files` names the file of each finding by its position."""
+        return DiffResult(
+            engine=self._source.name,
+            engine_version=f"{self.identity.engine} {self.identity.version}",
+            seed=self._seed,
+            commands=self.commands,
+            sequences=self.sequences,
+            bounds=(
+                Bound(name="commands", value=str(self.commands)),
+                Bound(name="steps for each sequence at most", value=str(EPISODE_STEPS)),
+                Bound(name="seed", value=str(self._seed)),
+            ),
+            compared=dict(sorted(self.comparison.compared.items())),
+            differences=tuple(
+                DiffFinding(
+                    kind=finding.kind,
+                    commands=finding.counterexample.commands,
+                    file=files[position],
+                    convention="",
+                    occurrences=finding.occurrences,
+                    found=finding.counterexample.differences[0].found,
+                    expected=finding.counterexample.differences[0].expected,
+                    narrative=finding.counterexample.narrative,
+                )
+                for position, finding in enumerate(self.findings)
+            ),
+            conventions=tuple((item.convention, item.where) for item in self.identity.conventions),
+            not_checked=self.not_compared,
+        )
 
     @property
     def not_compared(self) -> tuple[NotChecked, ...]:

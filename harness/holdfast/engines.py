@@ -8,10 +8,9 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
-from holdfast_adapters.registry import adapter_names, command
-
 from holdfast.engine import Engine, LocalEngine
 from holdfast.process import ProcessEngine
+from holdfast_adapters.registry import adapter_names, command
 from holdfast_engine.faults import FAULTS, fault_by_name
 from holdfast_model.errors import HoldfastError
 

@@ -233,12 +233,12 @@ class GateResult(Struct, frozen=True, kw_only=True):
     counterexamples: tuple[CounterexampleSummary, ...]
 
 
-ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 REPORT_SCHEMA = "holdfast/report/1"
 
 
-class Report(Struct, Generic[ResultT], frozen=True, kw_only=True):
+class Report(Struct, Generic[ResultT_co], frozen=True, kw_only=True):
     """The envelope that every command writes with `--json`, and the gate as `report.json`.
 
     All that depends on the clock or the machine is in `timing` (seconds by part) and `environment` (versions, commit,
@@ -249,7 +249,7 @@ class Report(Struct, Generic[ResultT], frozen=True, kw_only=True):
     command: str
     verdict: Verdict
     exit_status: int
-    result: ResultT
+    result: ResultT_co
     timing: dict[str, float]
     environment: dict[str, str]
 

@@ -1,0 +1,324 @@
+"""The gate: proofs, exploration, machine, volume, scenarios and faults, as fixed amounts of work per profile."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import TypeVar
+
+from msgspec import Struct
+
+from holdfast.counterexamples import Progress, counterexample, rerun, smallest, summary
+from holdfast.engines import EngineSource
+from holdfast.faulting import run_faults, verdict_of
+from holdfast.fuzzing import counterexamples_of, fuzz
+from holdfast.generating import SMALL_SETUP
+from holdfast.machines import run_machine, sum_coverage
+from holdfast.running import ENGINE_FAILED
+from holdfast.scenarios import SCENARIOS, Scenario
+from holdfast_invariants.auditor import not_checkable
+from holdfast_invariants.catalogue import CATALOGUE
+from holdfast_invariants.goals import GOALS
+from holdfast_model.checkers.explore import explore
+from holdfast_model.checkers.prove import prove
+from holdfast_model.errors import HoldfastError
+from holdfast_model.evidence import Bound, Exploration, Proof, Verdict, worst
+from holdfast_model.findings import (
+    Counterexample,
+    FaultsResult,
+    GateResult,
+    InvariantCoverage,
+    NotChecked,
+    Run,
+    Violation,
+)
+from holdfast_model.specs import load_model
+from holdfast_model.vocabulary import Step
+
+T = TypeVar("T")
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """An amount of work: the same on any machine. Commands and examples, never seconds."""
+
+    name: str
+    proofs: tuple[str, ...]
+    explorations: tuple[str, ...]
+    machine_examples: int
+    machine_steps: int
+    commands: int
+    fault_commands: int
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="smoke",
+            proofs=("spot",),
+            explorations=("yardstick", "spot"),
+            machine_examples=150,
+            machine_steps=30,
+            commands=8_000,
+            fault_commands=4_000,
+        ),
+        Profile(
+            name="ci",
+            proofs=("spot", "yardstick"),
+            explorations=("yardstick", "spot"),
+            machine_examples=1_000,
+            machine_steps=50,
+            commands=100_000,
+            fault_commands=20_000,
+        ),
+        Profile(
+            name="nightly",
+            proofs=("spot", "yardstick"),
+            explorations=("yardstick", "yardstick:log=2", "spot"),
+            machine_examples=10_000,
+            machine_steps=60,
+            commands=2_000_000,
+            fault_commands=100_000,
+        ),
+    )
+}
+
+NOT_BUILT = (
+    NotChecked(
+        subject="positions, margin, marks, liquidation, funding",
+        reason="this version has no invariants for them",
+    ),
+    NotChecked(
+        subject="signing, cold custody, chain reorganisations",
+        reason="this version models one hot wallet whose deposits are final when they are told",
+    ),
+    NotChecked(
+        subject="liveness: that everything comes to rest once faults heal",
+        reason="this version checks safety and reachability only",
+    ),
+)
+
+
+Found = Callable[[int, str, Counterexample], object]
+"""Is told of each counterexample at once: its number from 0, its invariant, and itself."""
+
+
+def profile_by_name(name: str) -> Profile:
+    """The profile of this name. Raises `HoldfastError` that lists the names there are."""
+    if name not in PROFILES:
+        raise HoldfastError(f"there is no profile {name!r}; there are: {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+class Gate:
+    """One run of the gate. What is done when it is interrupted is kept, so that a report can be written of it."""
+
+    def __init__(
+        self, source: EngineSource, profile: Profile, *, seed: int, progress: Progress, found: Found
+    ) -> None:
+        self._source = source
+        self._profile = profile
+        self._seed = seed
+        self._progress = progress
+        self._found = found
+        self.identity = source.engine().identity
+        self.proofs: list[Proof] = []
+        self.explorations: list[Exploration] = []
+        self.runs: list[Run] = []
+        self.faults: FaultsResult | None = None
+        self.skipped: list[NotChecked] = []
+        self.counterexamples: list[tuple[str, Counterexample]] = []
+        self.timing: dict[str, float] = {}
+        self.complete = False
+
+    def run(self) -> None:
+        """Do all of the profile's work; the engine under test comes first, because it is what was asked about."""
+        self._machine()
+        self._generator()
+        for scenario in SCENARIOS:
+            self._scenario(scenario)
+        for model in self._profile.proofs:
+            self.proofs.append(self._timed(f"proof:{model}", partial(_prove, model)))
+        for model in self._profile.explorations:
+            self.explorations.append(self._timed(f"exploration:{model}", partial(_explore, model)))
+        self._timed("faults", self._run_faults)
+        self.complete = True
+
+    def _timed(self, name: str, work: Callable[[], T]) -> T:
+        self._progress(name.replace(":", " "))
+        start = monotonic()
+        try:
+            return work()
+        finally:
+            self.timing[name] = round(monotonic() - start, 3)
+
+    def _run_faults(self) -> None:
+        self.faults = run_faults(seed=self._seed, commands=self._profile.fault_commands, progress=self._progress)
+
+    def _machine(self) -> None:
+        profile = self._profile
+        outcome = self._timed(
+            "run:machine",
+            lambda: run_machine(
+                self._source,
+                setup=SMALL_SETUP,
+                seed=self._seed,
+                examples=profile.machine_examples,
+                steps=profile.machine_steps,
+            ),
+        )
+        self.runs.append(
+            Run(
+                kind="machine",
+                name="machine",
+                sentence="Hypothesis draws commands, operations, kills and bursts, and shrinks what fails.",
+                verdict=Verdict.VIOLATED if outcome.violations else Verdict.HELD,
+                bounds=(
+                    Bound(name="examples", value=str(profile.machine_examples)),
+                    Bound(name="steps for each example at most", value=str(profile.machine_steps)),
+                    Bound(name="seed", value=str(self._seed)),
+                ),
+                sequences=outcome.sequences,
+                commands=outcome.commands,
+                goals=dict(sorted(outcome.goals.items())),
+                coverage=tuple(outcome.checked.values()),
+                violations=outcome.violations,
+            )
+        )
+        if outcome.violations:
+            invariant = _gravest(outcome.violations).invariant
+            self._add(invariant, smallest(self._source, SMALL_SETUP, outcome.failing, invariant), "machine")
+
+    def _generator(self) -> None:
+        outcome = self._timed(
+            "run:generator", lambda: fuzz(self._source, seed=self._seed, commands=self._profile.commands)
+        )
+        self.runs.append(
+            outcome.run(
+                kind="generator",
+                name="generator",
+                sentence="Seeded sequences of trading and funds, mixed with maintenance, kills, failover and bursts.",
+                bounds=(
+                    Bound(name="commands", value=str(self._profile.commands)),
+                    Bound(name="seed", value=str(self._seed)),
+                ),
+            )
+        )
+        self.counterexamples += counterexamples_of(self._source, outcome, seed=self._seed, progress=self._progress)
+
+    def _scenario(self, scenario: Scenario) -> None:
+        missing = scenario.needs - self.identity.capabilities
+        if missing:
+            reason = f"the engine does not declare {', '.join(sorted(missing))}"
+            self.skipped.append(NotChecked(subject=f"scenario {scenario.name}", reason=reason))
+            return
+        steps = scenario.steps(scenario.setup)
+        runner = self._timed(f"run:{scenario.name}", lambda: rerun(self._source, scenario.setup, steps))
+        self.runs.append(
+            Run(
+                kind="scenario",
+                name=scenario.name,
+                sentence=scenario.sentence,
+                verdict=Verdict.VIOLATED if runner.violations else Verdict.HELD,
+                bounds=(Bound(name="steps", value=str(len(steps))),),
+                sequences=1,
+                commands=runner.commands,
+                goals=dict(sorted(runner.goals.items())),
+                coverage=runner.auditor.coverage(),
+                violations=tuple(runner.violations),
+            )
+        )
+        if runner.violations:
+            invariant = _gravest(runner.violations).invariant
+            small = smallest(self._source, scenario.setup, steps, invariant)
+            self._add(invariant, small, f"scenario {scenario.name}")
+
+    def _add(self, invariant: str, steps: tuple[Step, ...], origin: str) -> None:
+        found = counterexample(
+            self._source, SMALL_SETUP, steps, origin=f"{origin}, seed {self._seed}", invariant=invariant
+        )
+        self._keep(invariant, found)
+
+    def _keep(self, invariant: str, found: Counterexample) -> None:
+        self.counterexamples.append((invariant, found))
+        self._found(len(self.counterexamples) - 1, invariant, found)
+
+    def coverage(self) -> tuple[InvariantCoverage, ...]:
+        """Checks and violations of each invariant over all runs on the engine under test."""
+        total: dict[str, InvariantCoverage] = {}
+        for run in self.runs:
+            total = sum_coverage(total, run.coverage)
+        return tuple(total[invariant.id] for invariant in CATALOGUE if invariant.id in total)
+
+    def reached(self) -> dict[str, int]:
+        """How often each goal that the engine's capabilities allow was reached, over all runs."""
+        counts: Counter[str] = Counter()
+        for run in self.runs:
+            counts.update(run.goals)
+        return {goal.id: counts[goal.id] for goal in GOALS if goal.needs <= self.identity.capabilities}
+
+    def not_checked(self) -> tuple[NotChecked, ...]:
+        """All that a reader might take for checked and was not."""
+        silent = not_checkable(self.identity.capabilities)
+        known = {item.subject for item in silent}
+        unexercised = tuple(
+            NotChecked(subject=item.id, reason="nothing of what it speaks of happened: it was never exercised")
+            for item in self.coverage()
+            if not item.checked and item.id not in known
+        )
+        vacuous = tuple(
+            NotChecked(subject=f"goal {goal}", reason="it was never reached, so the run is vacuous for it")
+            for goal, count in self.reached().items()
+            if not count
+        )
+        return (*silent, *unexercised, *vacuous, *self.skipped, *NOT_BUILT)
+
+    def verdict(self) -> Verdict:
+        """The verdict of the whole: of all parts, of the reach of the goals, and of whether it was let finish."""
+        parts = [
+            *(proof.verdict for proof in self.proofs),
+            *(exploration.verdict for exploration in self.explorations),
+            *(run.verdict for run in self.runs),
+        ]
+        if self.faults is not None:
+            parts.append(verdict_of(self.faults))
+        if not self.complete or any(not count for count in self.reached().values()):
+            parts.append(Verdict.INCONCLUSIVE)
+        checkable = {item.subject for item in not_checkable(self.identity.capabilities)}
+        if any(not item.checked and item.id not in checkable for item in self.coverage()):
+            parts.append(Verdict.INCONCLUSIVE)
+        return worst(parts)
+
+    def result(self, files: dict[int, str]) -> GateResult:
+        """The evidence; `files` names the file of each counterexample by its position."""
+        return GateResult(
+            profile=self._profile.name,
+            engine=self._source.name,
+            engine_version=f"{self.identity.engine} {self.identity.version}",
+            seed=self._seed,
+            proofs=tuple(self.proofs),
+            explorations=tuple(self.explorations),
+            runs=tuple(self.runs),
+            faults=self.faults,
+            invariants=self.coverage(),
+            reached=self.reached(),
+            not_checked=self.not_checked(),
+            counterexamples=tuple(
+                summary(found, file=files[position], invariant=invariant)
+                for position, (invariant, found) in enumerate(self.counterexamples)
+            ),
+        )
+
+
+def _prove(model: str) -> Proof:
+    return prove(load_model(model))
+
+
+def _explore(model: str) -> Exploration:
+    return explore(load_model(model))
+
+
+def _gravest(violations: tuple[Violation, ...] | list[Violation]) -> Violation:
+    """The violation to show: what was lost comes before how it shows elsewhere; an engine's failure comes last."""
+    order = {"FINAL-2": 0, "CONS-1": 1, ENGINE_FAILED: 9}
+    return min(violations, key=lambda violation: (order.get(violation.invariant, 5), violation.step))

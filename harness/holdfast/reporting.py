@@ -1,0 +1,116 @@
+"""Writing results: the envelope, the JSON that `--json` asks for, and the report folder."""
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+from holdfast.version import __version__
+from holdfast_model.evidence import EXIT_STATUS_BY_VERDICT, ExitStatus, Verdict
+from holdfast_model.findings import REPORT_SCHEMA, Counterexample, Report
+from holdfast_reports import AnyResult, encode, render, write_atomically
+
+T = TypeVar("T")
+
+_PACKAGES = ("hypothesis", "z3-solver", "numpy", "msgspec", "sortedcontainers")
+
+
+class Session:
+    """One call of a command: what it was called with, and since when."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self._started = datetime.now(UTC)
+        self._start = monotonic()
+
+    def report(
+        self,
+        verdict: Verdict,
+        result: T,
+        *,
+        timing: dict[str, float] | None = None,
+        exit_status: ExitStatus | None = None,
+    ) -> Report[T]:
+        """The result in its envelope."""
+        return Report(
+            schema=REPORT_SCHEMA,
+            command=self.command,
+            verdict=verdict,
+            exit_status=int(EXIT_STATUS_BY_VERDICT[verdict] if exit_status is None else exit_status),
+            result=result,
+            timing={**(timing or {}), "total": round(monotonic() - self._start, 3)},
+            environment=self._environment(),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "command_line": " ".join(["holdfast", *sys.argv[1:]]),
+            "commit": _commit(),
+            "holdfast": __version__,
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "started": self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **{package: version(package) for package in _PACKAGES},
+        }
+
+
+def _commit() -> str:
+    """The commit of the folder in which the command runs, "unknown" where it is in no git repository."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the user's git
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],  # noqa: S607 - the user's git
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    if found.returncode:
+        return "unknown"
+    return found.stdout.strip() + (" with uncommitted changes" if changed.stdout.strip() else "")
+
+
+def write_json(report: Report[T], target: str) -> None:
+    """Write the report where `--json` said: a file, or "-" for standard output."""
+    data = encode(report)
+    if target == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        write_atomically(Path(target), data)
+
+
+class Folder:
+    """The report folder of one run. Counterexamples are written as they are found, so that a crash loses none.
+
+    Those of an earlier run are taken out first: a report lists all that its folder holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._counts: dict[str, int] = {}
+        for old in sorted((path / "counterexamples").glob("*.json")):
+            old.unlink()
+
+    def add(self, name: str, counterexample: Counterexample) -> str:
+        """Write a counterexample; its file's name relative to the folder."""
+        self._counts[name] = self._counts.get(name, 0) + 1
+        file = f"counterexamples/{name}-{self._counts[name]}.json"
+        write_atomically(self.path / file, encode(counterexample))
+        return file
+
+    def finish(self, report: Report[AnyResult]) -> tuple[Path, ...]:
+        """Write the report in all its forms."""
+        return render(report, self.path)
