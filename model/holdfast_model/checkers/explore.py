@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast_model.checkers.packing import Packing, packing_of
-from holdfast_model.checkers.vectorise import Flags, Indices, Words, vectorise
+from holdfast_model.checkers.vectorise import Flags, Indices, Judge, Words, judging, vectorise
 from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import (
     ActionCoverage,
@@ -33,6 +33,7 @@ from holdfast_model.evidence import (
 )
 from holdfast_model.spec.language import PropertyDeclaration
 from holdfast_model.spec.model import Instance, Model, State, Step
+from holdfast_model.spec.terms import Operand, substitute
 
 CHUNK_STATES = 1 << 16
 """States expanded at a time: enough to amortise numpy's calls, few enough for the columns to stay in the cache."""
@@ -168,8 +169,12 @@ class _Search:
             if step is not None:
                 self.instances.append(instance)
                 steps.append(step)
-        self.code = vectorise(steps, [model.formula(p) for p in properties], self.packing)
+        self._formulas = [model.formula(p) for p in properties]
+        self.code = vectorise(steps, self._formulas, self.packing)
         self.states = _States(self.packing.words, memory_bytes_max=memory_bytes_max, states_max=states_max)
+        self._steps = steps
+        self._judges: dict[int, Judge] = {}
+        """By number of step: what the properties say of its successors, whether or not these are within range."""
         self.taken = [0] * len(self.instances)
         self.generated = 0
         self.deadlocks = 0
@@ -245,7 +250,7 @@ class _Search:
             self.generated += indices.size
             after, left_range = self.code.steps[number](words, columns, indices)
             if left_range is not None and left_range.any():
-                self._leave_range(number, [start + int(i) for i in indices[left_range]])
+                self._leave_range(number, indices[left_range] + start)
                 inside = ~left_range
                 after, indices = [word[inside] for word in after], indices[inside]
             produced.append(after)
@@ -256,34 +261,50 @@ class _Search:
             joined = [np.concatenate(parts) for parts in zip(*produced, strict=True)]
             self.states.add(joined, np.concatenate(parents), np.concatenate(via))
 
-    def _leave_range(self, number: int, parents: list[int]) -> None:
-        """Judge successors that no packed state can hold, by interpreting the step and the properties."""
+    def _leave_range(self, number: int, parents: Indices) -> None:
+        """Judge successors that no packed state can hold, by the properties as they are after the step."""
         instance = self.instances[number]
-        for parent in parents:
-            after = self.model.step(instance, self.unpacked(parent), exploring=True)
-            assert after is not None, "the generated guard and the interpreter disagree"
-            outside = self.model.outside(after)
-            assert outside, "the generated range check and the interpreter disagree"
-            broken = [n for n, p in enumerate(self.properties) if not self.model.holds(p, after)]
-            for which in broken:
-                self.broken.setdefault(which, (parent, instance))
-            if not broken and not self.stopped_by:
-                variable, value = outside[0]
-                wrong = (
-                    f"{variable.declared_at}: `{variable.name}` becomes {value} in step {instance.label}; "
-                    f"expected a value within {variable.least}..{variable.greatest}"
-                )
-                if not self.broken:
-                    path = " -> ".join(state.action for state in self.trace(parent, instance))
-                    raise SpecError(f"{wrong} (reached by {path})")
-                self.stopped_by = f"a value outside of its range: {wrong}"
+        if number not in self._judges:
+            memo: dict[int, Operand] = {}
+            updates = dict(self._steps[number].updates)
+            after = [substitute(formula, updates, memo=memo) for formula in self._formulas]
+            self._judges[number] = judging(after, self.packing)
+        breaks_none = np.ones(parents.size, np.bool_)
+        for which, holds in enumerate(self._judges[number]([word[parents] for word in self.states.words])):
+            broken = np.full(parents.size, not holds) if isinstance(holds, bool) else ~holds
+            breaks_none &= ~broken
+            if broken.any():
+                self.broken.setdefault(which, (int(parents[np.argmax(broken)]), instance))
+        if breaks_none.any() and not self.stopped_by:
+            self._range_is_wrong(int(parents[np.argmax(breaks_none)]), instance)
+
+    def _range_is_wrong(self, parent: int, instance: Instance) -> None:
+        """A step leaves a declared range and breaks no property: the search cannot go on."""
+        after = self.model.step(instance, self.unpacked(parent), exploring=True)
+        assert after is not None, "the generated guard and the interpreter disagree"
+        assert all(self.model.holds(p, after) for p in self.properties), (
+            "generated properties and interpreter disagree"
+        )
+        outside = self.model.outside(after)
+        assert outside, "the generated range check and the interpreter disagree"
+        variable, value = outside[0]
+        wrong = (
+            f"{variable.declared_at}: `{variable.name}` becomes {value} in step {instance.label}; "
+            f"expected a value within {variable.least}..{variable.greatest}"
+        )
+        if not self.broken:
+            path = " -> ".join(state.action for state in self.trace(parent, instance))
+            raise SpecError(f"{wrong} (reached by {path})")
+        self.stopped_by = f"a value outside of its range: {wrong}"
 
     def unpacked(self, number: int) -> State:
         """The state with this number."""
         return self.packing.unpack(tuple(int(word[number]) for word in self.states.words))
 
-    def trace(self, number: int, further: Instance | None) -> tuple[TraceState, ...]:
-        """The path to a state, and one step further where given, replayed by the interpreter."""
+    def trace(
+        self, number: int, further: Instance | None, *, breaks: PropertyDeclaration | None = None
+    ) -> tuple[TraceState, ...]:
+        """The path to a state, and one step further where given, replayed and (`breaks`) judged by the interpreter."""
         path: list[int] = []
         at = number
         while at >= 0:
@@ -300,7 +321,9 @@ class _Search:
         if further is not None:
             beyond = self.model.step(further, state, exploring=True)
             assert beyond is not None
-            trace.append(TraceState(action=further.label, state=self.model.show(beyond)))
+            state = beyond
+            trace.append(TraceState(action=further.label, state=self.model.show(state)))
+        assert breaks is None or not self.model.holds(breaks, state), "generated properties and interpreter disagree"
         return tuple(trace)
 
 
@@ -328,7 +351,7 @@ def explore(
     violations = []
     for number, broken in sorted(search.broken.items()):
         declared = properties[number]
-        trace = search.trace(*broken)
+        trace = search.trace(*broken, breaks=declared)
         violations.append(
             ModelViolation(invariant=declared.invariant, property=declared.name, states=len(trace), trace=trace)
         )

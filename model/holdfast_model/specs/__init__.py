@@ -1,1 +1,5 @@
 """The specs that ship with Holdfast, and the registry that finds them by name."""
+
+from holdfast_model.specs.registry import ModelEntry, ModelParameter, PlantedBug, list_models, load_model
+
+__all__ = ["ModelEntry", "ModelParameter", "PlantedBug", "list_models", "load_model"]
