@@ -67,7 +67,7 @@ class ObligationVerdict(StrEnum):
 
 
 class Obligation(Struct, frozen=True, kw_only=True):
-    """One query of an inductive proof: that `action` keeps `property`, from every state that satisfies the invariants.
+    """One query of an inductive proof: that `action` keeps `property` from every state that satisfies all of them.
 
     `action` is "init" for the base case. On `REFUTED`, `before` and `after` are the concrete states of the
     counterexample to induction (variable instance -> printed value) and `arguments` the action's arguments; the

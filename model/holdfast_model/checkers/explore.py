@@ -282,19 +282,17 @@ class _Search:
         """A step leaves a declared range and breaks no property: the search cannot go on."""
         after = self.model.step(instance, self.unpacked(parent), exploring=True)
         assert after is not None, "the generated guard and the interpreter disagree"
-        assert all(self.model.holds(p, after) for p in self.properties), (
-            "generated properties and interpreter disagree"
-        )
+        assert all(self.model.holds(p, after) for p in self.properties), "code and interpreter disagree on a property"
         outside = self.model.outside(after)
         assert outside, "the generated range check and the interpreter disagree"
         variable, value = outside[0]
         wrong = (
-            f"{variable.declared_at}: `{variable.name}` becomes {value} in step {instance.label}; "
+            f"`{variable.name}` becomes {value} in step {instance.label}; "
             f"expected a value within {variable.least}..{variable.greatest}"
         )
         if not self.broken:
             path = " -> ".join(state.action for state in self.trace(parent, instance))
-            raise SpecError(f"{wrong} (reached by {path})")
+            raise SpecError(f"{variable.declared_at}: {wrong} (reached by {path})")
         self.stopped_by = f"a value outside of its range: {wrong}"
 
     def unpacked(self, number: int) -> State:
@@ -304,7 +302,7 @@ class _Search:
     def trace(
         self, number: int, further: Instance | None, *, breaks: PropertyDeclaration | None = None
     ) -> tuple[TraceState, ...]:
-        """The path to a state, and one step further where given, replayed and (`breaks`) judged by the interpreter."""
+        """The path to a state, and one step further where given, replayed and judged by the interpreter."""
         path: list[int] = []
         at = number
         while at >= 0:
@@ -323,7 +321,7 @@ class _Search:
             assert beyond is not None
             state = beyond
             trace.append(TraceState(action=further.label, state=self.model.show(state)))
-        assert breaks is None or not self.model.holds(breaks, state), "generated properties and interpreter disagree"
+        assert breaks is None or not self.model.holds(breaks, state), "code and interpreter disagree on a property"
         return tuple(trace)
 
 

@@ -115,8 +115,8 @@ def list_models() -> tuple[ModelEntry, ...]:
 def load_model(text: str) -> Model:
     """The model that NAME[:PARAMETER=VALUE[,PARAMETER=VALUE...]] means; `bug=NAME` plants a bug.
 
-    The model's `name` is normalised: parameters in their order, those at their defaults left out. HoldfastError for an
-    unknown name, parameter, value or bug; its message lists what there is.
+    The model's `name` is normalised: parameters in their order, those at their defaults left out. HoldfastError for
+    an unknown name, parameter, value or bug; its message lists what there is.
 
     >>> load_model("yardstick:bug=restore,log=2,orders=2").name
     'yardstick:log=2,bug=restore'
@@ -131,7 +131,8 @@ def load_model(text: str) -> Model:
         known = [p.name for p in entry.parameters] + ["bug"]
         if not equals or parameter not in known:
             raise HoldfastError(
-                f"model {name!r} has no parameter {parameter!r}; expected PARAMETER=VALUE with one of: {', '.join(known)}"
+                f"model {name!r} has no parameter {parameter!r}; "
+                f"expected PARAMETER=VALUE with one of: {', '.join(known)}"
             )
         if parameter in given:
             raise HoldfastError(f"model {text!r} gives parameter {parameter!r} twice; expected it once")
