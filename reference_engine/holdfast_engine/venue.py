@@ -252,7 +252,7 @@ class Venue:
             return self.refuse(Reason.POST_ONLY_WOULD_TAKE)
         before = self.hold(order)
         wanted = self.hold_for(order, price=command.price_ticks, left=left)
-        if wanted - before > self.ledger.amount(order.client, FREE, self._hold_asset(order)):
+        if not self.covers(order.client, self._hold_asset(order), Amount(wanted - before)):
             return self.refuse(Reason.INSUFFICIENT_FUNDS)
         kept = self.keeps_priority(order, command)
         self.emit(
@@ -438,8 +438,7 @@ class Venue:
         """Whether the free balance covers what an order may cost: limit and fee, or for a market buy its plan."""
         market = self.markets[command.market]
         if command.side is Side.SELL:
-            need = hold_to_sell(market, command.size_lots)
-            return need <= self.ledger.amount(command.client, FREE, market.base)
+            return self.covers(command.client, market.base, hold_to_sell(market, command.size_lots))
         if command.price_ticks is not None:
             need = hold_to_buy(market, command.price_ticks, command.size_lots, fee_numerator=0)
         else:
@@ -449,7 +448,11 @@ class Venue:
                 if step.kind is StepKind.TRADE
             )
             need = Amount(value + fee_charged(value * market.taker_fee_ppm))
-        return need <= self.ledger.amount(command.client, FREE, market.quote)
+        return self.covers(command.client, market.quote, need)
+
+    def covers(self, client: ClientId, asset: AssetId, amount: Amount) -> bool:
+        """Whether a client's free balance covers an amount."""
+        return amount <= self.ledger.amount(client, FREE, asset)
 
     def _hold_asset(self, order: Order) -> AssetId:
         market = self.markets[order.market]
