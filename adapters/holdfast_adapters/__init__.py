@@ -1,1 +1,1 @@
-"""Shims that put other people's engines on the wire protocol."""
+"""Shims that put other people's engines on the wire protocol; `holdfast_adapters.registry` knows them by name."""
