@@ -204,7 +204,8 @@ class Gate:
                 ),
             )
         )
-        self.counterexamples += counterexamples_of(self._source, outcome, seed=self._seed, progress=self._progress)
+        for invariant, found in counterexamples_of(self._source, outcome, seed=self._seed, progress=self._progress):
+            self._keep(invariant, found)
 
     def _scenario(self, scenario: Scenario) -> None:
         missing = scenario.needs - self.identity.capabilities
