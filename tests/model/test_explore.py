@@ -189,7 +189,7 @@ def assert_code_agrees(model: Model, states: Sequence[State], *, auxiliary: bool
         ("spot:amounts=3", 250),
         ("spot:accounts=3,orders=3,log=2,amounts=4", 250),
         ("spot:bug=double-fill", 150),
-        ("spot:bug=replay-twice", 150),
+        ("spot:bug=replay-twice", 100),
         ("spot:bug=overdraft", 150),
     ],
 )
