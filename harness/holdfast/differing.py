@@ -35,6 +35,7 @@ from holdfast_model.findings import (
 from holdfast_model.vocabulary import (
     Answer,
     Capability,
+    CreditDeposit,
     EntryPosted,
     OrderAccepted,
     OrderAmended,
@@ -50,7 +51,7 @@ from holdfast_model.vocabulary import (
     commands_of,
 )
 
-SHRUNK_PER_KIND = 3
+SHRUNK_PER_SORT = 3
 OPTIONAL = (
     Capability.MARKET_ORDERS,
     Capability.IOC,
@@ -169,7 +170,7 @@ class Comparison:
 def _difference(  # noqa: PLR0917 - called from two places, always with all
     name: str, step: Step, number: int, subject: str, found: object, expected: object
 ) -> Difference:
-    """A difference, of which only the items that differ are told; its kind says what differs after what sort of step."""
+    """A difference; only the items that differ are told. Its kind says what differs, after what sort of step."""
     if (
         isinstance(found, list | tuple)
         and isinstance(expected, list | tuple)
@@ -322,14 +323,14 @@ class Diff:
             self._difference(pair, progress)
 
     def _difference(self, pair: Pair, progress: Progress) -> None:
-        met = (pair.differences[0].kind, *_features(pair.steps[-1:]))
+        """Keep a difference: shrunk when it is among the first of its sort, else counted with them."""
+        met = (pair.differences[0].kind, _feature(pair.steps[-1] if pair.steps else None))
         self._met[met] += 1
-        if self._met[met] > SHRUNK_PER_KIND:
-            for key, finding in self._findings.items():
-                if key[0] == pair.differences[0].kind:
-                    self._findings[key] = _again(finding)
-                    return
-            return
+        if self._met[met] > SHRUNK_PER_SORT:
+            alike = next((key for key in self._findings if key[:2] == met), None)
+            if alike is not None:
+                self._findings[alike] = _again(self._findings[alike])
+                return
         kind = pair.differences[0].kind
         progress(f"shrinking: {kind}")
 
@@ -343,7 +344,7 @@ class Diff:
         small = compare(self._source, self.comparison, self._setup, steps)
         if not small.differences:
             small = pair  # it does not show again: told as it was met
-        key = (kind, *_features(small.steps))
+        key = (kind, _feature(small.steps[-1] if small.steps else None), *_operations(small.steps))
         if key in self._findings:
             self._findings[key] = _again(self._findings[key])
             return
@@ -417,16 +418,14 @@ def _again(finding: Finding) -> Finding:
     return Finding(kind=finding.kind, counterexample=finding.counterexample, occurrences=finding.occurrences + 1)
 
 
-def _features(steps: Sequence[Step]) -> tuple[str, ...]:
-    """What makes two sequences the same finding: the sorts of their last steps, without names and numbers."""
-    features = []
-    for step in steps:
-        match step:
-            case PlaceOrder():
-                features.append(
-                    f"{'market' if step.price_ticks is None else step.time_in_force}"
-                    f"{' post-only' if step.post_only else ''} {step.self_trade}"
-                )
-            case _:
-                features.append(type(step).__name__)
-    return tuple(features)
+def _feature(step: Step | None) -> str:
+    """The sort of the step at which two states part, without names and numbers."""
+    if isinstance(step, PlaceOrder):
+        life = "market" if step.price_ticks is None else str(step.time_in_force)
+        return f"{life} post-only" if step.post_only else life
+    return type(step).__name__
+
+
+def _operations(steps: Sequence[Step]) -> tuple[str, ...]:
+    """What else than plain orders a sequence has: it tells one cause from another."""
+    return tuple(sorted({type(step).__name__ for step in steps if not isinstance(step, PlaceOrder | CreditDeposit)}))
