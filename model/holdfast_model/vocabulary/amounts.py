@@ -22,7 +22,8 @@ DECIMAL_STRINGS = (Amount, PriceTicks, SizeLots)
 DECIMAL_DIGITS_MAX = 38
 """Longest decimal accepted from outside: 38 digits fit every 128-bit integer."""
 
-IDENTIFIER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$"
+# `$` alone would let a line feed through at the end: Python's regular expressions match it before a last one.
+IDENTIFIER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$(?!\n)"
 
 Identifier = Annotated[str, Meta(pattern=IDENTIFIER_PATTERN)]
 ClientId = Identifier
@@ -35,4 +36,4 @@ WithdrawalId = Identifier
 TransactionId = Identifier
 """A transaction on the asset's chain: the idempotency key of `CreditDeposit`."""
 
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]

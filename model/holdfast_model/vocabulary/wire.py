@@ -25,7 +25,7 @@ from holdfast_model.vocabulary.amounts import DECIMAL_DIGITS_MAX, DECIMAL_STRING
 
 T = TypeVar("T")
 
-DECIMAL_PATTERN = rf"^(0|-?[1-9][0-9]{{0,{DECIMAL_DIGITS_MAX - 1}}})$"
+DECIMAL_PATTERN = rf"^(0|-?[1-9][0-9]{{0,{DECIMAL_DIGITS_MAX - 1}}})$(?!\n)"
 _Decimal = Annotated[str, Meta(pattern=DECIMAL_PATTERN, description="an integer, as a decimal string")]
 
 
