@@ -23,6 +23,8 @@ _READ_BYTES = 65536
 _QUOTED_CHARACTERS = 300
 _LAST_WORDS_SECONDS = 0.2
 _POLL_SECONDS = 0.005
+_LOOK_MILLISECONDS = 100
+"""How often a silent child is looked at, whether it lives."""
 
 
 class ChildTroubleError(Exception):
@@ -136,8 +138,11 @@ class Child:
                 del self._buffer[: end + 1]
                 return line
             searched = len(self._buffer)
-            if not self._readable.poll(_milliseconds(deadline)):
-                raise ChildTroubleError(f"did not answer within {seconds:g} s")
+            while not self._readable.poll(min(_LOOK_MILLISECONDS, _milliseconds(deadline))):
+                if self._has_ended() and not self._readable.poll(0):
+                    raise ChildTroubleError(self._ending())  # a child of its own holds its output open
+                if monotonic() >= deadline:
+                    raise ChildTroubleError(f"did not answer within {seconds:g} s")
             self._fill()
 
     def _fill(self) -> None:
