@@ -5,8 +5,8 @@ from pathlib import Path
 
 from holdfast.engines import EngineSource
 from holdfast.narrating import narrate
-from holdfast.running import Runner, run
-from holdfast.shrinking import shrink
+from holdfast.running import ENGINE_SENTENCE, Runner, run
+from holdfast.shrinking import runs_for, shrink
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_model.errors import HoldfastError
 from holdfast_model.findings import (
@@ -36,7 +36,10 @@ def smallest(source: EngineSource, setup: Setup, steps: tuple[Step, ...], invari
     def shows(candidate: tuple[Step, ...]) -> bool:
         return any(item.invariant == invariant for item in rerun(source, setup, candidate).violations)
 
-    return shrink(steps, shows) if shows(steps) else steps
+    first = rerun(source, setup, steps)
+    if not any(item.invariant == invariant for item in first.violations):
+        return steps
+    return shrink(steps, shows, runs_max=runs_for(first.failure))
 
 
 def counterexample(
@@ -68,7 +71,7 @@ def summary(found: Counterexample, *, file: str, invariant: str) -> Counterexamp
         invariant=invariant,
         commands=found.commands,
         origin=found.origin,
-        sentence=sentences.get(invariant, "The engine answers every request."),
+        sentence=sentences.get(invariant, ENGINE_SENTENCE),
         found=f"{first.subject}: {first.found}",
         expected=first.expected,
         narrative=found.narrative,

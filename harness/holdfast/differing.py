@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from holdfast.counterexamples import Progress, silent
 from holdfast.engine import Engine, Identity, LocalEngine
-from holdfast.engines import EngineSource
+from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
 from holdfast.narrating import answers_of, changes, describe_event, describe_step
 from holdfast.running import Runner, Views
-from holdfast.shrinking import shrink
+from holdfast.shrinking import runs_for, shrink
 from holdfast_engine.conventions import parts_with
 from holdfast_model.evidence import Bound
 from holdfast_model.findings import (
@@ -51,7 +51,7 @@ from holdfast_model.vocabulary import (
     commands_of,
 )
 
-SHRUNK_PER_SORT = 3
+SHRUNK_PER_SORT = 2
 OPTIONAL = (
     Capability.MARKET_ORDERS,
     Capability.IOC,
@@ -291,6 +291,7 @@ class Diff:
         self._met: Counter[tuple[str, ...]] = Counter()
         self._shrunk: Counter[str] = Counter()
         self._findings: dict[tuple[str, ...], Finding] = {}
+        self._failed_in_a_row = 0
 
     def run(self, *, commands: int | None = None, seconds: float | None = None, progress: Progress = silent) -> None:
         """Compare until so many commands were run or so much time has passed; at least one sequence."""
@@ -300,7 +301,8 @@ class Diff:
             progress(
                 f"{self.commands} commands in {self.sequences} sequences, {len(self._findings)} kinds of difference"
             )
-            if self.commands >= commands if commands is not None else end is None or monotonic() >= end:
+            done = self.commands >= commands if commands is not None else end is None or monotonic() >= end
+            if done or self._failed_in_a_row >= FAILURES_IN_A_ROW_MAX:
                 return
 
     def _sequence(self, progress: Progress) -> None:
@@ -315,6 +317,7 @@ class Diff:
             if pair.differences:
                 break
             pair.do(draw.next(pair.ours.auditor.told))
+        self._failed_in_a_row = self._failed_in_a_row + 1 if pair.failed else 0
         if pair.failed:
             self._source.discard()
         self.sequences += 1
@@ -340,7 +343,7 @@ class Diff:
 
         steps = tuple(pair.steps)
         if shows(steps):
-            steps = shrink(steps, shows)
+            steps = shrink(steps, shows, runs_max=runs_for(pair.differences[0].found if pair.failed else ""))
         small = compare(self._source, self.comparison, self._setup, steps)
         if not small.differences:
             small = pair  # it does not show again: told as it was met
@@ -411,7 +414,12 @@ class Diff:
             subject="a kill with a command in flight",
             reason="where a real process dies is chance, so that no seed repeats it; `holdfast gate` does it",
         )
-        return (*undeclared, in_flight)
+        given_up = NotChecked(
+            subject="the rest of the commands",
+            reason=f"the engine failed in {FAILURES_IN_A_ROW_MAX} sequences in a row",
+        )
+        gave_up = self._failed_in_a_row >= FAILURES_IN_A_ROW_MAX
+        return (*undeclared, in_flight, *([given_up] if gave_up else []))
 
 
 def _again(finding: Finding) -> Finding:

@@ -20,6 +20,9 @@ from holdfast_model.vocabulary import (
     View,
 )
 
+HUNG = "did not answer within"
+"""Stands in the message of a failure that was found by waiting, so that it is not looked for over and over."""
+
 
 class EngineFailure(Exception):  # noqa: N818 - it is a finding about the engine, not an error of ours
     """After its hello the engine died, hung, or said what is not in the protocol, and the harness did not cause it.

@@ -14,6 +14,9 @@ from holdfast_adapters.registry import adapter_names, command
 from holdfast_engine.faults import FAULTS, fault_by_name
 from holdfast_model.errors import HoldfastError
 
+FAILURES_IN_A_ROW_MAX = 3
+"""An engine that fails in so many sequences in a row is not put through the rest."""
+
 REFERENCE = "reference"
 FAULT_PREFIX = "fault:"
 STDIO_PREFIX = "stdio:"

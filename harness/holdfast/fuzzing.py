@@ -6,7 +6,7 @@ from hashlib import sha256
 from time import monotonic
 
 from holdfast.counterexamples import Progress, counterexample, silent, smallest
-from holdfast.engines import EngineSource
+from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
 from holdfast.machines import sum_coverage
 from holdfast.running import Runner, Views
@@ -27,11 +27,13 @@ class Fuzz:
         self.violations: list[Violation] = []
         self.first: dict[str, tuple[int, tuple[Step, ...]]] = {}
         self.commands_to_find: dict[str, int] = {}
+        self.failed_in_a_row = 0
         self._digest = sha256()
 
     def add(self, runner: Runner) -> None:
         """Count one episode."""
         self.episodes += 1
+        self.failed_in_a_row = self.failed_in_a_row + 1 if runner.failed else 0
         for violation in runner.violations:
             if violation.invariant not in self.first:
                 self.first[violation.invariant] = (self.episodes - 1, tuple(runner.steps))
@@ -39,10 +41,15 @@ class Fuzz:
                 self.violations.append(violation)
         self.commands += runner.commands
         self.goals.update(runner.goals)
-        self.coverage = sum_coverage(self.coverage, runner.auditor.coverage())
+        self.coverage = sum_coverage(self.coverage, runner.coverage())
         self._digest.update(runner.auditor.told.head.encode("ascii"))
         if runner.last_view is not None:
             self._digest.update(encode(runner.last_view))
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the engine failed so often that the rest was not run."""
+        return self.failed_in_a_row >= FAILURES_IN_A_ROW_MAX
 
     @property
     def journal_sha256(self) -> str:
@@ -104,7 +111,7 @@ def fuzz(
         outcome.add(episode(source, setup=setup, seed=seed, number=outcome.episodes))
         progress(f"{outcome.commands} commands in {outcome.episodes} sequences")
         done = outcome.commands >= commands if commands is not None else end is None or monotonic() >= end
-        if done or stop(outcome):
+        if done or stop(outcome) or outcome.gave_up:
             return outcome
 
 

@@ -133,8 +133,8 @@ class Gate:
 
     def run(self) -> None:
         """Do all of the profile's work; the engine under test comes first, because it is what was asked about."""
-        self._machine()
-        self._generator()
+        if self._generator():
+            self._machine()
         for scenario in SCENARIOS:
             self._scenario(scenario)
         for model in self._profile.proofs:
@@ -189,7 +189,8 @@ class Gate:
             invariant = _gravest(outcome.violations).invariant
             self._add(invariant, smallest(self._source, SMALL_SETUP, outcome.failing, invariant), "machine")
 
-    def _generator(self) -> None:
+    def _generator(self) -> bool:
+        """Run the seeded generator; whether the engine bears more work."""
         outcome = self._timed(
             "run:generator", lambda: fuzz(self._source, seed=self._seed, commands=self._profile.commands)
         )
@@ -206,6 +207,14 @@ class Gate:
         )
         for invariant, found in counterexamples_of(self._source, outcome, seed=self._seed, progress=self._progress):
             self._keep(invariant, found)
+        if outcome.gave_up:
+            self.skipped.append(
+                NotChecked(
+                    subject="the machine, and the rest of the generator's commands",
+                    reason=f"the engine failed in {FAILURES_IN_A_ROW_MAX} sequences in a row",
+                )
+            )
+        return not outcome.gave_up
 
     def _scenario(self, scenario: Scenario) -> None:
         missing = scenario.needs - self.identity.capabilities
@@ -225,7 +234,7 @@ class Gate:
                 sequences=1,
                 commands=runner.commands,
                 goals=dict(sorted(runner.goals.items())),
-                coverage=runner.auditor.coverage(),
+                coverage=runner.coverage(),
                 violations=tuple(runner.violations),
             )
         )
@@ -249,7 +258,8 @@ class Gate:
         total: dict[str, InvariantCoverage] = {}
         for run in self.runs:
             total = sum_coverage(total, run.coverage)
-        return tuple(total[invariant.id] for invariant in CATALOGUE if invariant.id in total)
+        ids = [*(invariant.id for invariant in CATALOGUE), ENGINE_FAILED]
+        return tuple(total[identifier] for identifier in ids if identifier in total)
 
     def reached(self) -> dict[str, int]:
         """How often each goal that the engine's capabilities allow was reached, over all runs."""

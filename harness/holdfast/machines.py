@@ -368,7 +368,7 @@ class MachineRun:
         self.commands += runner.commands
         for goal, count in runner.goals.items():
             self.goals[goal] = self.goals.get(goal, 0) + count
-        self.checked = sum_coverage(self.checked, runner.auditor.coverage())
+        self.checked = sum_coverage(self.checked, runner.coverage())
         if runner.violations:
             self.failing, self.violations = tuple(runner.steps), tuple(runner.violations)
 

@@ -6,10 +6,12 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import monotonic
 from typing import TypeVar
 
 from holdfast.version import __version__
+from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import EXIT_STATUS_BY_VERDICT, ExitStatus, Verdict
 from holdfast_model.findings import REPORT_SCHEMA, Counterexample, Report
 from holdfast_reports import AnyResult, encode, render, write_atomically
@@ -101,6 +103,12 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._counts: dict[str, int] = {}
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise HoldfastError(f"{path}: cannot be used as the report's folder: {error.strerror}") from error
         for old in sorted((path / "counterexamples").glob("*.json")):
             old.unlink()
 

@@ -7,7 +7,8 @@ from enum import Enum, auto
 from holdfast.engine import Engine, EngineFailure
 from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.goals import GOALS, Progress
-from holdfast_model.findings import Violation
+from holdfast_invariants.monitor import Severity
+from holdfast_model.findings import InvariantCoverage, Violation
 from holdfast_model.vocabulary import (
     Answer,
     Burst,
@@ -28,6 +29,8 @@ from holdfast_model.vocabulary import (
 
 ENGINE_FAILED = "ENGINE"
 """Stands in a violation's `invariant` where the engine itself failed: it died, hung, or broke the protocol."""
+
+ENGINE_SENTENCE = "The engine answers every request, in the form that the protocol asks for."
 
 VIEW_INTERVAL = 25
 
@@ -71,6 +74,19 @@ class Runner:
     def violations(self) -> list[Violation]:
         """All violations so far."""
         return self.auditor.violations
+
+    def coverage(self) -> tuple[InvariantCoverage, ...]:
+        """How often each invariant was checked, and last, in how many steps the engine itself was relied on."""
+        return (
+            *self.auditor.coverage(),
+            InvariantCoverage(
+                id=ENGINE_FAILED,
+                sentence=ENGINE_SENTENCE,
+                severity=Severity.CRITICAL,
+                checked=len(self.steps) + 1,
+                violations=int(self.failed),
+            ),
+        )
 
     def can(self, step: Step) -> bool:
         """Whether the step can be taken now: a killed engine can only be started again, and only a killed one."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
+from holdfast.engine import HUNG
 from holdfast_model.vocabulary import (
     AmendOrder,
     Amount,
@@ -22,29 +23,41 @@ from holdfast_model.vocabulary import (
 
 Steps = tuple[Step, ...]
 RUNS_MAX = 2_000
+RUNS_MAX_FAILING = 100
+"""For the failure of an engine, each run of which starts a process anew."""
+RUNS_MAX_HUNG = 3
+"""For an engine that hangs, each run of which waits for it."""
+
+
+def runs_for(failure: str) -> int:
+    """How many candidates may be run for an engine that failed with this message, or "" for one that did not."""
+    if not failure:
+        return RUNS_MAX
+    return RUNS_MAX_HUNG if HUNG in failure else RUNS_MAX_FAILING
 
 
 class _Budget:
     """Counts the runs of the predicate, so that shrinking ends."""
 
-    def __init__(self, shows: Callable[[Steps], bool]) -> None:
+    def __init__(self, shows: Callable[[Steps], bool], runs_max: int) -> None:
         self._shows = shows
+        self._runs_max = runs_max
         self._seen: dict[Steps, bool] = {}
 
     def shows(self, steps: Steps) -> bool:
         if steps not in self._seen:
-            if len(self._seen) >= RUNS_MAX:
+            if len(self._seen) >= self._runs_max:
                 return False
             self._seen[steps] = self._shows(steps)
         return self._seen[steps]
 
 
-def shrink(steps: Steps, shows: Callable[[Steps], bool]) -> Steps:
+def shrink(steps: Steps, shows: Callable[[Steps], bool], *, runs_max: int = RUNS_MAX) -> Steps:
     """A sequence of which no single step, command of a burst or smaller number can be taken without losing `shows`.
 
-    At most `RUNS_MAX` candidates are run; after that the smallest found so far is returned.
+    At most `runs_max` candidates are run; after that the smallest found so far is returned.
     """
-    budget = _Budget(shows)
+    budget = _Budget(shows, runs_max)
     assert budget.shows(steps), "the sequence to shrink must show what is looked for"
     while True:
         smaller = _fewer_steps(steps, budget)
