@@ -9,7 +9,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from holdfast.counterexamples import Progress, counterexample, rerun, smallest, summary
-from holdfast.engines import EngineSource
+from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
 from holdfast.generating import SMALL_SETUP
