@@ -1,0 +1,263 @@
+"""Crash, restore, standby, hot wallet: what was acknowledged is there afterwards, exactly."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from holdfast.engine import LocalEngine
+from holdfast.generating import SMALL_SETUP, Source, episode_random
+from holdfast.running import Runner
+from holdfast_engine.custody import LOG as WALLET_LOG
+from holdfast_engine.custody import HotWallet
+from holdfast_engine.exchange import Exchange
+from holdfast_engine.journal import LOG as JOURNAL_LOG
+from holdfast_engine.storage import MemoryStorage
+from holdfast_model.vocabulary import (
+    Amount,
+    Burst,
+    CancelOrder,
+    Command,
+    Crash,
+    CrashPoint,
+    CreditDeposit,
+    Custody,
+    Event,
+    PauseStandby,
+    PayWithdrawal,
+    PlaceOrder,
+    PriceTicks,
+    PromoteStandby,
+    Reason,
+    RefundWithdrawal,
+    Rejected,
+    RequestWithdrawal,
+    ResumeStandby,
+    Side,
+    SizeLots,
+    StandbyPromoted,
+    Step,
+    TakeSnapshot,
+    View,
+    commands_of,
+)
+
+DEPOSIT = CreditDeposit(client="alice", asset="USD", amount=Amount(20_000), transaction="t1")
+PLACE = PlaceOrder(
+    client="alice",
+    order="1",
+    market="BTC-USD",
+    side=Side.BUY,
+    size_lots=SizeLots(5),
+    price_ticks=PriceTicks(100),
+)
+LATER = replace(PLACE, order="2")
+REQUEST = RequestWithdrawal(client="alice", withdrawal="w", asset="USD", amount=Amount(500))
+PAY = PayWithdrawal(client="alice", withdrawal="w")
+CASES: dict[str, Callable[[Exchange], None]] = {
+    "without a snapshot": lambda _: None,
+    "with a snapshot": Exchange.snapshot,
+}
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    """The disk, which outlives every exchange."""
+    return MemoryStorage()
+
+
+@pytest.fixture
+def exchange(storage: MemoryStorage) -> Exchange:
+    """An exchange in which alice has 20,000 USD and one open order."""
+    exchange = Exchange(storage)
+    exchange.reset(SMALL_SETUP)
+    ask(exchange, DEPOSIT, PLACE)
+    return exchange
+
+
+def ask(exchange: Exchange, *commands: Command) -> tuple[Event, ...]:
+    """The events of the last of some commands, each handed over alone."""
+    events: tuple[Event, ...] = ()
+    for command in commands:
+        (answer,) = exchange.submit([command])
+        events = answer.events
+    return events
+
+
+def without_depth(view: View) -> View:
+    """The depth of the queue is not part of the state."""
+    return replace(view, ingress_depth_max=0)
+
+
+def names(view: View) -> list[str]:
+    return [order.order for order in view.orders]
+
+
+@pytest.mark.parametrize("saved", list(CASES))
+@pytest.mark.parametrize(
+    ("point", "orders"),
+    [
+        (CrashPoint.BEFORE_JOURNAL, ["1"]),
+        (CrashPoint.TORN_JOURNAL, ["1"]),
+        (CrashPoint.AFTER_JOURNAL, ["1", "2"]),
+    ],
+)
+def test_a_command_in_flight_took_effect_exactly_where_it_was_durable(
+    storage: MemoryStorage, exchange: Exchange, saved: str, point: CrashPoint, orders: list[str]
+) -> None:
+    CASES[saved](exchange)
+    before = exchange.view()
+    exchange.crash(LATER, point)
+    again = Exchange(storage)
+    assert names(again.view()) == orders
+    assert [record.command for record in again.resend(before.seq)] == ([LATER] if "2" in orders else [])
+    assert (without_depth(again.view()) == without_depth(before)) is ("2" not in orders)
+    (answer,) = again.submit([LATER])
+    assert (answer.events == (Rejected(reason=Reason.DUPLICATE_ORDER),)) is ("2" in orders)
+    assert answer.seq == before.seq + len(orders)
+
+
+@pytest.mark.parametrize("point", list(CrashPoint))
+def test_a_payment_in_flight_leaves_the_wallet_exactly_when_it_is_in_the_journal(
+    storage: MemoryStorage, exchange: Exchange, point: CrashPoint
+) -> None:
+    ask(exchange, REQUEST)
+    exchange.crash(PAY, point)
+    paid = point is CrashPoint.AFTER_JOURNAL
+    for _ in range(3):
+        view = Exchange(storage).view()
+        assert view.custody == (Custody(tier="hot", asset="USD", amount=Amount(19_500 if paid else 20_000)),)
+        assert view.withdrawals[0].status == ("paid" if paid else "requested")
+
+
+def test_the_wallet_moves_each_deposit_and_payment_once_however_often_it_is_told(storage: MemoryStorage) -> None:
+    exchange = Exchange(storage)
+    exchange.reset(SMALL_SETUP)
+    events = [
+        event
+        for command in (DEPOSIT, REQUEST, PAY, replace(REQUEST, withdrawal="r"))
+        for event in ask(exchange, command)
+    ]
+    events += ask(exchange, RefundWithdrawal(client="alice", withdrawal="r"))
+    lines = storage.lines(WALLET_LOG)
+    assert len(lines) == 2
+    for _ in range(2):
+        exchange.restore()
+        wallet = HotWallet(storage)
+        wallet.follow(events)
+        assert wallet.custody() == exchange.view().custody
+        assert wallet.custody() == (Custody(tier="hot", asset="USD", amount=Amount(19_500)),)
+    assert storage.lines(WALLET_LOG) == lines
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("snapshots", [0, 1, 7])
+def test_a_restore_or_a_restart_at_every_step_changes_nothing(seed: int, snapshots: int) -> None:
+    """`snapshots` is how many steps lie between two of them; 0: there is none."""
+    storage = MemoryStorage()
+    exchange = Exchange(storage)
+    exchange.reset(SMALL_SETUP)
+    for number, command in enumerate(commands(seed)):
+        exchange.submit([command])
+        if snapshots and number % snapshots == 0:
+            exchange.snapshot()
+        before = exchange.view()
+        assert without_depth(Exchange(storage).view()) == replace(
+            without_depth(before), replicas=Exchange(storage).view().replicas
+        )
+        if before.replicas[0].seq == before.replicas[1].seq:
+            exchange.restore()
+            assert exchange.view() == before
+
+
+def commands(seed: int) -> list[Command]:
+    """Commands of a seeded sequence, bursts taken apart."""
+    found: list[Command] = []
+    for step in steps(seed, 60):
+        found += commands_of(step)
+    return found
+
+
+def steps(seed: int, count: int) -> list[Step]:
+    """Steps of a seeded sequence, as the healthy exchange leads to them."""
+    runner = Runner(LocalEngine(), SMALL_SETUP)
+    source = Source(episode_random(seed, 0), SMALL_SETUP, runner.capabilities)
+    for _ in range(count):
+        runner.do(source.next(runner.auditor.told))
+    assert runner.violations == []
+    return runner.steps
+
+
+def test_the_sequences_used_here_have_bursts_crashes_and_snapshots() -> None:
+    kinds = {type(step) for seed in range(4) for step in steps(seed, 60)}
+    assert kinds >= {Burst, Crash, TakeSnapshot, PlaceOrder, PromoteStandby}
+
+
+def test_a_restore_without_a_snapshot_replays_the_whole_journal(storage: MemoryStorage, exchange: Exchange) -> None:
+    before = exchange.view()
+    exchange.restore()
+    assert exchange.view() == before
+    assert len(storage.lines(JOURNAL_LOG)) == before.seq == 2
+
+
+# Standby -----------------------------------------------------------------------------------------------------------
+
+
+def replicas(exchange: Exchange) -> tuple[int, int]:
+    primary, standby = exchange.view().replicas
+    assert (primary.replica, standby.replica) == ("primary", "standby")
+    if primary.seq == standby.seq:
+        assert primary.state_sha256 == standby.state_sha256
+    return primary.seq, standby.seq
+
+
+def test_the_standby_follows_lags_while_paused_and_catches_up(exchange: Exchange) -> None:
+    assert replicas(exchange) == (2, 2)
+    ask(exchange, PauseStandby())
+    assert replicas(exchange) == (3, 3), "it knows of its own pause"
+    ask(exchange, LATER, replace(PLACE, order="3"))
+    assert replicas(exchange) == (5, 3)
+    ask(exchange, ResumeStandby())
+    assert replicas(exchange) == (6, 6)
+    ask(exchange, replace(PLACE, order="4"))
+    assert replicas(exchange) == (7, 7)
+
+
+def test_a_standby_that_has_everything_is_promoted_and_a_new_epoch_begins(
+    storage: MemoryStorage, exchange: Exchange
+) -> None:
+    before = exchange.view()
+    assert ask(exchange, PromoteStandby()) == (StandbyPromoted(epoch=2),)
+    view = exchange.view()
+    assert (view.epoch, view.seq, view.orders, view.balances) == (2, 3, before.orders, before.balances)
+    assert replicas(exchange) == (3, 3)
+    ask(exchange, CancelOrder(client="alice", order="1"))
+    assert replicas(exchange) == (4, 4), "the new standby is fed, and shares nothing with the new primary"
+    assert [record.epoch for record in exchange.resend(0)] == [1, 1, 1, 2]
+    assert without_depth(Exchange(storage).view()) == without_depth(exchange.view())
+
+
+def test_the_promotion_of_a_standby_that_lags_is_refused_until_it_has_caught_up(exchange: Exchange) -> None:
+    ask(exchange, PauseStandby(), LATER)
+    assert ask(exchange, PromoteStandby()) == (Rejected(reason=Reason.STANDBY_STALE),)
+    assert exchange.view().epoch == 1
+    assert names(exchange.view()) == ["1", "2"]
+    ask(exchange, ResumeStandby())
+    assert ask(exchange, PromoteStandby()) == (StandbyPromoted(epoch=2),)
+    assert names(exchange.view()) == ["1", "2"]
+
+
+def test_a_refused_promotion_is_journaled_like_every_decision(storage: MemoryStorage, exchange: Exchange) -> None:
+    ask(exchange, PauseStandby(), LATER)
+    (answer,) = exchange.submit([PromoteStandby()])
+    assert answer.seq == exchange.view().seq == 5
+    assert Exchange(storage).view().seq == 5
+
+
+def test_resend_tells_exactly_what_was_decided_after_a_number(exchange: Exchange) -> None:
+    answers = [exchange.submit([command])[0] for command in (LATER, REQUEST)]
+    assert exchange.resend(4) == ()
+    assert [(record.seq, record.events, record.journal_sha256) for record in exchange.resend(2)] == [
+        (answer.seq, answer.events, answer.journal_sha256) for answer in answers
+    ]
+    assert [record.command for record in exchange.resend(0)] == [DEPOSIT, PLACE, LATER, REQUEST]
