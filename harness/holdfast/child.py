@@ -21,6 +21,7 @@ ENDING_SECONDS = 2.0
 STDERR_BYTES_KEPT = 4096
 _READ_BYTES = 65536
 _QUOTED_CHARACTERS = 300
+_LAST_WORDS_CHARACTERS = 1000
 _LAST_WORDS_SECONDS = 0.2
 _POLL_SECONDS = 0.005
 _LOOK_MILLISECONDS = 100
@@ -245,7 +246,7 @@ def quoted(data: bytes | bytearray | str, *, last: bool = False) -> str:
     >>> quoted(b"\x1b[2Jgone")
     "'\\x1b[2Jgone'"
     """
-    cut = data[-_QUOTED_CHARACTERS:] if last else data[:_QUOTED_CHARACTERS]
+    cut = data[-_LAST_WORDS_CHARACTERS:] if last else data[:_QUOTED_CHARACTERS]
     text = cut if isinstance(cut, str) else bytes(cut).decode("utf-8", "replace")
     if len(cut) == len(data):
         return ascii(text)

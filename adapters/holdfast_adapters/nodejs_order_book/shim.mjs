@@ -2,12 +2,12 @@
  * The npm package nodejs-order-book on Holdfast's wire protocol, version 1 (docs/protocol.md).
  *
  * One OrderBook per market, with the package's journal on. A submit is answered after its journal lines are synced to
- * the disk; recovery is the one that the package documents (README, "Snapshot" and "Journal Logs"): a new OrderBook from
- * the last snapshot and all logs. Nothing that the package does or reports is corrected here.
+ * the disk; recovery is the one that the package documents (README, "Snapshot" and "Journal Logs"): a new OrderBook
+ * from the last snapshot and all logs. Nothing that the package does or reports is corrected here.
  *
  * In the data directory:
  *   setup.json      the setup of the last reset
- *   journal.jsonl   a line for each command that took effect: {market, log, events}, `log` as the package gave it or null
+ *   journal.jsonl   a line for each command that took effect: {market, log, events}, the package's log or null
  *   snapshot.json   the package's snapshot of each market
  */
 
@@ -37,6 +37,7 @@ const REASONS = {
 }
 const STP_TRIGGERED = 1202
 const STP_MODES = { cancel_newest: 'EXPIRE_TAKER', cancel_oldest: 'EXPIRE_MAKER', cancel_both: 'EXPIRE_BOTH' }
+const PLACE_DEFAULTS = { price_ticks: null, time_in_force: 'gtc', post_only: false, self_trade: 'cancel_newest' }
 const TIMES_IN_FORCE = { gtc: 'GTC', ioc: 'IOC', fok: 'FOK' }
 
 /** An order's id in the package; no client or order id has a bar, so that no two can collide. */
@@ -87,7 +88,13 @@ class Storage {
     const whole = data.lastIndexOf(LINE_FEED) + 1
     if (whole < data.length) fs.truncateSync(file, whole)
     const text = data.toString('utf8', 0, whole)
-    return text.split('\n').slice(0, -1).map((line) => JSON.parse(line))
+    return text.split('\n').slice(0, -1).map((line, index) => {
+      try {
+        return JSON.parse(line)
+      } catch (error) {
+        throw new Error(`journal.jsonl line ${index + 1}: ${error.message}`)
+      }
+    })
   }
 
   /** Forget everything. */
@@ -138,7 +145,7 @@ class Venue {
     }
     this.#clients = new Set(setup.clients)
     for (const [market, journal] of logs) {
-      const recovered = snapshots[market] === undefined ? { journal } : { snapshot: snapshots[market], journal }
+      const recovered = Object.hasOwn(snapshots, market) ? { snapshot: snapshots[market], journal } : { journal }
       this.#books.set(market, new OrderBook({ ...recovered, enableJournaling: true }))
     }
   }
@@ -191,7 +198,7 @@ class Venue {
   #apply(command) {
     switch (command.type) {
       case 'place_order':
-        return this.#place(command)
+        return this.#place({ ...PLACE_DEFAULTS, ...command })
       case 'cancel_order':
         return this.#cancel(command)
       case 'amend_order':
@@ -291,7 +298,8 @@ class Venue {
 
   /** The events of an order that came in, or came in again, as the package's result has them. */
   #executed({ key, market, side, size, remainder }, result) {
-    const fills = result.done.filter((order) => order.id !== key).map((maker) => ({ maker, lots: maker.size, whole: true }))
+    const makers = result.done.filter((order) => order.id !== key)
+    const fills = makers.map((maker) => ({ maker, lots: maker.size, whole: true }))
     if (result.partial !== null && result.partial.id !== key) {
       fills.push({ maker: result.partial, lots: result.partialQuantityProcessed, whole: false })
     }
@@ -431,7 +439,7 @@ class Engine {
 }
 
 const failed = (message) => ({ type: 'failed', message: message.slice(0, MESSAGE_CHARACTERS) })
-const words = (error) => String(error?.stack ?? error?.message ?? error)
+const words = (error) => String(error?.message ?? error)
 
 function fail(message) {
   fs.writeSync(process.stderr.fd, `nodejs-order-book shim: ${message}\n`)
@@ -460,8 +468,8 @@ async function* requests() {
 async function main() {
   const directory = process.env.HOLDFAST_DATA_DIR
   if (!directory) fail('HOLDFAST_DATA_DIR names no directory')
-  process.stdout.on('error', () => process.exit(0)) // whoever asked is gone
-  const engine = new Engine(new Storage(directory))
+  process.stdout.on('error', () => process.exit(0)) // who asked is gone
+  let engine = null
   for await (const line of requests()) {
     let request
     try {
@@ -471,6 +479,7 @@ async function main() {
     }
     let reply
     try {
+      engine ??= new Engine(new Storage(directory))
       reply = engine.reply(request)
     } catch (error) {
       reply = failed(`${request.type}: ${words(error)}`)
@@ -478,7 +487,6 @@ async function main() {
     process.stdout.write(`${JSON.stringify({ ...reply, id: request.id })}\n`)
     if (request.type === 'shutdown') break
   }
-  process.exit(0)
 }
 
 await main()
