@@ -12,6 +12,7 @@ from holdfast_invariants.told import Told, ToldOrder
 from holdfast_model.vocabulary import (
     AmendOrder,
     Amount,
+    Bucket,
     Burst,
     CancelOrder,
     Capability,
@@ -190,13 +191,18 @@ class Source:
         if settled < 0.2:  # noqa: PLR2004 - a weight
             return self._deposit(client, asset, random.randint(1, 500))
         if settled < 0.55 or not told.withdrawals:  # noqa: PLR2004 - a weight
-            amount = random.choice((random.randint(1, 500), random.randint(15_000, 20_000)))
+            amount = random.choice((random.randint(1, 500), self._about_all(told, client, asset)))
             return RequestWithdrawal(client=client, withdrawal=self._number("w"), asset=asset, amount=Amount(amount))
         open_ones = [key for key, item in told.withdrawals.items() if item.status is WithdrawalStatus.REQUESTED]
         keys = open_ones if open_ones and random.random() < 0.7 else list(told.withdrawals)  # noqa: PLR2004 - a weight
         owner, withdrawal = random.choice(keys)
         settle = random.choice((PayWithdrawal, RefundWithdrawal))
         return settle(client=owner, withdrawal=withdrawal)
+
+    def _about_all(self, told: Told, client: str, asset: str) -> int:
+        """All that a client has free, and perhaps some of what is held for its orders."""
+        free, held = (told.amounts.get((client, bucket, asset), 0) for bucket in (Bucket.FREE, Bucket.HELD))
+        return max(1, free + self._random.randint(0, max(0, held)))
 
     # Operations ---------------------------------------------------------------------------------------------------
 

@@ -336,6 +336,16 @@ class ExchangeMachine(RuleBasedStateMachine):
         """Something is done to the standby."""
         self.do(command)
 
+    @needs(Capability.STANDBY)
+    @rule(client=_index, price=_prices, resume=st.booleans())
+    def fail_over_while_lagging(self, client: int, price: int, *, resume: bool) -> None:
+        """The standby misses an order, and is to be promoted, perhaps after it caught up."""
+        self.do(PauseStandby())
+        self.do(self._placement(client, Side.BUY, price, 1, TimeInForce.GTC))
+        if resume:
+            self.do(ResumeStandby())
+        self.do(PromoteStandby())
+
     @needs(Capability.INGRESS)
     @rule(count=st.integers(2, 8), cancels=st.integers(0, 4), price=_prices)
     def flood(self, count: int, cancels: int, price: int) -> None:

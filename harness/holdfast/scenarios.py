@@ -129,10 +129,17 @@ def _overload(setup: Setup) -> tuple[Step, ...]:
 
 def _retry_storm(setup: Setup) -> tuple[Step, ...]:
     """Killed with orders in flight at each point of the write; every client gives its command again, twice."""
-    steps: list[Step] = [*_funded(setup), _order("bob", "b1", Side.SELL, 9, 100), TakeSnapshot()]
+    closed = _order("carol", "c1", Side.BUY, 1, 95)
+    steps: list[Step] = [
+        *_funded(setup),
+        _order("bob", "b1", Side.SELL, 9, 100),
+        closed,
+        CancelOrder(client="carol", order="c1"),
+        TakeSnapshot(),
+    ]
     for number, point in enumerate(CrashPoint):
         order = _order("alice", f"a{number}", Side.BUY, 2, 100)
-        steps += [Crash(in_flight=order, point=point), Restart(), order, order]
+        steps += [Crash(in_flight=order, point=point), Restart(), order, order, closed]
     withdrawal = RequestWithdrawal(client="alice", withdrawal="w1", asset="BTC", amount=Amount(30))
     pay = PayWithdrawal(client="alice", withdrawal="w1")
     return (
@@ -143,6 +150,10 @@ def _retry_storm(setup: Setup) -> tuple[Step, ...]:
         Restart(),
         pay,
         RefundWithdrawal(client="alice", withdrawal="w1"),
+        RequestWithdrawal(client="bob", withdrawal="w1", asset="USD", amount=Amount(50)),
+        RefundWithdrawal(client="bob", withdrawal="w1"),
+        PayWithdrawal(client="bob", withdrawal="w1"),
+        RefundWithdrawal(client="bob", withdrawal="w1"),
     )
 
 

@@ -1,0 +1,75 @@
+"""Differential testing: faults differ, the reference does not, and a finding replays."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.differing import Comparison, Diff, compare
+from holdfast.engines import EngineSource
+from holdfast.generating import SMALL_SETUP
+from holdfast_engine.conventions import parts_with
+from holdfast_engine.faults import FAULTS
+from holdfast_model.errors import HoldfastError
+from holdfast_model.vocabulary import Capability
+
+ENGINE = f"stdio:{sys.executable} -m holdfast_engine"
+
+
+def test_the_reference_as_a_process_is_the_reference() -> None:
+    with EngineSource(ENGINE) as source:
+        diff = Diff(source, seed=1)
+        diff.run(commands=300)
+    assert diff.findings == ()
+    assert diff.commands >= 300
+    assert diff.comparison.compared["fills"] > 0
+    assert diff.comparison.compared["balances"] > 0
+
+
+def test_a_planted_fault_differs_over_the_wire_and_its_finding_is_small() -> None:
+    with EngineSource(f"{ENGINE} --fault takers-price") as source:
+        diff = Diff(source, seed=1)
+        diff.run(commands=200)
+        assert diff.findings
+        smallest = min(diff.findings, key=lambda finding: finding.counterexample.commands)
+        assert smallest.counterexample.commands <= 4
+        again = compare(source, Comparison(diff.identity), SMALL_SETUP, smallest.counterexample.steps)
+    assert [item.kind for item in again.differences] == [item.kind for item in smallest.counterexample.differences]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [fault.name for fault in FAULTS])
+def test_every_planted_fault_differs_from_the_reference(fault: str) -> None:
+    with EngineSource(f"fault:{fault}") as source:
+        diff = Diff(source, seed=1)
+        for commands in (400, 2_000, 8_000):
+            diff.run(commands=commands)
+            if diff.findings:
+                return
+    pytest.fail(f"{fault} was not told from the reference in {diff.commands} commands")
+
+
+def test_what_an_engine_does_not_declare_is_named_as_not_compared() -> None:
+    with EngineSource("reference") as source:
+        engine = source.engine()
+        engine.limit(frozenset(Capability) - {Capability.FEES, Capability.RESTART, Capability.STANDBY})  # type: ignore[attr-defined]  # LocalEngine's
+        diff = Diff(source, seed=3)
+        diff.run(commands=400)
+        named = {item.subject for item in diff.not_compared}
+    assert {"fees", "restart", "standby"} <= named
+    assert "limit_orders" not in named
+    assert diff.findings == ()
+
+
+def test_a_convention_that_does_not_exist_is_refused_by_name() -> None:
+    with pytest.raises(HoldfastError, match="declares the convention 'anything-goes'; there are: amend"):
+        parts_with(["anything-goes"], funds=True)
+
+
+def test_no_process_outlives_its_source(tmp_path: Path) -> None:
+    del tmp_path
+    with EngineSource(ENGINE) as source:
+        engine = source.engine()
+        engine.reset(SMALL_SETUP)
+    with pytest.raises(Exception, match=r"not running|closed"):
+        engine.submit(())

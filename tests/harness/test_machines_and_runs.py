@@ -1,0 +1,120 @@
+"""The machine, the generator and the scenarios: they find planted faults, and nothing in the healthy engine."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from holdfast.counterexamples import counterexample, read_counterexample, smallest
+from holdfast.engine import LocalEngine
+from holdfast.engines import EngineSource
+from holdfast.fuzzing import fuzz
+from holdfast.gating import PROFILES
+from holdfast.generating import SMALL_SETUP
+from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_machine
+from holdfast.running import run
+from holdfast.scenarios import SCENARIOS, Scenario
+from holdfast_engine.faults import fault_by_name
+from holdfast_invariants.goals import GOALS
+from holdfast_model.vocabulary import command_count
+from holdfast_reports import encode
+
+
+def test_the_machine_holds_on_the_healthy_engine_and_reaches_most_goals() -> None:
+    with EngineSource("reference") as source:
+        outcome = run_machine(source, setup=SMALL_SETUP, seed=1, examples=60, steps=30)
+    assert outcome.violations == ()
+    assert outcome.sequences >= 60
+    assert len(outcome.goals) >= 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "invariant"),
+    [
+        ("stale-snapshot-restore", "FINAL-2"),
+        ("order-accepted-while-halted", "PHASE-1"),
+        ("shed-command-has-effect", "SURGE-1"),
+        ("stale-standby-promoted", "FINAL-2"),
+    ],
+)
+def test_the_machine_finds_a_planted_fault_and_leaves_a_sequence_that_shows_it(fault: str, invariant: str) -> None:
+    with EngineSource(f"fault:{fault}") as source:
+        outcome = run_machine(source, setup=SMALL_SETUP, seed=1, examples=150, steps=30)
+        assert outcome.failing
+        assert invariant in {item.invariant for item in outcome.violations}
+        small = smallest(source, SMALL_SETUP, outcome.failing, invariant)
+        assert command_count(small) <= 8
+        shown = run(source.engine(), SMALL_SETUP, small)
+        assert invariant in {item.invariant for item in shown.violations}
+
+
+def test_the_machine_can_be_used_from_a_test_of_ones_own() -> None:
+    class Faulty(ExchangeMachine):
+        make_engine = staticmethod(lambda: LocalEngine(parts=fault_by_name("hash-chain-broken").parts))
+
+    with pytest.raises(InvariantViolatedError, match="AUDIT-1"):
+        run_state_machine_as_test(
+            Faulty, settings=settings(max_examples=20, stateful_step_count=10, database=None, deadline=None)
+        )
+
+
+def test_a_longer_run_begins_with_the_shorter_one() -> None:
+    with EngineSource("fault:queue-priority-lost") as source:
+        short = fuzz(source, seed=5, commands=100)
+        long = fuzz(source, seed=5, commands=1_000)
+    assert long.commands > short.commands
+    assert short.first.items() <= long.first.items()
+
+
+def test_another_seed_gives_another_sequence() -> None:
+    with EngineSource("reference") as source:
+        hashes = {fuzz(source, seed=seed, commands=100).journal_sha256 for seed in (1, 2, 3)}
+    assert len(hashes) == 3
+
+
+def test_the_generator_reaches_every_goal() -> None:
+    with EngineSource("reference") as source:
+        outcome = fuzz(source, seed=1, commands=PROFILES["smoke"].commands)
+    assert outcome.violations == []
+    assert {goal.id for goal in GOALS} == set(outcome.goals)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_the_healthy_engine_survives_every_incident(scenario: Scenario) -> None:
+    shown = run(LocalEngine(), scenario.setup, scenario.steps(scenario.setup))
+    assert shown.violations == []
+    assert shown.commands > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("backpack-2025-07-03", "stale-snapshot-restore"),
+        ("backpack-2025-07-03", "maintenance-loses-orders"),
+        ("nasdaq-facebook-2012-05-18", "stale-standby-promoted"),
+        ("gate-2025-04-23", "shed-command-has-effect"),
+        ("gate-2025-04-23", "cancels-starved"),
+        ("poloniex-2014-03-04", "used-ids-forgotten"),
+        ("poloniex-2014-03-04", "withdrawal-paid-after-refund"),
+        ("kraken-2018-01-11", "maintenance-loses-orders"),
+    ],
+)
+def test_an_incident_is_detected_where_its_fault_is_planted(name: str, fault: str) -> None:
+    scenario = next(item for item in SCENARIOS if item.name == name)
+    planted = fault_by_name(fault)
+    shown = run(LocalEngine(parts=planted.parts), scenario.setup, scenario.steps(scenario.setup))
+    assert {item.invariant for item in shown.violations} & set(planted.violates)
+
+
+def test_a_counterexample_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    with EngineSource("fault:fill-forgotten") as source:
+        outcome = fuzz(source, seed=1, commands=2_000)
+        number, steps = outcome.first["FINAL-3"]
+        small = smallest(source, SMALL_SETUP, steps, "FINAL-3")
+        made = counterexample(source, SMALL_SETUP, small, origin=f"sequence {number}", invariant="FINAL-3")
+    path = tmp_path / "found.json"
+    path.write_bytes(encode(made))
+    assert read_counterexample(path) == made
+    assert made.violations[0].invariant == "FINAL-3"
+    assert any(step.violations for step in made.narrative)
