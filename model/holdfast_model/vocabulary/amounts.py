@@ -36,4 +36,9 @@ WithdrawalId = Identifier
 TransactionId = Identifier
 """A transaction on the asset's chain: the idempotency key of `CreditDeposit`."""
 
+Label = Annotated[str, Meta(max_length=200)]
+"""A name that an exchange gives to something of its own: an account, a cause, a replica."""
+Words = Annotated[str, Meta(max_length=1000)]
+"""Words of an exchange, for a person to read."""
+
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from holdfast_model.vocabulary.amounts import Label, Words
+
 
 class Capability(StrEnum):
     """One thing that an engine can do or show. What is not declared is not asked, not compared and not checked."""
@@ -40,5 +42,5 @@ class Capability(StrEnum):
 class Convention(Struct, frozen=True, kw_only=True):
     """A documented behaviour that legitimately differs from the reference's, and where it is documented."""
 
-    convention: str
-    where: str
+    convention: Label
+    where: Words

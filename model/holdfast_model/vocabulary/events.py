@@ -8,12 +8,14 @@ from holdfast_model.vocabulary.amounts import (
     Amount,
     AssetId,
     ClientId,
+    Label,
     MarketId,
     OrderId,
     PriceTicks,
     SizeLots,
     TransactionId,
     WithdrawalId,
+    Words,
 )
 from holdfast_model.vocabulary.commands import Phase, SelfTrade, Side, TimeInForce
 
@@ -86,7 +88,7 @@ OUTSIDE = "@outside"
 class Posting(Struct, frozen=True, kw_only=True):
     """One line of an entry: a positive `amount` is added to the account's bucket, a negative one taken out."""
 
-    account: str
+    account: Label
     bucket: Bucket
     asset: AssetId
     amount: Amount
@@ -100,7 +102,7 @@ class Rejected(_Event, tag="rejected", frozen=True, kw_only=True):
     """The command was refused and had no effect."""
 
     reason: Reason
-    detail: str = ""
+    detail: Words = ""
 
 
 class EntryPosted(_Event, tag="entry_posted", frozen=True, kw_only=True):
@@ -110,7 +112,7 @@ class EntryPosted(_Event, tag="entry_posted", frozen=True, kw_only=True):
     """
 
     cause_kind: CauseKind
-    cause: str
+    cause: Label
     postings: tuple[Posting, ...]
 
 

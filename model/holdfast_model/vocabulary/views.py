@@ -8,6 +8,7 @@ from holdfast_model.vocabulary.amounts import (
     Amount,
     AssetId,
     ClientId,
+    Label,
     MarketId,
     OrderId,
     PriceTicks,
@@ -30,7 +31,7 @@ class WithdrawalStatus(StrEnum):
 class Balance(Struct, frozen=True, kw_only=True):
     """The amount in one bucket of one account. Zero balances are left out of a view."""
 
-    account: str
+    account: Label
     bucket: Bucket
     asset: AssetId
     amount: Amount
@@ -61,7 +62,7 @@ class Withdrawal(Struct, frozen=True, kw_only=True):
 class Custody(Struct, frozen=True, kw_only=True):
     """What a wallet really holds of an asset, as its chain shows it."""
 
-    tier: str
+    tier: Label
     asset: AssetId
     amount: Amount
 
@@ -69,7 +70,7 @@ class Custody(Struct, frozen=True, kw_only=True):
 class Replica(Struct, frozen=True, kw_only=True):
     """A replica and how far it has come; `state_sha256` is over all that the replicated state machine holds."""
 
-    replica: str
+    replica: Label
     seq: int
     state_sha256: Sha256
 
