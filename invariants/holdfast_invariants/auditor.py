@@ -14,6 +14,7 @@ from holdfast_model.vocabulary import (
     Event,
     JournalRecord,
     Record,
+    Restart,
     Setup,
     View,
     commands_of,
@@ -68,7 +69,7 @@ class Auditor:
             self.told.unknown.append(record.step.in_flight)
         for resent in record.resent:
             self._resent(new, resent)
-        if record.resent:
+        if isinstance(record.step, Restart) and Capability.RESEND in self._capabilities:
             self.told.unknown.clear()
         self.violations += new
         return new + self.look(record.view) if record.view is not None else new

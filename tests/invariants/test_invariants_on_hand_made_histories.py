@@ -1035,6 +1035,50 @@ def test_a_command_in_flight_that_is_in_the_history_twice_is_a_violation() -> No
     }
 
 
+def test_a_command_that_a_restart_showed_not_to_be_decided_is_not_excused_later() -> None:
+    auditor = Auditor(SETUP)
+    for record in (Record(step=Crash(in_flight=IN_FLIGHT)), restarted(), Record(step=Crash())):
+        assert auditor.watch(record) == []
+    assert [(found.invariant, found.step) for found in auditor.watch(restarted(DECIDED))] == [("FINAL-2", 3)]
+
+
+def test_a_command_in_flight_excuses_a_number_that_nobody_was_told_until_the_restart() -> None:
+    auditor = auditor_of("SURGE-1")
+    auditor.watch(Record(step=place("bob/9"), answers=(REFUSED,)))
+    auditor.watch(Record(step=Crash(in_flight=IN_FLIGHT)))
+    assert auditor.look(View(seq=1)) == []
+
+
+def test_a_size_that_is_shown_smaller_is_a_matter_of_final_2_and_takes_no_fill_back() -> None:
+    history = [
+        told(*ASK),
+        told(accepted("bob/2", BUY, 3, 10), trade(1, "alice/1", "bob/2", 3, 10)),
+        seen(View(seq=0, orders=(shown("alice/1", SELL, 2, 10, size=4),))),
+    ]
+    for identifier, expected in (("FINAL-3", []), ("FINAL-2", ["order alice/1"])):
+        auditor = auditor_of(identifier)
+        for record in history:
+            auditor.watch(record)
+        assert [violation.subject for violation in auditor.violations] == expected
+
+
+@pytest.mark.parametrize(("events", "violations"), [((cancelled("alice/1", 5),), 0), ((OVERLOADED,), 1)])
+def test_maintenance_is_watched_until_the_first_command_after_it_that_has_an_effect(
+    events: tuple[Event, ...], violations: int
+) -> None:
+    auditor = auditor_of("MAINT-1")
+    book = (shown("alice/1", SELL, 5, 10),)
+    for record in (
+        told(*ASK),
+        told(*IN_MAINTENANCE),
+        told(*phases(Phase.MAINTENANCE, Phase.POST_ONLY)),
+        seen(View(seq=0, orders=book)),
+    ):
+        assert auditor.watch(record) == []
+    auditor.watch(told(*events))
+    assert len(auditor.watch(seen(View(seq=0, orders=(*book, shown("bob/9", SELL, 1, 10)))))) == violations
+
+
 # What an engine cannot show ----------------------------------------------------------------------------------------
 
 

@@ -146,19 +146,20 @@ def test_a_value_half_written_when_the_process_died_leaves_the_old_one(tmp_path:
 def test_each_line_and_each_value_is_synced_before_the_call_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[bytes] = []
+    synced: list[dict[str, bytes]] = []
     monkeypatch.setattr(
         "holdfast_engine.storage.os.fsync",
-        lambda _: synced.append(b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))),
+        lambda _: synced.append({path.name: path.read_bytes() for path in tmp_path.iterdir()}),
     )
     storage = FileStorage(tmp_path)
     storage.append("log", b"1")
-    assert synced[-1] == b"1\n"
+    assert synced[-1] == {"log.jsonl": b"1\n"}
     count = len(synced)
     storage.append("log", b"2")
-    assert synced[count:] == [b"1\n2\n"]
+    assert synced[count:] == [{"log.jsonl": b"1\n2\n"}]
     storage.write("value", b"v")
-    assert synced[-1] == b"1\n2\nv", "the directory is synced after the rename"
+    assert {"log.jsonl": b"1\n2\n", "value.tmp": b"v"} in synced, "the value is synced before the rename"
+    assert synced[-1] == {"log.jsonl": b"1\n2\n", "value.json": b"v"}, "and the directory after it"
 
 
 def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
