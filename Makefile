@@ -50,5 +50,11 @@ lock: $(STAMP) ## Resolve the dependencies again (the only target that changes l
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --upgrade --quiet --output-file locks/dev.txt
 
+docs: $(STAMP) ## Generate docs/schema again
+	$(BIN)/python -m holdfast_model.vocabulary.schemas docs/schema
+
+sample: $(STAMP) ## Generate reports/sample again
+	$(BIN)/holdfast gate --profile smoke --out reports/sample
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis adapters/holdfast_adapters/*/node_modules
