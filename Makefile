@@ -51,7 +51,7 @@ lock: $(STAMP) ## Resolve the dependencies again (the only target that changes l
 	  --no-emit-index-url --no-header --upgrade --quiet --output-file locks/dev.txt
 
 docs: $(STAMP) ## Generate docs/schema again
-	$(BIN)/python -m holdfast_model.vocabulary.schemas docs/schema
+	$(BIN)/python -m holdfast_model.schemas docs/schema
 
 sample: $(STAMP) ## Generate reports/sample again
 	$(BIN)/holdfast gate --profile smoke --out reports/sample

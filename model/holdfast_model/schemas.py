@@ -1,4 +1,4 @@
-"""The JSON Schemas of the vocabulary and of the wire protocol: `python -m holdfast_model.schemas [DIRECTORY]`.
+"""The JSON Schemas of the vocabulary, the wire protocol and the reports: `python -m holdfast_model.schemas [DIRECTORY]`.
 
 They are made from the types that decode the real messages, so that the two cannot disagree. The committed copies
 stand in `docs/schema`, and a test holds them to what this module makes.
@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from holdfast_model.errors import HoldfastError
-from holdfast_model.evidence import ExitStatus
-from holdfast_model.findings import Counterexample
+from holdfast_model.evidence import ExitStatus, Exploration, Proof
+from holdfast_model.findings import (
+    Counterexample,
+    DiffResult,
+    FaultsResult,
+    FuzzResult,
+    GateResult,
+    ReplayResult,
+    Report,
+)
 from holdfast_model.vocabulary import Command, Event, History, Setup, Step, View
 from holdfast_model.vocabulary.protocol import Reply, Request
 from holdfast_model.vocabulary.wire import schema
@@ -35,6 +43,18 @@ _ROOTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "protocol.json": (
         "Holdfast's wire protocol, version 1: one line, a request or a reply",
         {"Request": Request, "Reply": Reply},
+    ),
+    "report.json": (
+        "What a holdfast command writes with --json, and a report folder's report.json",
+        {
+            "Gate": Report[GateResult],
+            "Prove": Report[Proof],
+            "Explore": Report[Exploration],
+            "Fuzz": Report[FuzzResult],
+            "Faults": Report[FaultsResult],
+            "Diff": Report[DiffResult],
+            "Replay": Report[ReplayResult],
+        },
     ),
 }
 

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +157,9 @@ def test_json_to_standard_output_is_one_document_and_byte_identical_in_its_resul
 def test_a_gate_on_a_stale_restore_fails_and_its_counterexample_replays(tmp_path: Path) -> None:
     run = holdfast("gate", "--engine", "fault:stale-snapshot-restore", "--json", "gate.json", cwd=tmp_path)
     assert run.returncode == 1, run.stderr
-    result = json.loads((tmp_path / "gate.json").read_text())["result"]
+    report = json.loads((tmp_path / "gate.json").read_text())
+    jsonschema.validate(report, json.loads((ROOT / "docs" / "schema" / "report.json").read_text()))
+    result = report["result"]
     violations = {item["id"]: item["violations"] for item in result["invariants"]}
     assert violations["FINAL-2"] > 0
     found = [item for item in result["counterexamples"] if item["invariant"] == "FINAL-2"]
