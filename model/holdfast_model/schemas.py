@@ -1,4 +1,4 @@
-"""The JSON Schemas of the vocabulary, the wire protocol and the reports: `python -m holdfast_model.schemas [DIRECTORY]`.
+"""The JSON Schemas of vocabulary, protocol and reports: `python -m holdfast_model.schemas [DIRECTORY]`.
 
 They are made from the types that decode the real messages, so that the two cannot disagree. The committed copies
 stand in `docs/schema`, and a test holds them to what this module makes.
