@@ -186,7 +186,7 @@ class Gate:
             )
         )
         if outcome.violations:
-            invariant = _gravest(outcome.violations).invariant
+            invariant = _gravest(outcome.shown).invariant
             self._add(invariant, smallest(self._source, SMALL_SETUP, outcome.failing, invariant), "machine")
 
     def _generator(self) -> bool:

@@ -362,7 +362,11 @@ class ExchangeMachine(RuleBasedStateMachine):
 
 
 class MachineRun:
-    """What came of a machine's run: how much was done, what was reached, and the shrunk failing sequence, if any."""
+    """What came of a machine's run: how much was done, what was reached, and the shrunk failing sequence, if any.
+
+    `shown` is what `failing` violates; `violations` has the first violation of each invariant in any example, those
+    that shrinking tried included.
+    """
 
     def __init__(self) -> None:
         self.sequences = 0
@@ -370,7 +374,13 @@ class MachineRun:
         self.goals: dict[str, int] = {}
         self.checked: dict[str, InvariantCoverage] = {}
         self.failing: tuple[Step, ...] = ()
-        self.violations: tuple[Violation, ...] = ()
+        self.shown: tuple[Violation, ...] = ()
+        self._first: dict[str, Violation] = {}
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """The first violation of each invariant."""
+        return tuple(self._first.values())
 
     def add(self, runner: Runner) -> None:
         """Count one example."""
@@ -380,7 +390,9 @@ class MachineRun:
             self.goals[goal] = self.goals.get(goal, 0) + count
         self.checked = sum_coverage(self.checked, runner.coverage())
         if runner.violations:
-            self.failing, self.violations = tuple(runner.steps), tuple(runner.violations)
+            self.failing, self.shown = tuple(runner.steps), tuple(runner.violations)
+            for violation in runner.violations:
+                self._first.setdefault(violation.invariant, violation)
 
 
 def sum_coverage(

@@ -42,7 +42,7 @@ def test_the_machine_finds_a_planted_fault_and_leaves_a_sequence_that_shows_it(f
     with EngineSource(f"fault:{fault}") as source:
         outcome = run_machine(source, setup=SMALL_SETUP, seed=1, examples=150, steps=30)
         assert outcome.failing
-        assert invariant in {item.invariant for item in outcome.violations}
+        assert invariant in {item.invariant for item in outcome.shown}
         small = smallest(source, SMALL_SETUP, outcome.failing, invariant)
         assert command_count(small) <= 8
         shown = run(source.engine(), SMALL_SETUP, small)
