@@ -79,7 +79,7 @@ class LocalEngine:
     healthy reference raises none, and one that it raises all the same is a bug of ours.
     """
 
-    def __init__(self, *, name: str = "reference", parts: Parts | None = None) -> None:
+    def __init__(self, *, name: str = "holdfast-reference", parts: Parts | None = None) -> None:
         self._parts = parts
         self._storage = MemoryStorage()
         self._exchange = Exchange(self._storage, parts)

@@ -65,7 +65,7 @@ def _maker(name: str) -> Callable[[Path], Engine]:
         return lambda _: LocalEngine()
     if name.startswith(FAULT_PREFIX):
         fault = fault_by_name(name.removeprefix(FAULT_PREFIX))
-        return lambda _: LocalEngine(name=name, parts=fault.parts)
+        return lambda _: LocalEngine(parts=fault.parts)
     if name.startswith(STDIO_PREFIX):
         argv = _split(name.removeprefix(STDIO_PREFIX))
         return lambda directory: ProcessEngine(argv, data_directory=directory)

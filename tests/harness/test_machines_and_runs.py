@@ -1,22 +1,27 @@
 """The machine, the generator and the scenarios: they find planted faults, and nothing in the healthy engine."""
 
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from holdfast.counterexamples import counterexample, read_counterexample, smallest
+from holdfast.counterexamples import counterexample, read_counterexample, silent, smallest
 from holdfast.engine import LocalEngine
 from holdfast.engines import EngineSource
+from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import fuzz
-from holdfast.gating import PROFILES
+from holdfast.gating import PROFILES, Gate, Profile
 from holdfast.generating import SMALL_SETUP
 from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_machine
-from holdfast.running import run
+from holdfast.running import ENGINE_FAILED, run
 from holdfast.scenarios import SCENARIOS, Scenario
 from holdfast_engine.faults import fault_by_name
 from holdfast_invariants.goals import GOALS
+from holdfast_model.evidence import Verdict
+from holdfast_model.findings import FaultVerdict
 from holdfast_model.vocabulary import command_count
 from holdfast_reports import encode
 
@@ -118,3 +123,53 @@ def test_a_counterexample_is_read_back_as_it_was_written(tmp_path: Path) -> None
     assert read_counterexample(path) == made
     assert made.violations[0].invariant == "FINAL-3"
     assert any(step.violations for step in made.narrative)
+
+
+def gate(engine: str, *, commands: int) -> Gate:
+    profile = Profile(
+        name="tiny",
+        proofs=(),
+        explorations=(),
+        machine_examples=1,
+        machine_steps=1,
+        commands=commands,
+        fault_commands=1,
+    )
+    with EngineSource(engine) as source:
+        work = Gate(source, profile, seed=1, progress=silent, found=lambda *_: None)
+        work.run()
+    return work
+
+
+def test_a_gate_that_reaches_too_little_is_inconclusive_and_says_what_is_missing() -> None:
+    work = gate("reference", commands=1)
+    assert all(run.verdict is Verdict.HELD for run in work.runs)
+    assert work.verdict() is Verdict.INCONCLUSIVE
+    missing = {goal for goal, count in work.reached().items() if not count}
+    assert missing
+    assert {f"goal {goal}" for goal in missing} <= {item.subject for item in work.not_checked()}
+
+
+def test_a_planted_fault_that_is_missed_is_never_green() -> None:
+    missed = run_faults([fault_by_name("held-funds-withdrawn")], seed=1, commands=1)
+    assert [outcome.verdict for outcome in missed.faults] == [FaultVerdict.MISSED]
+    assert verdict_of(missed) is Verdict.INCONCLUSIVE
+
+
+def test_an_engine_that_keeps_failing_is_given_up_and_violated() -> None:
+    script = (
+        "import sys, json\n"
+        "for line in sys.stdin:\n"
+        "    request = json.loads(line)\n"
+        "    if request['type'] == 'hello':\n"
+        "        print(json.dumps({'type': 'hello_reply', 'id': request['id'], 'protocol': 1, 'engine': 'x',"
+        " 'version': '1', 'capabilities': ['limit_orders']}), flush=True)\n"
+        "    elif request['type'] == 'reset':\n"
+        "        print(json.dumps({'type': 'done', 'id': request['id']}), flush=True)\n"
+        "    else:\n"
+        "        print('rubbish', flush=True)\n"
+    )
+    work = gate(f"stdio:{sys.executable} -c {shlex.quote(script)}", commands=500)
+    assert work.verdict() is Verdict.VIOLATED
+    assert [name for name, _ in work.counterexamples] == [ENGINE_FAILED]
+    assert any("failed in 3 sequences in a row" in item.reason for item in work.not_checked())
