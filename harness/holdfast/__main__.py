@@ -1,7 +1,9 @@
 """Entry point of the `holdfast` command: turns what can go wrong into its exit status."""
 
+import os
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 
@@ -20,6 +22,8 @@ def _status() -> int:
         return _wrong(
             "holdfast states its own correctness in assertions; run Python without -O", ExitStatus.BAD_INPUT
         )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache / "holdfast" / "hypothesis"))
     try:
         app()
     except HoldfastError as error:

@@ -165,6 +165,7 @@ def test_a_gate_on_a_stale_restore_fails_and_its_counterexample_replays(tmp_path
     found = [item for item in result["counterexamples"] if item["invariant"] == "FINAL-2"]
     assert found
     assert all(item["commands"] <= 8 for item in found)
+    assert {item.name for item in tmp_path.iterdir()} == {"gate.json", "holdfast-report"}
     for suffix in ("report.html", "report.json", "junit.xml"):
         assert (tmp_path / "holdfast-report" / suffix).stat().st_size > 0
     replayed = holdfast("replay", f"holdfast-report/{found[0]['file']}", "--json", "replay.json", cwd=tmp_path)
