@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from holdfast_adapters.registry import home, installed
+from holdfast_model.evidence import Verdict
 from holdfast_model.vocabulary import LEGAL_TRANSITIONS, Phase, Reason
+from holdfast_reports import load, verify
 
 DOCS = Path(__file__).parents[2] / "docs"
 ENGINE = "nodejs-order-book"
@@ -44,3 +46,9 @@ def test_the_package_alone_prints_what_the_findings_say() -> None:
             check=True,
         )
         assert done.stdout == "".join(line[4:] + "\n" for line in printed.splitlines())
+
+
+def test_the_committed_sample_is_a_whole_green_report() -> None:
+    sample = DOCS.parent / "reports" / "sample"
+    assert verify(sample) == []
+    assert load(sample).verdict is Verdict.HELD
