@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from holdfast.reporting import Session
     from holdfast_model.findings import AnyReport, StepNarrative
 
 DEFAULT_SEED = 1
@@ -63,6 +64,16 @@ def _main(
     del version
 
 
+def _session(command: str, json: str | None) -> "Session":
+    """A call of a command; where the JSON goes to standard output, all else goes to standard error."""
+    from holdfast.console import clear_standard_output
+    from holdfast.reporting import Session
+
+    if json == "-":
+        clear_standard_output()
+    return Session(command)
+
+
 def _finish(report: "AnyReport", json: str | None) -> None:
     """Write what `--json` asks for and end with the report's exit status."""
     from holdfast.reporting import write_json
@@ -100,10 +111,10 @@ def gate(
     from holdfast.console import say, telling, verdict_line
     from holdfast.engines import EngineSource
     from holdfast.gating import Gate, profile_by_name
-    from holdfast.reporting import Folder, Session
+    from holdfast.reporting import Folder
     from holdfast_model.evidence import ExitStatus
 
-    session = Session("gate")
+    session = _session("gate", json)
     chosen = profile_by_name(profile)
     with EngineSource(engine) as source:
         folder = Folder(out)
@@ -168,12 +179,11 @@ def prove(
 ) -> None:
     """Prove by induction, for amounts without bound, that each action keeps each invariant."""
     from holdfast.console import say, telling, verdict_line
-    from holdfast.reporting import Session
     from holdfast_invariants.catalogue import invariant_by_id
     from holdfast_model.checkers.prove import prove as run
     from holdfast_model.specs import load_model
 
-    session = Session("prove")
+    session = _session("prove", json)
     wanted = tuple(invariant_by_id(identifier).id for identifier in invariants or ())
     loaded = load_model(_sized(model, accounts=accounts, orders=orders))
     with telling() as progress:
@@ -215,11 +225,10 @@ def explore(
 ) -> None:
     """Visit every reachable state of a model; the shortest way to each violation."""
     from holdfast.console import say, telling, verdict_line
-    from holdfast.reporting import Session
     from holdfast_model.checkers.explore import explore as run
     from holdfast_model.specs import load_model
 
-    session = Session("explore")
+    session = _session("explore", json)
     loaded = load_model(model)
     with telling() as progress:
         found = run(
@@ -264,20 +273,25 @@ def fuzz(
     from holdfast.console import say, telling, verdict_line
     from holdfast.counterexamples import summary
     from holdfast.engines import EngineSource
-    from holdfast.fuzzing import counterexamples_of
+    from holdfast.fuzzing import Fuzz, counterexamples_of
     from holdfast.fuzzing import fuzz as run
-    from holdfast.reporting import Folder, Session
+    from holdfast.reporting import Folder
     from holdfast_invariants.auditor import not_checkable
-    from holdfast_model.evidence import Bound
+    from holdfast_model.evidence import Bound, ExitStatus
     from holdfast_model.findings import FuzzResult
 
-    session = Session("fuzz")
+    session = _session("fuzz", json)
     commands = _amount(commands, seconds, default=20_000)
     with EngineSource(engine) as source:
         folder = Folder(out)
         with telling() as progress:
             identity = source.engine().identity
-            outcome = run(source, seed=seed, commands=commands, seconds=seconds, progress=progress)
+            outcome = Fuzz()
+            try:
+                run(source, seed=seed, commands=commands, seconds=seconds, progress=progress, into=outcome)
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+                source.discard()
             found = [
                 (invariant, item, folder.add(invariant, item))
                 for invariant, item in counterexamples_of(source, outcome, seed=seed, progress=progress)
@@ -300,7 +314,9 @@ def fuzz(
         counterexamples=tuple(summary(item, file=file, invariant=invariant) for invariant, item, file in found),
         not_checked=not_checkable(identity.capabilities),
     )
-    report = session.report(outcome.verdict, result)
+    report = session.report(
+        outcome.verdict, result, exit_status=ExitStatus.INTERRUPTED if outcome.interrupted else None
+    )
     folder.finish(report)
     for counterexample in result.counterexamples:
         say(f"{counterexample.invariant}: {counterexample.found}; see {out / counterexample.file}")
@@ -331,10 +347,9 @@ def faults(
     """Every planted bug against every invariant: the proof that green can turn red."""
     from holdfast.console import say, telling, verdict_line
     from holdfast.faulting import run_faults, verdict_of
-    from holdfast.reporting import Session
     from holdfast_engine.faults import FAULTS, fault_by_name
 
-    session = Session("faults")
+    session = _session("faults", json)
     chosen = [fault_by_name(name) for name in names] if names else FAULTS
     with telling() as progress:
         result = run_faults(chosen, seed=seed, commands=commands or 20_000, progress=progress)
@@ -364,9 +379,8 @@ def replay(
     from holdfast.console import say, verdict_line
     from holdfast.engines import EngineSource
     from holdfast.replaying import replay as run
-    from holdfast.reporting import Session
 
-    session = Session("replay")
+    session = _session("replay", json)
     result, verdict = run(file, engine, EngineSource)
     say(f"{file} on {result.engine}: {result.commands} commands")
     _tell(result.narrative)
@@ -389,21 +403,25 @@ def diff(
     from holdfast.console import say, telling, verdict_line
     from holdfast.differing import Diff
     from holdfast.engines import EngineSource
-    from holdfast.reporting import Folder, Session
-    from holdfast_model.evidence import Verdict
+    from holdfast.reporting import Folder
+    from holdfast_model.evidence import ExitStatus, Verdict
 
-    session = Session("diff")
+    session = _session("diff", json)
     commands = _amount(commands, seconds, default=5_000)
     with EngineSource(engine) as source:
         folder = Folder(out)
         with telling() as progress:
             work = Diff(source, seed=seed)
-            work.run(commands=commands, seconds=seconds, progress=progress)
+            interrupted = False
+            try:
+                work.run(commands=commands, seconds=seconds, progress=progress)
+            except KeyboardInterrupt:
+                interrupted = True
     result = work.result(
         {number: folder.add("DIFF", item.counterexample) for number, item in enumerate(work.findings)}
     )
-    verdict = Verdict.VIOLATED if result.differences else Verdict.HELD
-    report = session.report(verdict, result)
+    verdict = Verdict.VIOLATED if result.differences else Verdict.INCONCLUSIVE if interrupted else Verdict.HELD
+    report = session.report(verdict, result, exit_status=ExitStatus.INTERRUPTED if interrupted else None)
     folder.finish(report)
     for finding in result.differences:
         say(f"{finding.kind}: {finding.commands} commands, met {finding.occurrences} times; {out / finding.file}")

@@ -53,6 +53,11 @@ def telling() -> Iterator[Teller]:
         teller.stop()
 
 
+def clear_standard_output() -> None:
+    """Print to standard error from now on, because standard output is to hold a document and nothing else."""
+    out.stderr = True
+
+
 def say(text: str = "") -> None:
     """Print a line to standard output."""
     out.print(escape(text))

@@ -28,6 +28,7 @@ class Fuzz:
         self.first: dict[str, tuple[int, tuple[Step, ...]]] = {}
         self.commands_to_find: dict[str, int] = {}
         self.failed_in_a_row = 0
+        self.interrupted = False
         self._digest = sha256()
 
     def add(self, runner: Runner) -> None:
@@ -61,7 +62,7 @@ class Fuzz:
         """Violated, or held, or nothing done at all."""
         if self.violations:
             return Verdict.VIOLATED
-        return Verdict.HELD if self.commands else Verdict.INCONCLUSIVE
+        return Verdict.INCONCLUSIVE if self.interrupted or not self.commands else Verdict.HELD
 
     def run(self, *, kind: str, name: str, sentence: str, bounds: tuple[Bound, ...]) -> Run:
         """The outcome as evidence."""
@@ -76,7 +77,7 @@ class Fuzz:
             goals=dict(sorted(self.goals.items())),
             coverage=tuple(self.coverage.values()),
             violations=tuple(self.violations),
-            reason="" if self.commands else "no command was run",
+            reason="it was interrupted" if self.interrupted else "" if self.commands else "no command was run",
         )
 
 
@@ -103,9 +104,13 @@ def fuzz(
     setup: Setup = SMALL_SETUP,
     stop: Callable[[Fuzz], bool] = lambda _: False,
     progress: Progress = silent,
+    into: Fuzz | None = None,
 ) -> Fuzz:
-    """Run episodes until so many commands were run, or so much time has passed; whole episodes, at least one."""
-    outcome = Fuzz()
+    """Run episodes until so many commands were run, or so much time has passed; whole episodes, at least one.
+
+    What is done is added to `into`, so that a caller who is interrupted still has it.
+    """
+    outcome = Fuzz() if into is None else into
     end = None if seconds is None else monotonic() + seconds
     while True:
         outcome.add(episode(source, setup=setup, seed=seed, number=outcome.episodes))

@@ -64,7 +64,7 @@ SMALL_SETUP = Setup(
 EPISODE_STEPS = 80
 _PRICE_MIDDLE, _PRICE_SPREAD = 100, 4
 _RETRIES_KEPT = 40
-_STP = {
+SELF_TRADE_NEEDS = {
     SelfTrade.CANCEL_NEWEST: Capability.STP_CANCEL_NEWEST,
     SelfTrade.CANCEL_OLDEST: Capability.STP_CANCEL_OLDEST,
     SelfTrade.CANCEL_BOTH: Capability.STP_CANCEL_BOTH,
@@ -82,7 +82,7 @@ class Source:
         self._pending: deque[Step] = deque()
         self._given: list[Command] = []
         self._numbers: dict[str, int] = {}
-        self._self_trades = [mode for mode, needs in _STP.items() if needs in capabilities]
+        self._self_trades = [mode for mode, needs in SELF_TRADE_NEEDS.items() if needs in capabilities]
         self._kinds = self._weighted()
         if Capability.FUNDS in capabilities:
             self._pending.extend(

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from holdfast.engine import Engine, LocalEngine
 from holdfast.engines import EngineSource
-from holdfast.generating import SMALL_SETUP
+from holdfast.generating import SELF_TRADE_NEEDS, SMALL_SETUP
 from holdfast.narrating import describe_violation
 from holdfast.running import Runner
 from holdfast_invariants.told import OrderKey
@@ -199,12 +199,6 @@ class ExchangeMachine(RuleBasedStateMachine):
     ) -> None:
         """An order of any type that the engine knows."""
         can = self.runner.capabilities
-        modes = {
-            SelfTrade.CANCEL_NEWEST: Capability.STP_CANCEL_NEWEST,
-            SelfTrade.CANCEL_OLDEST: Capability.STP_CANCEL_OLDEST,
-            SelfTrade.CANCEL_BOTH: Capability.STP_CANCEL_BOTH,
-            SelfTrade.DECREMENT: Capability.STP_DECREMENT,
-        }
         lives = {TimeInForce.IOC: Capability.IOC, TimeInForce.FOK: Capability.FOK}
         market_order = price is None and Capability.MARKET_ORDERS in can
         plain = market_order or lives.get(life, Capability.LIMIT_ORDERS) not in can
@@ -217,7 +211,7 @@ class ExchangeMachine(RuleBasedStateMachine):
             price_ticks=None if market_order else PriceTicks(100 if price is None else price),
             time_in_force=TimeInForce.GTC if plain else life,
             post_only=post_only and not market_order and life is TimeInForce.GTC and Capability.POST_ONLY in can,
-            self_trade=self_trade if modes[self_trade] in can else SelfTrade.CANCEL_NEWEST,
+            self_trade=self_trade if SELF_TRADE_NEEDS[self_trade] in can else SelfTrade.CANCEL_NEWEST,
         )
         self._given.append(order)
         self.do(order)

@@ -136,7 +136,7 @@ def test_the_yardstick_with_its_bug_has_the_known_shortest_traces(tmp_path: Path
     assert all(len(item["trace"]) == item["states"] for item in violations)
 
 
-def test_json_to_standard_output_is_one_document_and_byte_identical_in_its_result(tmp_path: Path) -> None:
+def test_one_seed_gives_a_byte_identical_result(tmp_path: Path) -> None:
     results = []
     for hash_seed in ("1", "2"):
         run = subprocess.run(
@@ -152,6 +152,18 @@ def test_json_to_standard_output_is_one_document_and_byte_identical_in_its_resul
         assert report["verdict"] == "held"
         results.append(json.dumps(report["result"]))
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("prove", "FINAL-1"), ("explore",), ("faults", "ioc-rests", "--commands", "200"), ("invariants",)],
+)
+def test_standard_output_holds_nothing_but_the_json_that_was_asked_for(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = holdfast(*arguments, "--json", "-", cwd=tmp_path)
+    assert run.returncode == 0
+    assert json.loads(run.stdout)["command"] == arguments[0]
 
 
 def test_a_gate_on_a_stale_restore_fails_and_its_counterexample_replays(tmp_path: Path) -> None:
