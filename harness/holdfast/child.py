@@ -14,6 +14,7 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import IO
 
+from holdfast.engine import HUNG
 from holdfast_model.vocabulary.protocol import LINE_BYTES_MAX
 
 ENDING_SECONDS = 2.0
@@ -143,7 +144,7 @@ class Child:
                 if self._has_ended() and not self._readable.poll(0):
                     raise ChildTroubleError(self._ending())  # a child of its own holds its output open
                 if monotonic() >= deadline:
-                    raise ChildTroubleError(f"did not answer within {seconds:g} s")
+                    raise ChildTroubleError(f"{HUNG} {seconds:g} s")
             self._fill()
 
     def _fill(self) -> None:

@@ -59,10 +59,17 @@ class Fuzz:
 
     @property
     def verdict(self) -> Verdict:
-        """Violated, or held, or nothing done at all."""
+        """Violated, or held, or nothing concluded."""
         if self.violations:
             return Verdict.VIOLATED
-        return Verdict.INCONCLUSIVE if self.interrupted or not self.commands else Verdict.HELD
+        return Verdict.INCONCLUSIVE if self.inconclusive else Verdict.HELD
+
+    @property
+    def inconclusive(self) -> str:
+        """Why nothing is concluded from a run without violations; "" where something is."""
+        if self.interrupted:
+            return "it was interrupted"
+        return "" if self.goals["traded"] else "no two orders traded, so that most invariants were not exercised"
 
     def run(self, *, kind: str, name: str, sentence: str, bounds: tuple[Bound, ...]) -> Run:
         """The outcome as evidence."""
@@ -77,7 +84,7 @@ class Fuzz:
             goals=dict(sorted(self.goals.items())),
             coverage=tuple(self.coverage.values()),
             violations=tuple(self.violations),
-            reason="it was interrupted" if self.interrupted else "" if self.commands else "no command was run",
+            reason="" if self.violations else self.inconclusive,
         )
 
 

@@ -12,7 +12,7 @@ from holdfast.counterexamples import counterexample, read_counterexample, silent
 from holdfast.engine import LocalEngine
 from holdfast.engines import EngineSource
 from holdfast.faulting import run_faults, verdict_of
-from holdfast.fuzzing import fuzz
+from holdfast.fuzzing import Fuzz, fuzz
 from holdfast.gating import PROFILES, Gate, Profile
 from holdfast.generating import SMALL_SETUP
 from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_machine
@@ -22,7 +22,7 @@ from holdfast_engine.faults import fault_by_name
 from holdfast_invariants.goals import GOALS
 from holdfast_model.evidence import Verdict
 from holdfast_model.findings import FaultVerdict
-from holdfast_model.vocabulary import command_count
+from holdfast_model.vocabulary import TakeSnapshot, command_count
 from holdfast_reports import encode
 
 
@@ -148,6 +148,13 @@ def test_a_gate_that_reaches_too_little_is_inconclusive_and_says_what_is_missing
     missing = {goal for goal, count in work.reached().items() if not count}
     assert missing
     assert {f"goal {goal}" for goal in missing} <= {item.subject for item in work.not_checked()}
+
+
+def test_a_run_in_which_nothing_traded_is_not_green() -> None:
+    outcome = Fuzz()
+    outcome.add(run(LocalEngine(), SMALL_SETUP, (TakeSnapshot(),)))
+    assert outcome.verdict is Verdict.INCONCLUSIVE
+    assert "no two orders traded" in outcome.inconclusive
 
 
 def test_a_planted_fault_that_is_missed_is_never_green() -> None:
