@@ -7,14 +7,33 @@ from holdfast.engine import Engine
 from holdfast.running import Runner
 from holdfast_model.findings import StepNarrative, Violation
 from holdfast_model.vocabulary import (
+    AccrueInterest,
+    AdvanceTime,
     AmendOrder,
+    AuctionUncrossed,
+    Borrow,
+    Borrowed,
     Burst,
+    CancelAll,
     CancelOrder,
+    ClientDisconnected,
+    Conditions,
     Crash,
     CreditDeposit,
+    Deleveraged,
     DepositCredited,
+    DisconnectClient,
     EntryPosted,
     Event,
+    FundHouse,
+    FundingSettled,
+    GrantPromotion,
+    HaltProduct,
+    HouseFunded,
+    InterestAccrued,
+    Liquidate,
+    LiquidationStepped,
+    MarkChanged,
     OrderAccepted,
     OrderAmended,
     OrderCancelled,
@@ -25,22 +44,38 @@ from holdfast_model.vocabulary import (
     PayWithdrawal,
     PhaseChanged,
     PlaceOrder,
+    PositionChanged,
+    PriceReported,
+    ProductHalted,
+    ProductResumed,
     PromoteStandby,
+    PromotionGranted,
     Record,
     RefundWithdrawal,
     Rejected,
+    Repaid,
+    Repay,
+    ReportPrice,
     RequestWithdrawal,
     Restart,
     RestoreSnapshot,
+    ResumeStage,
     ResumeStandby,
     SetPhase,
+    SettleFunding,
     Setup,
     StandbyPaused,
     StandbyPromoted,
     StandbyResumed,
     Step,
+    StopArmed,
+    StopTriggered,
     TakeSnapshot,
+    TimeAdvanced,
     TradeExecuted,
+    TransferCompleted,
+    TransferMargin,
+    TransferStarted,
     View,
     WithdrawalPaid,
     WithdrawalRefunded,
@@ -49,12 +84,28 @@ from holdfast_model.vocabulary import (
 )
 
 
+def describe_conditions(conditions: Conditions | None) -> list[str]:
+    """The conditions of an order, in words."""
+    if conditions is None:
+        return []
+    words = ["reduce-only"] * conditions.reduce_only + ["cancel on disconnect"] * conditions.cancel_on_disconnect
+    if conditions.trigger is not None:
+        trigger = conditions.trigger
+        words.append(f"once {trigger.by} is {trigger.when.replace('_', ' ')} {trigger.price_ticks}")
+    if conditions.expires_ms is not None:
+        words.append(f"until {conditions.expires_ms} ms")
+    if conditions.one_cancels_other is not None:
+        words.append(f"or {conditions.one_cancels_other}")
+    return words
+
+
 def describe_step(step: Step) -> str:  # noqa: C901, PLR0912 - a table, one line a kind
     """One line that says what is done."""
     match step:
         case PlaceOrder():
             price = "at market" if step.price_ticks is None else f"at {step.price_ticks}"
             extra = [str(step.time_in_force)] * (step.price_ticks is not None) + ["post-only"] * step.post_only
+            extra += describe_conditions(step.conditions)
             return (
                 f"{step.client} places {step.order}: {step.side} {step.size_lots} {step.market} {price} "
                 f"({', '.join([*extra, str(step.self_trade)])})"
@@ -63,6 +114,36 @@ def describe_step(step: Step) -> str:  # noqa: C901, PLR0912 - a table, one line
             return f"{step.client} cancels {step.order}"
         case AmendOrder():
             return f"{step.client} amends {step.order} to {step.size_lots} at {step.price_ticks}"
+        case CancelAll():
+            return f"{step.client} cancels all in {step.market or 'every market'}"
+        case DisconnectClient():
+            return f"{step.client} is disconnected"
+        case AdvanceTime():
+            return f"the time is {step.time_ms} ms"
+        case ReportPrice():
+            return f"{step.source} reports {step.market} at {step.price_ticks} as of {step.time_ms} ms"
+        case TransferMargin():
+            return (
+                f"{step.client} transfers {step.amount} {step.asset}, {step.source} to {step.target} ({step.request})"
+            )
+        case Borrow():
+            return f"{step.client} borrows {step.amount} {step.asset} ({step.request})"
+        case Repay():
+            return f"{step.client} repays {step.amount} {step.asset} ({step.request})"
+        case AccrueInterest():
+            return f"interest on {step.asset}, period {step.period}, at {step.rate_ppm} ppm"
+        case SettleFunding():
+            return f"funding of {step.market}, period {step.period}, at {step.rate_ppm} ppm"
+        case Liquidate():
+            return f"{step.client} is to be liquidated in {step.product}"
+        case HaltProduct():
+            return f"{step.product} is halted: {step.cause}"
+        case ResumeStage():
+            return f"{step.product} resumes to {step.stage}"
+        case FundHouse():
+            return f"{step.amount} {step.asset} paid into {step.account}"
+        case GrantPromotion():
+            return f"{step.client} is granted {step.amount} {step.asset} ({step.grant})"
         case CreditDeposit():
             return f"deposit {step.transaction}: {step.amount} {step.asset} for {step.client}"
         case RequestWithdrawal():
@@ -132,6 +213,60 @@ def describe_event(event: Event) -> str:  # noqa: C901, PLR0912 - a table, one l
             return f"withdrawal {event.client}/{event.withdrawal}: {event.amount} {event.asset} paid"
         case WithdrawalRefunded():
             return f"withdrawal {event.client}/{event.withdrawal}: {event.amount} {event.asset} refunded"
+        case StopArmed():
+            return f"{event.client}/{event.order} waits for its trigger"
+        case StopTriggered():
+            return f"{event.client}/{event.order} triggered at {event.price_ticks}"
+        case AuctionUncrossed():
+            return (
+                f"auction of {event.market} uncrossed: {event.volume_lots} lots at {event.price_ticks}, "
+                f"imbalance {event.imbalance_lots:+d}"
+            )
+        case TimeAdvanced():
+            return f"time {event.time_ms} ms"
+        case ClientDisconnected():
+            return f"{event.client} disconnected"
+        case HouseFunded():
+            return f"{event.amount} {event.asset} paid into {event.account}"
+        case PromotionGranted():
+            return f"{event.client} granted {event.amount} {event.asset} ({event.grant})"
+        case TransferStarted():
+            return (
+                f"transfer {event.client}/{event.request}: {event.amount} {event.asset} "
+                f"from {event.source} to {event.target}"
+            )
+        case TransferCompleted():
+            return f"transfer {event.client}/{event.request} arrived"
+        case Borrowed():
+            return f"{event.client} borrowed {event.amount} {event.asset} ({event.request})"
+        case Repaid():
+            return f"{event.client} repaid {event.amount} {event.asset} ({event.request})"
+        case InterestAccrued():
+            return f"interest on {event.asset}, period {event.period}, at {event.rate_ppm} ppm"
+        case PriceReported():
+            return f"{event.source}: {event.market} at {event.price_ticks} as of {event.time_ms} ms"
+        case MarkChanged():
+            mark = "unavailable" if event.mark_ticks is None else f"{event.mark_ticks} ({', '.join(event.sources)})"
+            return f"mark of {event.market}: {mark}"
+        case PositionChanged():
+            return f"position of {event.client} in {event.market}: {event.position_lots:+d} for {event.entry_value}"
+        case FundingSettled():
+            return f"funding of {event.market}, period {event.period}: {event.rate_ppm} ppm at {event.mark_ticks}"
+        case LiquidationStepped():
+            what = f"{event.size_lots} of {event.market} to {event.bankruptcy_ticks} " if event.market else ""
+            return (
+                f"liquidation of {event.client} in {event.product}: {event.kind} {what}"
+                f"(equity {event.equity}, maintenance {event.maintenance})"
+            )
+        case Deleveraged():
+            return (
+                f"{event.size_lots} of {event.market} of {event.client} closed against {event.counterparty} "
+                f"at {event.price_ticks} (score {event.score})"
+            )
+        case ProductHalted():
+            return f"{event.product} halted: {event.cause}"
+        case ProductResumed():
+            return f"{event.product} resumed to {event.stage}"
         case PhaseChanged():
             return f"phase {event.before} -> {event.after}"
         case StandbyPaused():

@@ -31,10 +31,20 @@ OrderId = Identifier
 """Chosen by the client, unique per client for ever: the idempotency key of `PlaceOrder`."""
 MarketId = Identifier
 AssetId = Identifier
+ProductId = Identifier
+SourceId = Identifier
+"""An outside party that reports prices."""
+RequestId = Identifier
+"""Chosen by the client, unique per client for ever: the idempotency key of transfers, loans and repayments."""
+GrantId = Identifier
+"""The idempotency key of `GrantPromotion`."""
 WithdrawalId = Identifier
 """Chosen by the client, unique per client for ever: the idempotency key of `RequestWithdrawal`."""
 TransactionId = Identifier
 """A transaction on the asset's chain: the idempotency key of `CreditDeposit`."""
+
+Timestamp = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""Milliseconds since 1970-01-01 UTC. Time arrives in commands; the venue has no clock."""
 
 Label = Annotated[str, Meta(max_length=200)]
 """A name that an exchange gives to something of its own: an account, a cause, a replica."""

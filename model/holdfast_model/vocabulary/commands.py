@@ -8,12 +8,19 @@ from holdfast_model.vocabulary.amounts import (
     Amount,
     AssetId,
     ClientId,
+    GrantId,
+    Label,
     MarketId,
     OrderId,
     PriceTicks,
+    ProductId,
+    RequestId,
     SizeLots,
+    SourceId,
+    Timestamp,
     TransactionId,
     WithdrawalId,
+    Words,
 )
 
 
@@ -30,7 +37,7 @@ class Side(StrEnum):
 
 
 class TimeInForce(StrEnum):
-    """How long an order may live (FIX tag 59: 1, 3, 4)."""
+    """How long an order may live (FIX tag 59: 1, 3, 4, 6)."""
 
     GTC = "gtc"
     """Good till cancelled: what is not filled at once rests."""
@@ -38,6 +45,8 @@ class TimeInForce(StrEnum):
     """Immediate or cancel: what is not filled at once is cancelled."""
     FOK = "fok"
     """Fill or kill: all of it at once, or refused."""
+    GTT = "gtt"
+    """Good till time: as GTC, and cancelled once the venue's time reaches `Conditions.expires_ms`."""
 
 
 class SelfTrade(StrEnum):
@@ -55,6 +64,8 @@ class SelfTrade(StrEnum):
 class Phase(StrEnum):
     """The trading phase of the venue; `holdfast_model.vocabulary.phases` says what is legal in each."""
 
+    CLOSED = "closed"
+    AUCTION = "auction"
     OPEN = "open"
     POST_ONLY = "post_only"
     CANCEL_ONLY = "cancel_only"
@@ -62,7 +73,52 @@ class Phase(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-class _Command(Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
+class Stage(StrEnum):
+    """How far a product is open again after a protective halt; each stage is followed by the next, or by HALTED."""
+
+    HALTED = "halted"
+    CANCEL_ONLY = "cancel_only"
+    POST_ONLY = "post_only"
+    OPEN = "open"
+
+
+class TriggerBy(StrEnum):
+    """Which price triggers a stop order (FIX tag 1107: 2 last trade; the mark is its settlement kin)."""
+
+    LAST = "last"
+    MARK = "mark"
+
+
+class TriggerWhen(StrEnum):
+    """On which side of the trigger price a stop order is triggered (FIX tag 1109)."""
+
+    AT_OR_ABOVE = "at_or_above"
+    AT_OR_BELOW = "at_or_below"
+
+
+class Trigger(Struct, frozen=True, kw_only=True):
+    """What turns a stop order into an ordinary one: a market order without a limit price, a limit order with one."""
+
+    by: TriggerBy = TriggerBy.LAST
+    when: TriggerWhen
+    price_ticks: PriceTicks
+
+
+class Conditions(Struct, frozen=True, kw_only=True):
+    """What few orders have.
+
+    `one_cancels_other` names an open order of the same client and market: a limit order and a stop order so linked
+    end each other. A `reduce_only` order never makes a position larger.
+    """
+
+    trigger: Trigger | None = None
+    reduce_only: bool = False
+    expires_ms: Timestamp | None = None
+    one_cancels_other: OrderId | None = None
+    cancel_on_disconnect: bool = False
+
+
+class _Command(Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True, gc=False):
     pass
 
 
@@ -78,6 +134,7 @@ class PlaceOrder(_Command, tag="place_order", frozen=True, kw_only=True):
     time_in_force: TimeInForce = TimeInForce.GTC
     post_only: bool = False
     self_trade: SelfTrade = SelfTrade.CANCEL_NEWEST
+    conditions: Conditions | None = None
 
 
 class CancelOrder(_Command, tag="cancel_order", frozen=True, kw_only=True):
@@ -97,6 +154,25 @@ class AmendOrder(_Command, tag="amend_order", frozen=True, kw_only=True):
     order: OrderId
     size_lots: SizeLots
     price_ticks: PriceTicks
+
+
+class CancelAll(_Command, tag="cancel_all", frozen=True, kw_only=True):
+    """Cancel all open orders of a client, waiting stops included, in one market or in all."""
+
+    client: ClientId
+    market: MarketId | None = None
+
+
+class DisconnectClient(_Command, tag="disconnect_client", frozen=True, kw_only=True):
+    """A client's session was lost: its orders with `cancel_on_disconnect` are cancelled (operator)."""
+
+    client: ClientId
+
+
+class AdvanceTime(_Command, tag="advance_time", frozen=True, kw_only=True):
+    """The time is now `time_ms`: orders expire, prices grow old (operator)."""
+
+    time_ms: Timestamp
 
 
 class CreditDeposit(_Command, tag="credit_deposit", frozen=True, kw_only=True):
@@ -149,18 +225,146 @@ class PromoteStandby(_Command, tag="promote_standby", frozen=True, kw_only=True)
     """Make the standby the primary (operator); refused when it lacks an acknowledged command."""
 
 
-TradingCommand = PlaceOrder | CancelOrder | AmendOrder
+class ReportPrice(_Command, tag="report_price", frozen=True, kw_only=True):
+    """A source reports a price of a market's underlying, as of `time_ms` (operator)."""
+
+    source: SourceId
+    market: MarketId
+    price_ticks: PriceTicks
+    time_ms: Timestamp
+
+
+class TransferMargin(_Command, tag="transfer_margin", frozen=True, kw_only=True):
+    """Move funds of a client between its spot wallet (`spot`) and the margin accounts of its products."""
+
+    client: ClientId
+    request: RequestId
+    asset: AssetId
+    amount: Amount
+    source: ProductId
+    target: ProductId
+
+
+class Borrow(_Command, tag="borrow", frozen=True, kw_only=True):
+    """Lend a client an asset out of the funded pool, secured by its cross-margin account."""
+
+    client: ClientId
+    request: RequestId
+    asset: AssetId
+    amount: Amount
+
+
+class Repay(_Command, tag="repay", frozen=True, kw_only=True):
+    """Pay back debt out of the client's free balance."""
+
+    client: ClientId
+    request: RequestId
+    asset: AssetId
+    amount: Amount
+
+
+class AccrueInterest(_Command, tag="accrue_interest", frozen=True, kw_only=True):
+    """Add one period's interest to every debt in an asset; periods count up from 1 for each asset (operator)."""
+
+    asset: AssetId
+    period: int
+    rate_ppm: int
+
+
+class SettleFunding(_Command, tag="settle_funding", frozen=True, kw_only=True):
+    """Exchange one period's funding between longs and shorts; periods count up from 1 for each market (operator).
+
+    With a positive rate longs pay shorts, with a negative one shorts pay longs.
+    """
+
+    market: MarketId
+    period: int
+    rate_ppm: int
+
+
+class Liquidate(_Command, tag="liquidate", frozen=True, kw_only=True):
+    """Take the next step in the liquidation of a margin account (operator: the risk process)."""
+
+    client: ClientId
+    product: ProductId
+
+
+class HaltProduct(_Command, tag="halt_product", frozen=True, kw_only=True):
+    """Halt one product for its protection; orders stay, nobody in it is liquidated (operator)."""
+
+    product: ProductId
+    cause: Words
+
+
+class ResumeStage(_Command, tag="resume_stage", frozen=True, kw_only=True):
+    """Open a halted product one stage further (operator)."""
+
+    product: ProductId
+    stage: Stage
+
+
+class FundHouse(_Command, tag="fund_house", frozen=True, kw_only=True):
+    """The owner of the exchange pays into one of its house accounts from outside (operator)."""
+
+    account: Label
+    asset: AssetId
+    amount: Amount
+    transaction: TransactionId
+
+
+class GrantPromotion(_Command, tag="grant_promotion", frozen=True, kw_only=True):
+    """Pay a client a reward out of the promotions account, within its limit (operator)."""
+
+    client: ClientId
+    asset: AssetId
+    amount: Amount
+    grant: GrantId
+
+
+TradingCommand = PlaceOrder | CancelOrder | AmendOrder | CancelAll
 FundsCommand = CreditDeposit | RequestWithdrawal | PayWithdrawal | RefundWithdrawal
+MarginCommand = TransferMargin | Borrow | Repay
+RiskCommand = ReportPrice | AccrueInterest | SettleFunding | Liquidate | HaltProduct | ResumeStage
+HouseCommand = FundHouse | GrantPromotion
 StandbyCommand = PauseStandby | ResumeStandby | PromoteStandby
-OperatorCommand = SetPhase | PauseStandby | ResumeStandby | PromoteStandby
+OperatorCommand = (
+    SetPhase
+    | PauseStandby
+    | ResumeStandby
+    | PromoteStandby
+    | AdvanceTime
+    | DisconnectClient
+    | ReportPrice
+    | AccrueInterest
+    | SettleFunding
+    | Liquidate
+    | HaltProduct
+    | ResumeStage
+    | FundHouse
+    | GrantPromotion
+)
 Command = (
     PlaceOrder
     | CancelOrder
     | AmendOrder
+    | CancelAll
+    | DisconnectClient
+    | AdvanceTime
     | CreditDeposit
     | RequestWithdrawal
     | PayWithdrawal
     | RefundWithdrawal
+    | ReportPrice
+    | TransferMargin
+    | Borrow
+    | Repay
+    | AccrueInterest
+    | SettleFunding
+    | Liquidate
+    | HaltProduct
+    | ResumeStage
+    | FundHouse
+    | GrantPromotion
     | SetPhase
     | PauseStandby
     | ResumeStandby

@@ -5,20 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from holdfast_model.vocabulary.amounts import Sha256
-from holdfast_model.vocabulary.commands import (
-    AmendOrder,
-    CancelOrder,
-    Command,
-    CreditDeposit,
-    PauseStandby,
-    PayWithdrawal,
-    PlaceOrder,
-    PromoteStandby,
-    RefundWithdrawal,
-    RequestWithdrawal,
-    ResumeStandby,
-    SetPhase,
-)
+from holdfast_model.vocabulary.commands import Command
 from holdfast_model.vocabulary.events import Event
 from holdfast_model.vocabulary.setup import Setup
 from holdfast_model.vocabulary.views import View
@@ -63,24 +50,7 @@ class Restart(_Action, tag="restart", frozen=True, kw_only=True):
     """Start the process again on the same data directory."""
 
 
-Step = (
-    PlaceOrder
-    | CancelOrder
-    | AmendOrder
-    | CreditDeposit
-    | RequestWithdrawal
-    | PayWithdrawal
-    | RefundWithdrawal
-    | SetPhase
-    | PauseStandby
-    | ResumeStandby
-    | PromoteStandby
-    | Burst
-    | TakeSnapshot
-    | RestoreSnapshot
-    | Crash
-    | Restart
-)
+Step = Command | Burst | TakeSnapshot | RestoreSnapshot | Crash | Restart
 """One step of a sequence: a command, or something done to the process that runs the exchange."""
 
 

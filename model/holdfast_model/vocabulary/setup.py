@@ -1,18 +1,64 @@
-"""What an exchange is set up with before the first command: assets, markets, clients, fees, ingress capacity."""
+"""What an exchange is set up with before the first command: assets, markets, products, margin rules, clients."""
 
+from itertools import pairwise
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from holdfast_model.vocabulary.amounts import Amount, AssetId, ClientId, MarketId
+from holdfast_model.vocabulary.amounts import Amount, AssetId, ClientId, MarketId, PriceTicks, ProductId, SourceId
 
 Ppm = Annotated[int, Meta(ge=0, le=1_000_000)]
+Count = Annotated[int, Meta(ge=1, le=1_000)]
+Milliseconds = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+SPOT: ProductId = "spot"
+"""The product of every market that names no other, and the wallet in which clients' free and held funds stand."""
+
+
+class AssetAmount(Struct, frozen=True, kw_only=True):
+    """An amount of one asset."""
+
+    asset: AssetId
+    amount: Amount
+
+
+class MarkRule(Struct, frozen=True, kw_only=True):
+    """From which prices a market's mark is made, and when there is none.
+
+    A source's last price counts for `age_max_ms` after the time that it reports. Prices further than `band_ppm` from
+    the median are dropped; with fewer than `sources_min` left, or a median that is not above zero, the mark is
+    UNAVAILABLE: it is never guessed.
+    """
+
+    sources: tuple[SourceId, ...]
+    sources_min: Count
+    age_max_ms: Milliseconds
+    band_ppm: Ppm
+
+
+class Tier(Struct, frozen=True, kw_only=True):
+    """A margin tier: the rates for the part of a position's value from `value_floor` up to the next tier's floor."""
+
+    value_floor: Amount
+    initial_ppm: Ppm
+    maintenance_ppm: Ppm
+
+
+class Perpetual(Struct, frozen=True, kw_only=True):
+    """What makes a market a linear perpetual: tiers of margin, the bound on funding, the step of a liquidation."""
+
+    tiers: tuple[Tier, ...]
+    funding_ppm_max: Ppm = 10_000
+    liquidation_step_ppm: Ppm = 250_000
 
 
 class Market(Struct, frozen=True, kw_only=True):
-    """A spot market. Trading `s` lots at `p` ticks moves `s * lot_amount` of base for `s * p * tick_amount` of quote.
+    """A market. Trading `s` lots at `p` ticks moves `s * lot_amount` of base for `s * p * tick_amount` of quote.
 
+    In a perpetual nothing of the base moves: `s` lots are added to a position whose value is reckoned in quote.
     `maker_fee_ppm` and `taker_fee_ppm` are parts per million of the quote amount, paid in quote by both sides.
+    A limit price must be within `band_ppm` of the last trade, or before the first one of `reference_ticks`; a market
+    order trades no further than `protection_ppm` from the best price that it meets. 0 is no bound.
     """
 
     market: MarketId
@@ -22,25 +68,159 @@ class Market(Struct, frozen=True, kw_only=True):
     tick_amount: Amount
     maker_fee_ppm: Ppm = 0
     taker_fee_ppm: Ppm = 0
+    product: ProductId = SPOT
+    band_ppm: Ppm = 0
+    protection_ppm: Ppm = 0
+    reference_ticks: PriceTicks | None = None
+    mark: MarkRule | None = None
+    perpetual: Perpetual | None = None
+
+
+class Product(Struct, frozen=True, kw_only=True):
+    """A group of perpetuals that is halted and resumed as one.
+
+    The products that are not `isolated` share each client's cross-margin account; an isolated one has its own, in
+    which only its own positions and its own collateral count.
+    """
+
+    product: ProductId
+    isolated: bool = False
+
+
+class Collateral(Struct, frozen=True, kw_only=True):
+    """An asset that counts as collateral, at the mark of a spot market in the unit of account less a haircut.
+
+    The unit of account itself has no `market`.
+    """
+
+    asset: AssetId
+    haircut_ppm: Ppm = 0
+    market: MarketId | None = None
+
+
+class Margin(Struct, frozen=True, kw_only=True):
+    """The rules of margin accounts: the unit of account, what counts as collateral, and how much may be borrowed.
+
+    `credit` bounds each client's debt by asset; an asset that is not named cannot be borrowed. What is owed must be
+    covered with `loan_initial_ppm` of its value to borrow, with `loan_maintenance_ppm` to keep.
+    """
+
+    unit: AssetId
+    collateral: tuple[Collateral, ...]
+    credit: tuple[AssetAmount, ...] = ()
+    loan_initial_ppm: Ppm = 200_000
+    loan_maintenance_ppm: Ppm = 100_000
 
 
 class Setup(Struct, frozen=True, kw_only=True):
-    """The whole configuration of an exchange under test. `ingress_capacity` bounds the commands taken in at once."""
+    """The whole configuration of an exchange under test. `ingress_capacity` bounds the commands taken in at once.
+
+    `promotion_max` bounds each grant of a promotion by asset; what is not named cannot be granted. With `auctions`,
+    trading opens and closes through a call auction only.
+    """
 
     assets: tuple[AssetId, ...]
     markets: tuple[Market, ...]
     clients: tuple[ClientId, ...]
     ingress_capacity: Annotated[int, Meta(ge=1, le=1_000_000)] = 8
+    products: tuple[Product, ...] = ()
+    margin: Margin | None = None
+    promotion_max: tuple[AssetAmount, ...] = ()
+    auctions: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a setup that names an asset twice, or a market over assets that it does not have."""
-        for name, ids in (("assets", self.assets), ("clients", self.clients)):
-            if len(set(ids)) != len(ids):
-                raise ValueError(f"{name}: an id stands twice in {', '.join(ids)}")
-        if len({market.market for market in self.markets}) != len(self.markets):
-            raise ValueError("markets: a market id stands twice")
+        """Refuse a setup that contradicts itself; the message names the place."""
+        for name, ids in (
+            ("assets", self.assets),
+            ("clients", self.clients),
+            ("markets", tuple(market.market for market in self.markets)),
+            ("products", (SPOT, *(product.product for product in self.products))),
+            ("promotion_max", tuple(item.asset for item in self.promotion_max)),
+        ):
+            _require(len(set(ids)) == len(ids), name, f"an id stands twice in {', '.join(ids)}")
         for market in self.markets:
-            if market.base == market.quote or not {market.base, market.quote} <= set(self.assets):
-                raise ValueError(f"market {market.market}: base and quote must be two of {', '.join(self.assets)}")
-            if market.lot_amount <= 0 or market.tick_amount <= 0:
-                raise ValueError(f"market {market.market}: lot_amount and tick_amount must be positive")
+            self._check_market(market, f"market {market.market}")
+        for item in self.promotion_max:
+            _require(item.asset in self.assets, "promotion_max", f"{item.asset} is no asset")
+        if self.margin is not None:
+            self._check_margin(self.margin)
+
+    def _check_market(self, market: Market, where: str) -> None:
+        _require(
+            market.base != market.quote and {market.base, market.quote} <= set(self.assets),
+            where,
+            f"base and quote must be two of {', '.join(self.assets)}",
+        )
+        _require(
+            market.lot_amount > 0 and market.tick_amount > 0, where, "lot_amount and tick_amount must be positive"
+        )
+        _require(
+            market.reference_ticks is None or market.reference_ticks > 0, where, "reference_ticks must be positive"
+        )
+        if market.mark is not None:
+            sources = market.mark.sources
+            _require(len(set(sources)) == len(sources), where, f"a source stands twice in {', '.join(sources)}")
+            _require(
+                len(sources) >= market.mark.sources_min,
+                where,
+                f"sources_min must be at most {len(sources)}, all sources",
+            )
+        if market.perpetual is None:
+            _require(market.product == SPOT, where, f"a spot market is of the product {SPOT}, not {market.product}")
+            return
+        products = [product.product for product in self.products]
+        _require(market.product in products, where, f"product {market.product} must be one of {', '.join(products)}")
+        _require(market.mark is not None, where, "a perpetual needs a mark rule")
+        _require(
+            self.margin is not None and market.quote == self.margin.unit,
+            where,
+            "a perpetual is quoted in the unit of account of `margin`",
+        )
+        tiers = market.perpetual.tiers
+        floors = [tier.value_floor for tier in tiers]
+        _require(bool(floors) and floors[0] == 0, where, "the first tier's value_floor must be 0")
+        _require(all(a < b for a, b in pairwise(floors)), where, "value_floor must rise by tier")
+        for a, b in pairwise(tiers):
+            _require(
+                a.initial_ppm <= b.initial_ppm and a.maintenance_ppm <= b.maintenance_ppm,
+                where,
+                "rates must not fall by tier",
+            )
+        for tier in tiers:
+            _require(
+                0 < tier.maintenance_ppm <= tier.initial_ppm,
+                where,
+                "maintenance_ppm must be above 0, at most initial_ppm",
+            )
+
+    def _check_margin(self, margin: Margin) -> None:
+        markets = {market.market: market for market in self.markets}
+        assets = [item.asset for item in margin.collateral]
+        _require(len(set(assets)) == len(assets), "margin", f"an asset stands twice in {', '.join(assets)}")
+        _require(margin.unit in assets, "margin", f"the unit of account {margin.unit} must itself be collateral")
+        for item in margin.collateral:
+            where = f"margin: collateral {item.asset}"
+            _require(item.asset in self.assets, where, "it is no asset")
+            if item.asset == margin.unit:
+                _require(item.market is None and not item.haircut_ppm, where, "the unit has no market and no haircut")
+                continue
+            market = markets.get(item.market or "")
+            _require(
+                market is not None
+                and market.mark is not None
+                and (market.base, market.quote, market.perpetual) == (item.asset, margin.unit, None),
+                where,
+                f"market must be a spot market {item.asset} against {margin.unit} with a mark rule",
+            )
+        for credit in margin.credit:
+            _require(credit.asset in assets, f"margin: credit {credit.asset}", "only collateral can be borrowed")
+        _require(
+            margin.loan_maintenance_ppm <= margin.loan_initial_ppm,
+            "margin",
+            "loan_maintenance_ppm must be at most loan_initial_ppm",
+        )
+
+
+def _require(condition: bool, where: str, what: str) -> None:  # noqa: FBT001 - reads like an assertion
+    if not condition:
+        raise ValueError(f"{where}: {what}")

@@ -12,11 +12,14 @@ from holdfast_model.vocabulary.amounts import (
     MarketId,
     OrderId,
     PriceTicks,
+    ProductId,
+    RequestId,
     Sha256,
     SizeLots,
+    Timestamp,
     WithdrawalId,
 )
-from holdfast_model.vocabulary.commands import Phase, Side
+from holdfast_model.vocabulary.commands import Phase, Side, Stage, Trigger
 from holdfast_model.vocabulary.events import Bucket
 
 
@@ -49,6 +52,55 @@ class OpenOrder(Struct, frozen=True, kw_only=True):
     left_lots: SizeLots
 
 
+class WaitingStop(Struct, frozen=True, kw_only=True):
+    """A stop order that waits for its trigger."""
+
+    client: ClientId
+    order: OrderId
+    market: MarketId
+    side: Side
+    price_ticks: PriceTicks | None
+    size_lots: SizeLots
+    trigger: Trigger
+
+
+class Position(Struct, frozen=True, kw_only=True):
+    """A client's position in a perpetual; `entry_value` is what its lots cost, with the sign of the position.
+
+    A position of no lots is shown while something is still owed for it.
+    """
+
+    client: ClientId
+    market: MarketId
+    position_lots: SizeLots
+    entry_value: Amount
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """A market's mark; None is UNAVAILABLE."""
+
+    market: MarketId
+    mark_ticks: PriceTicks | None
+
+
+class ProductStage(Struct, frozen=True, kw_only=True):
+    """How far a product is open."""
+
+    product: ProductId
+    stage: Stage
+
+
+class Transfer(Struct, frozen=True, kw_only=True):
+    """A transfer that is under way."""
+
+    client: ClientId
+    request: RequestId
+    asset: AssetId
+    amount: Amount
+    source: ProductId
+    target: ProductId
+
+
 class Withdrawal(Struct, frozen=True, kw_only=True):
     """A withdrawal and where it stands."""
 
@@ -79,8 +131,8 @@ class View(Struct, frozen=True, kw_only=True):
     """The exchange at one cut.
 
     `seq` is the number of the last command in the journal (0 before the first). Orders stand in queue order: by
-    market, bids before asks, best price first, oldest first. Balances, withdrawals, custody and replicas are sorted
-    by their ids. What an engine has no capability for is empty, and is not checked.
+    market, bids before asks, best price first, oldest first. Waiting stops stand in the order in which they came, all
+    else is sorted by its ids. What an engine has no capability for is empty, and is not checked.
     """
 
     seq: int
@@ -93,3 +145,9 @@ class View(Struct, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...] = ()
     journal_sha256: Sha256 | None = None
     ingress_depth_max: int = 0
+    time_ms: Timestamp = 0
+    stops: tuple[WaitingStop, ...] = ()
+    positions: tuple[Position, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    stages: tuple[ProductStage, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
