@@ -1,15 +1,43 @@
-"""Pure integer arithmetic of the venue. Every division says which way it rounds and who gains the remainder."""
+"""Pure integer arithmetic of the venue. Every division says which way it rounds and who gains the remainder.
+
+Amounts are in an asset's smallest unit, prices in ticks, sizes in lots, rates in millionths (ppm). A `tick_amount` is
+the quote amount of one lot at a price of one tick, a `lot_amount` the base amount of one lot, so that an amount of
+the base asset is worth `amount * price * tick_amount / lot_amount` of the quote asset. A position is a signed number
+of lots, positive when long. What an assertion states is required of every caller.
+
+The `pre:` and `post:` lines are contracts after PEP 316, which `make crosshair` checks over all integers that satisfy
+`pre:`; they cost nothing at run time. Where `pre:` is narrower than the assertions (short lists, small rates), it
+bounds what is explored, not what may be called.
+"""
 
 from holdfast_model.vocabulary import Amount, Market, PriceTicks, SizeLots
 
 PPM = 1_000_000
 
 
+def ceil_div(numerator: int, denominator: int) -> int:
+    """The smallest integer that is not below the quotient: whoever is paid the result gains the remainder.
+
+    >>> ceil_div(7, 2), ceil_div(-7, 2), ceil_div(6, 2)
+    (4, -3, 3)
+
+    pre: denominator > 0
+    post: 0 <= __return__ * denominator - numerator < denominator
+    """
+    assert denominator > 0
+    return -(-numerator // denominator)
+
+
 def notional(price: PriceTicks, size: SizeLots, *, tick_amount: Amount) -> Amount:
     """The quote amount that `size` lots cost at `price` ticks: exact, nothing is rounded.
 
-    >>> notional(PriceTicks(20), SizeLots(3), tick_amount=Amount(10))
+    >>> notional(20, 3, tick_amount=10)
     600
+
+    pre: price >= 0 and size >= 0 and tick_amount >= 0
+    post: __return__ >= 0
+    post: (__return__ == 0) == (price == 0 or size == 0 or tick_amount == 0)
+    post: notional(price, size + 1, tick_amount=tick_amount) - __return__ == price * tick_amount
     """
     return Amount(price * size * tick_amount)
 
@@ -22,9 +50,12 @@ def fee_charged(numerator: int) -> Amount:
 
     >>> fee_charged(1), fee_charged(1_000_000), fee_charged(1_000_001)
     (1, 1, 2)
+
+    pre: numerator >= 0
+    post: 0 <= __return__ * PPM - numerator < PPM
     """
     assert numerator >= 0
-    return Amount(-(-numerator // PPM))
+    return Amount(ceil_div(numerator, PPM))
 
 
 def fee_earned(numerator: int) -> Amount:
@@ -32,6 +63,10 @@ def fee_earned(numerator: int) -> Amount:
 
     >>> fee_earned(1), fee_earned(1_999_999)
     (0, 1)
+
+    pre: numerator >= 0
+    post: 0 <= numerator - __return__ * PPM < PPM
+    post: 0 <= fee_charged(numerator) - __return__ <= 1
     """
     assert numerator >= 0
     return Amount(numerator // PPM)
@@ -52,3 +87,438 @@ def hold_to_buy(market: Market, price: PriceTicks, left: SizeLots, *, fee_numera
 def hold_to_sell(market: Market, left: SizeLots) -> Amount:
     """The base amount that must be held for what is left of a sell order; its fee comes out of the proceeds."""
     return Amount(left * market.lot_amount)
+
+
+def collateral_value(
+    amount: Amount, *, price: PriceTicks, tick_amount: Amount, lot_amount: Amount, haircut_ppm: int
+) -> Amount:
+    """The quote amount that an amount of a collateral asset counts for: its value less the haircut, rounded down.
+
+    The client bears the rounding, once, after the haircut: what counts is never more than what is there. Source: the
+    "collateral value ratio" of Bybit's and OKX's unified accounts, which is 1 less the haircut.
+
+    >>> collateral_value(150, price=10, tick_amount=1, lot_amount=100, haircut_ppm=50_000)
+    14
+
+    pre: amount >= 0 and price >= 0 and tick_amount > 0 and lot_amount > 0
+    pre: 0 <= haircut_ppm <= PPM
+    post: __return__ >= 0
+    post: 0 <= amount * price * tick_amount * (PPM - haircut_ppm) - __return__ * lot_amount * PPM < lot_amount * PPM
+    """
+    assert amount >= 0
+    assert price >= 0
+    assert lot_amount > 0
+    assert 0 <= haircut_ppm <= PPM
+    return Amount(amount * price * tick_amount * (PPM - haircut_ppm) // (lot_amount * PPM))
+
+
+def debt_value(amount: Amount, *, price: PriceTicks, tick_amount: Amount, lot_amount: Amount) -> Amount:
+    """The quote amount that a debt in the base asset counts for, rounded up: the client bears the rounding.
+
+    >>> [debt_value(amount, price=10, tick_amount=1, lot_amount=100) for amount in (150, 151)]
+    [15, 16]
+
+    pre: amount >= 0 and price >= 0 and tick_amount > 0 and lot_amount > 0
+    post: 0 <= __return__ * lot_amount - amount * price * tick_amount < lot_amount
+    """
+    assert amount >= 0
+    assert price >= 0
+    assert lot_amount > 0
+    return Amount(ceil_div(amount * price * tick_amount, lot_amount))
+
+
+def interest_charged(debt: Amount, *, rate_ppm: int) -> Amount:
+    """The interest that one accrual adds to a debt, rounded up: the house's rounding account gains the remainder.
+
+    >>> interest_charged(1, rate_ppm=1), interest_charged(2_000_000, rate_ppm=1), interest_charged(0, rate_ppm=9)
+    (1, 2, 0)
+
+    pre: debt >= 0
+    pre: rate_ppm >= 0
+    post: 0 <= __return__ * PPM - debt * rate_ppm < PPM
+    """
+    assert debt >= 0
+    assert rate_ppm >= 0
+    return Amount(ceil_div(debt * rate_ppm, PPM))
+
+
+def interest_earned(debt: Amount, *, rate_ppm: int) -> Amount:
+    """The whole part of one accrual's exact interest: what is income; what was charged beyond it is rounding.
+
+    >>> interest_earned(1, rate_ppm=1), interest_earned(2_000_001, rate_ppm=1)
+    (0, 2)
+
+    pre: debt >= 0
+    pre: rate_ppm >= 0
+    post: 0 <= debt * rate_ppm - __return__ * PPM < PPM
+    post: 0 <= interest_charged(debt, rate_ppm=rate_ppm) - __return__ <= 1
+    """
+    assert debt >= 0
+    assert rate_ppm >= 0
+    return Amount(debt * rate_ppm // PPM)
+
+
+def tier_of(value: Amount, *, floors: list[int]) -> int:
+    """The index of the tier that a value falls into: `floors[i] <= value < floors[i + 1]`.
+
+    A value on an edge belongs to the tier that begins there.
+
+    >>> [tier_of(value, floors=[0, 100, 500]) for value in (0, 99, 100, 499, 500, 501)]
+    [0, 0, 1, 1, 2, 2]
+
+    pre: value >= 0
+    pre: 1 <= len(floors) <= 3
+    pre: floors[0] == 0 and all(floors[i] < floors[i + 1] for i in range(len(floors) - 1))
+    post: 0 <= __return__ < len(floors)
+    post: floors[__return__] <= value
+    post: __return__ + 1 == len(floors) or value < floors[__return__ + 1]
+    """
+    assert value >= 0
+    _assert_floors(floors)
+    index = 0
+    while index + 1 < len(floors) and floors[index + 1] <= value:
+        index += 1
+    return index
+
+
+def margin_required(value: Amount, *, floors: list[int], rates_ppm: list[int]) -> Amount:
+    """The margin that a position's value requires, by progressive tiers, rounded up once: the client bears it.
+
+    Tier `i` takes `rates_ppm[i]` of the part of the value from `floors[i]` to `floors[i + 1]`, so that the margin is
+    continuous at the edges and a larger position never needs less. Source: Binance and Bybit state the same function
+    as one rate on the whole value less a "maintenance amount" ("maintenance margin deduction") for each tier.
+
+    >>> [margin_required(value, floors=[0, 1_000], rates_ppm=[10_000, 20_000]) for value in (0, 1, 1_000, 1_001)]
+    [0, 1, 10, 11]
+
+    pre: value >= 0
+    pre: 1 <= len(floors) == len(rates_ppm) <= 2
+    pre: floors[0] == 0 and all(floors[i] < floors[i + 1] for i in range(len(floors) - 1))
+    pre: 0 <= rates_ppm[0] and all(rates_ppm[i] <= rates_ppm[i + 1] for i in range(len(rates_ppm) - 1))
+    pre: rates_ppm[-1] <= PPM
+    post: rates_ppm[0] * value <= __return__ * PPM
+    post: __return__ * PPM < rates_ppm[-1] * value + PPM
+    post: __return__ <= value
+    """
+    assert value >= 0
+    _assert_floors(floors)
+    assert len(rates_ppm) == len(floors)
+    assert rates_ppm[0] >= 0
+    assert all(rates_ppm[index] <= rates_ppm[index + 1] for index in range(len(rates_ppm) - 1))
+    numerator = 0
+    for index, rate in enumerate(rates_ppm):
+        ceiling = floors[index + 1] if index + 1 < len(floors) else value
+        numerator += max(0, min(value, ceiling) - floors[index]) * rate
+    return Amount(ceil_div(numerator, PPM))
+
+
+def unrealised(position: int, *, mark: PriceTicks, tick_amount: Amount, entry_value: int) -> int:
+    """The profit, or negative the loss, of closing a position at the mark: exact, nothing is rounded.
+
+    `entry_value` is signed as the position is: what was paid for a long, minus what was received for a short.
+
+    >>> unrealised(3, mark=20, tick_amount=10, entry_value=450)
+    150
+    >>> unrealised(-3, mark=20, tick_amount=10, entry_value=-450)
+    -150
+
+    pre: tick_amount > 0
+    post: unrealised(-position, mark=mark, tick_amount=tick_amount, entry_value=-entry_value) == -__return__
+    post: __return__ + entry_value == unrealised(position, mark=mark, tick_amount=tick_amount, entry_value=0)
+    post: (__return__ + entry_value > 0) == (position * mark > 0)
+    post: position != 0 or __return__ == -entry_value
+    """
+    return position * mark * tick_amount - entry_value
+
+
+def released_entry(entry_value: int, *, closed: SizeLots, size: SizeLots) -> int:
+    """The part of a position's signed entry value that closing `closed` of its `size` lots releases, pro rata.
+
+    Truncated towards zero: the remainder stays with the lots that are left, so that nobody gains it, and closing
+    everything releases everything.
+
+    >>> [released_entry(entry_value, closed=1, size=3) for entry_value in (100, -100)]
+    [33, -33]
+    >>> released_entry(100, closed=3, size=3)
+    100
+
+    pre: 0 < closed <= size
+    post: (closed != size) or (__return__ == entry_value)
+    post: (min(entry_value, 0) <= __return__) and (__return__ <= max(entry_value, 0))
+    post: abs(entry_value * closed - __return__ * size) < size
+    post: abs(__return__) * size <= abs(entry_value) * closed
+    """
+    assert 0 < closed <= size
+    released = abs(entry_value) * closed // size
+    return released if entry_value >= 0 else -released
+
+
+def realised(*, closed_long: bool, value: Amount, released: int) -> int:
+    """The profit, or negative the loss, of closing lots for `value`: exact, nothing is rounded.
+
+    `value` is the notional of the closing trade: the proceeds of a long that is sold, the cost of a short that is
+    bought back. `released` is what `released_entry` gave for these lots: never negative for a long, never positive
+    for a short.
+
+    >>> realised(closed_long=True, value=600, released=450)
+    150
+    >>> realised(closed_long=False, value=600, released=-450)
+    -150
+
+    pre: value >= 0
+    pre: (released >= 0) if closed_long else (released <= 0)
+    post: (__return__ > 0) == ((value > abs(released)) if closed_long else (value < abs(released)))
+    post: abs(__return__) <= max(value, abs(released))
+    post: realised(closed_long=not closed_long, value=value, released=-released) == -__return__
+    """
+    assert value >= 0
+    assert released >= 0 if closed_long else released <= 0
+    return value - released if closed_long else -released - value
+
+
+def bankruptcy_price(*, mark: PriceTicks, position: int, equity: int, tick_amount: Amount) -> int:
+    """The price in ticks at which closing the whole position leaves an equity of 0, or just above it.
+
+    Rounded up for a long and down for a short: the account keeps the remainder, which goes to the insurance fund when
+    the position is taken over. `equity` is the account's at `mark`, and may be negative. The result may be 0 or
+    negative where no price is low enough (a long with more equity than it is worth) or high enough; whoever makes an
+    order of it clamps it to at least 1.
+
+    >>> bankruptcy_price(mark=100, position=10, equity=205, tick_amount=1)
+    80
+    >>> bankruptcy_price(mark=100, position=-10, equity=205, tick_amount=1)
+    120
+
+    pre: position != 0 and tick_amount > 0
+    post: equity + position * (__return__ - mark) * tick_amount >= 0
+    post: equity + position * (__return__ - mark) * tick_amount < abs(position) * tick_amount
+    """
+    assert position != 0
+    assert tick_amount > 0
+    distance = equity // (abs(position) * tick_amount)
+    return mark - distance if position > 0 else mark + distance
+
+
+def liquidation_price(
+    *, mark: PriceTicks, position: int, equity: int, tick_amount: Amount, maintenance: Amount
+) -> int:
+    """The price in ticks at which the equity falls to a maintenance amount, which is held constant.
+
+    Rounded so that at this price the account is still at or above the amount, and one tick further it is below. Like
+    `bankruptcy_price`, which is this for an amount of 0, the result may be 0 or negative.
+
+    >>> liquidation_price(mark=100, position=10, equity=205, tick_amount=1, maintenance=50)
+    85
+    >>> liquidation_price(mark=100, position=-10, equity=205, tick_amount=1, maintenance=50)
+    115
+
+    pre: position != 0 and tick_amount > 0 and maintenance >= 0
+    post: equity + position * (__return__ - mark) * tick_amount >= maintenance
+    post: equity + position * (__return__ - mark) * tick_amount < maintenance + abs(position) * tick_amount
+    """
+    assert maintenance >= 0
+    return bankruptcy_price(mark=mark, position=position, equity=equity - maintenance, tick_amount=tick_amount)
+
+
+def liquidation_lots(size: SizeLots, *, step_ppm: int) -> SizeLots:
+    """The lots that one step of a liquidation closes of `size`: the step's share, rounded up, at least 1.
+
+    Rounded up so that a liquidation always ends; nobody gains an amount by it.
+
+    >>> [liquidation_lots(size, step_ppm=250_000) for size in (1, 4, 5, 10)]
+    [1, 1, 2, 3]
+
+    pre: size > 0
+    pre: 0 <= step_ppm <= PPM
+    post: 1 <= __return__ <= size
+    post: __return__ * PPM >= size * step_ppm
+    post: __return__ == 1 or (__return__ - 1) * PPM < size * step_ppm
+    """
+    assert size > 0
+    assert 0 <= step_ppm <= PPM
+    return SizeLots(max(1, ceil_div(size * step_ppm, PPM)))
+
+
+def funding_payment(position: int, *, mark: PriceTicks, tick_amount: Amount, rate_ppm: int) -> int:
+    """The amount that an account pays for one funding, or negative receives: longs pay at a positive rate.
+
+    Rounded up: who pays pays up to one unit more, who receives gets up to one unit less, and the house's rounding
+    account gains the difference, so that funding never creates money. Source: the funding of BitMEX, Binance and
+    Bybit is position value times funding rate.
+
+    >>> [funding_payment(position, mark=15, tick_amount=1, rate_ppm=100_000) for position in (1, -1, 2, -2)]
+    [2, -1, 3, -3]
+
+    pre: mark > 0 and tick_amount > 0
+    pre: -PPM <= rate_ppm <= PPM
+    post: 0 <= __return__ * PPM - position * mark * tick_amount * rate_ppm < PPM
+    post: 0 <= __return__ + funding_payment(-position, mark=mark, tick_amount=tick_amount, rate_ppm=rate_ppm) <= 1
+    """
+    assert mark > 0
+    assert -PPM <= rate_ppm <= PPM
+    return ceil_div(position * mark * tick_amount * rate_ppm, PPM)
+
+
+def pro_rata(total: Amount, *, weights: list[int]) -> list[Amount]:
+    """Shares of a total by weight, which sum to it exactly: rounded down, then one unit more for the first ones.
+
+    The units that rounding leaves go one each to the first weights that are not zero, in the order given, so that
+    the order must be a published one.
+
+    >>> pro_rata(10, weights=[1, 1, 1]), pro_rata(10, weights=[0, 1, 2])
+    ([4, 3, 3], [0, 4, 6])
+
+    pre: total >= 0
+    pre: 1 <= len(weights) <= 2
+    pre: all(weight >= 0 for weight in weights) and any(weights)
+    post: sum(__return__) == total
+    post: len(__return__) == len(weights) and all(share >= 0 for share in __return__)
+    post: all(share == 0 for share, weight in zip(__return__, weights) if weight == 0)
+    post: all(abs(_ * sum(weights) - total * weight) <= sum(weights) for _, weight in zip(__return__, weights))
+    """
+    assert total >= 0
+    assert all(weight >= 0 for weight in weights)
+    whole = sum(weights)
+    assert whole > 0
+    shares = [total * weight // whole for weight in weights]
+    left = total - sum(shares)
+    for index, weight in enumerate(weights):
+        if left > 0 and weight > 0:
+            shares[index] += 1
+            left -= 1
+    assert left == 0
+    return [Amount(share) for share in shares]
+
+
+def mark_price(prices: list[int], *, band_ppm: int, sources_min: int) -> PriceTicks | None:
+    """The mark of the fresh prices of several sources, or None where too few agree: unavailable is never a guess.
+
+    It is the median of the prices that lie within `band_ppm` of the median of all; the median of an even number is
+    the mean of the two in the middle, rounded down (a mark is no payment: nobody gains). None when fewer than
+    `sources_min` prices are there or are left, and when the mark would be 0 or negative. Source: BitMEX's index
+    protection rules, which exclude a constituent that deviates from the median by more than a stated share.
+
+    >>> [mark_price(prices, band_ppm=50_000, sources_min=2) for prices in ([100, 102], [100, 103], [100, 102, 900])]
+    [101, 101, 101]
+    >>> [mark_price(prices, band_ppm=50_000, sources_min=2) for prices in ([100], [100, 200], [-37, -37])]
+    [None, None, None]
+
+    pre: len(prices) <= 2
+    pre: 0 <= band_ppm <= PPM
+    pre: 1 <= sources_min <= 3
+    post: __return__ is None or (len(prices) >= sources_min and __return__ > 0)
+    post: __return__ is None or min(prices) <= __return__ <= max(prices)
+    post: mark_price(prices[::-1], band_ppm=band_ppm, sources_min=sources_min) == __return__
+    """
+    assert 0 <= band_ppm <= PPM
+    assert sources_min > 0
+    if len(prices) < sources_min:
+        return None
+    middle = _median(prices)
+    kept = [price for price in prices if abs(price - middle) * PPM <= band_ppm * abs(middle)]
+    if len(kept) < sources_min:
+        return None
+    mark = _median(kept)
+    return PriceTicks(mark) if mark > 0 else None
+
+
+def deleveraging_score(*, unrealised: int, entry_value: int, notional: Amount, equity: int) -> int:
+    """The rank of a position for auto-deleveraging: the highest is closed first.
+
+    The profit in ppm of the entry value times the leverage in ppm, so that who gained most with least behind it
+    comes first; a loss is divided by the leverage instead. Source: BitMEX's priority ranking, with the leverage here
+    that of the notional over the equity. Both scores are in ppm squared and rounded down; nobody gains an amount. An
+    equity below 1 counts as 1.
+
+    >>> deleveraging_score(unrealised=50, entry_value=100, notional=150, equity=50)
+    1500000000000
+    >>> deleveraging_score(unrealised=-50, entry_value=-100, notional=150, equity=50)
+    -166666666667
+
+    pre: entry_value != 0 and notional > 0
+    post: (__return__ < 0) == (unrealised < 0)
+    post: unrealised > 0 or __return__ <= 0
+    """
+    assert notional >= 0
+    profit = unrealised * PPM // max(1, abs(entry_value))
+    leverage = notional * PPM // max(1, equity)
+    return profit * leverage if profit >= 0 else profit * PPM * PPM // max(1, leverage)
+
+
+def collateral_to_seize(
+    owed: Amount, *, price: PriceTicks, tick_amount: Amount, lot_amount: Amount, haircut_ppm: int
+) -> Amount:
+    """The smallest amount of a collateral asset whose `collateral_value` is at least what is owed.
+
+    Rounded up: the insurance fund, which takes the collateral, gains the remainder and the haircut.
+
+    >>> collateral_to_seize(14, price=10, tick_amount=1, lot_amount=100, haircut_ppm=50_000)
+    148
+    >>> collateral_value(147, price=10, tick_amount=1, lot_amount=100, haircut_ppm=50_000)
+    13
+
+    pre: owed >= 0 and price > 0 and tick_amount > 0 and lot_amount > 0
+    pre: 0 <= haircut_ppm < PPM
+    post: __return__ * price * tick_amount * (PPM - haircut_ppm) >= owed * lot_amount * PPM
+    post: __return__ == 0 or (__return__ - 1) * price * tick_amount * (PPM - haircut_ppm) < owed * lot_amount * PPM
+    """
+    assert owed >= 0
+    assert price > 0
+    assert tick_amount > 0
+    assert 0 <= haircut_ppm < PPM
+    return Amount(ceil_div(owed * lot_amount * PPM, price * tick_amount * (PPM - haircut_ppm)))
+
+
+def price_band(reference: PriceTicks, *, band_ppm: int) -> tuple[PriceTicks, PriceTicks]:
+    """The lowest and the highest price that is allowed around a reference: never wider than the band, at least 1.
+
+    The lowest is rounded up and the highest down; a limit is no payment, so nobody gains an amount.
+
+    >>> price_band(1_000, band_ppm=50_000), price_band(3, band_ppm=500_000), price_band(1, band_ppm=1_000_000)
+    ((950, 1050), (2, 4), (1, 2))
+
+    pre: reference > 0
+    pre: 0 <= band_ppm <= PPM
+    post: 1 <= __return__[0] <= reference <= __return__[1]
+    post: (reference - __return__[0]) * PPM <= band_ppm * reference
+    post: (__return__[1] - reference) * PPM <= band_ppm * reference
+    post: __return__[0] == 1 or (reference - __return__[0] + 1) * PPM > band_ppm * reference
+    post: (__return__[1] - reference + 1) * PPM > band_ppm * reference
+    """
+    assert reference > 0
+    assert 0 <= band_ppm <= PPM
+    lowest = ceil_div(reference * (PPM - band_ppm), PPM)
+    highest = reference * (PPM + band_ppm) // PPM
+    return PriceTicks(max(1, lowest)), PriceTicks(highest)
+
+
+def protected_price(best: PriceTicks, *, protection_ppm: int, buying: bool) -> PriceTicks:
+    """The worst price that a market order may trade at: the highest when buying, the lowest when selling.
+
+    Rounded towards the best price, in favour of the order's owner, and at least 1. Source: the "price protection" of
+    market orders that CME documents as protection points.
+
+    >>> [protected_price(1_000, protection_ppm=50_000, buying=buying) for buying in (True, False)]
+    [1050, 950]
+
+    pre: best > 0
+    pre: 0 <= protection_ppm <= PPM
+    post: __return__ >= best if buying else 1 <= __return__ <= best
+    post: abs(__return__ - best) * PPM <= protection_ppm * best
+    post: __return__ == 1 or (abs(__return__ - best) + 1) * PPM > protection_ppm * best
+    """
+    lowest, highest = price_band(best, band_ppm=protection_ppm)
+    return highest if buying else lowest
+
+
+def _median(prices: list[int]) -> int:
+    """The price in the middle, or the mean of the two in the middle rounded down."""
+    ordered = sorted(prices)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) // 2
+
+
+def _assert_floors(floors: list[int]) -> None:
+    """State that tiers begin at 0 and rise."""
+    assert floors[0] == 0
+    assert all(floors[index] < floors[index + 1] for index in range(len(floors) - 1))
