@@ -102,7 +102,8 @@ class Margin(Struct, frozen=True, kw_only=True):
     """The rules of margin accounts: the unit of account, what counts as collateral, and how much may be borrowed.
 
     `credit` bounds each client's debt by asset; an asset that is not named cannot be borrowed. What is owed must be
-    covered with `loan_initial_ppm` of its value to borrow, with `loan_maintenance_ppm` to keep.
+    covered with `loan_initial_ppm` of its value to borrow, with `loan_maintenance_ppm` to keep; a liquidation repays
+    `liquidation_step_ppm` of a debt at a time.
     """
 
     unit: AssetId
@@ -110,6 +111,7 @@ class Margin(Struct, frozen=True, kw_only=True):
     credit: tuple[AssetAmount, ...] = ()
     loan_initial_ppm: Ppm = 200_000
     loan_maintenance_ppm: Ppm = 100_000
+    liquidation_step_ppm: Ppm = 250_000
 
 
 class Setup(Struct, frozen=True, kw_only=True):
