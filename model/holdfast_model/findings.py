@@ -4,6 +4,7 @@ Like `holdfast_model.evidence`, plain data that depends on neither clock nor mac
 `timing` and `environment` of the `Report` around a result.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -212,6 +213,68 @@ class ReplayResult(Struct, frozen=True, kw_only=True):
     reproduced: bool
 
 
+class ContractOutcome(StrEnum):
+    """What was found out about a contract of a function. Only `CONFIRMED` is green."""
+
+    CONFIRMED = "confirmed"
+    NOT_CONFIRMED = "not-confirmed"
+    REFUTED = "refuted"
+    UNREACHABLE = "unreachable"
+    """No input was found that satisfies the preconditions, so that nothing was checked."""
+    NO_CONTRACT = "no-contract"
+    """The function promises nothing that can be checked."""
+
+
+class ConditionCheck(Struct, frozen=True, kw_only=True):
+    """One postcondition, as it stands in the source; on `REFUTED`, `counterexample` is a call that breaks it.
+
+    `reason` says why on `NOT_CONFIRMED` and `UNREACHABLE`.
+    """
+
+    condition: str
+    outcome: ContractOutcome
+    reason: str = ""
+    counterexample: str = ""
+
+
+class ContractCheck(Struct, frozen=True, kw_only=True):
+    """One function and all its postconditions under its preconditions; its outcome is the worst of theirs."""
+
+    function: str
+    outcome: ContractOutcome
+    preconditions: tuple[str, ...] = ()
+    conditions: tuple[ConditionCheck, ...] = ()
+    reason: str = ""
+    """Why there is no contract, where there is none."""
+
+
+def worst_outcome(outcomes: Iterable[ContractOutcome]) -> ContractOutcome:
+    """The outcome of a whole from those of its parts; where there are none, there is no contract.
+
+    >>> worst_outcome([ContractOutcome.CONFIRMED, ContractOutcome.NOT_CONFIRMED]).value
+    'not-confirmed'
+    """
+    found = set(outcomes)
+    order = (
+        ContractOutcome.REFUTED,
+        ContractOutcome.UNREACHABLE,
+        ContractOutcome.NO_CONTRACT,
+        ContractOutcome.NOT_CONFIRMED,
+        ContractOutcome.CONFIRMED,
+    )
+    return next((outcome for outcome in order if outcome in found), ContractOutcome.NO_CONTRACT)
+
+
+class ContractsResult(Struct, frozen=True, kw_only=True):
+    """`make crosshair`: every function of a module against its contract."""
+
+    module: str
+    solver: str
+    bounds: tuple[Bound, ...]
+    functions: tuple[ContractCheck, ...]
+    not_checked: tuple[NotChecked, ...] = ()
+
+
 class GateResult(Struct, frozen=True, kw_only=True):
     """`holdfast gate`: all its parts, and the sums that a reader asks for first.
 
@@ -260,6 +323,10 @@ __all__ = [
     "COUNTEREXAMPLE_SCHEMA",
     "REPORT_SCHEMA",
     "AnyReport",
+    "ConditionCheck",
+    "ContractCheck",
+    "ContractOutcome",
+    "ContractsResult",
     "Counterexample",
     "CounterexampleSummary",
     "DiffFinding",
@@ -277,4 +344,5 @@ __all__ = [
     "Run",
     "StepNarrative",
     "Violation",
+    "worst_outcome",
 ]

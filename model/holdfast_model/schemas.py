@@ -13,6 +13,7 @@ from typing import Any
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import ExitStatus, Exploration, Proof
 from holdfast_model.findings import (
+    ContractsResult,
     Counterexample,
     DiffResult,
     FaultsResult,
@@ -54,6 +55,7 @@ _ROOTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "Faults": Report[FaultsResult],
             "Diff": Report[DiffResult],
             "Replay": Report[ReplayResult],
+            "Crosshair": Report[ContractsResult],
         },
     ),
 }

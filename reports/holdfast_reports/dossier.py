@@ -9,6 +9,8 @@ from typing import assert_never
 
 from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict, worst
 from holdfast_model.findings import (
+    ContractOutcome,
+    ContractsResult,
     CounterexampleSummary,
     DiffFinding,
     DiffResult,
@@ -20,10 +22,20 @@ from holdfast_model.findings import (
     NotChecked,
     Report,
     Run,
+    worst_outcome,
 )
 from holdfast_reports.store import AnyResult
 
-PartEvidence = Proof | Exploration | Run | FaultsResult | DiffResult
+PartEvidence = Proof | Exploration | Run | FaultsResult | DiffResult | ContractsResult
+
+VERDICT_BY_OUTCOME = {
+    ContractOutcome.CONFIRMED: Verdict.HELD,
+    ContractOutcome.NOT_CONFIRMED: Verdict.INCONCLUSIVE,
+    ContractOutcome.REFUTED: Verdict.VIOLATED,
+    ContractOutcome.UNREACHABLE: Verdict.VIOLATED,
+    ContractOutcome.NO_CONTRACT: Verdict.VIOLATED,
+}
+"""A function that promises nothing, or nothing that can be called, is as red as one that breaks its promise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +92,13 @@ class Dossier:
     def diff(self) -> tuple[Part, DiffResult] | None:
         """The comparison with the reference, with its part."""
         return next(((part, part.evidence) for part in self.parts if isinstance(part.evidence, DiffResult)), None)
+
+    @property
+    def contracts(self) -> tuple[Part, ContractsResult] | None:
+        """The contracts of functions, with their part."""
+        return next(
+            ((part, part.evidence) for part in self.parts if isinstance(part.evidence, ContractsResult)), None
+        )
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -144,6 +163,11 @@ def dossier(report: Report[AnyResult]) -> Dossier:
                 invariants=faults.healthy.coverage,
                 reached=tuple(faults.healthy.goals.items()),
             )
+        case ContractsResult() as contracts:
+            part = _part(report, contracts, 1)
+            return Dossier(
+                report=report, verdict=_whole(report, [part]), parts=(part,), not_checked=contracts.not_checked
+            )
         case Proof() | Exploration() as check:
             part = _part(report, check, 1)
             return Dossier(report=report, verdict=_whole(report, [part]), parts=(part,))
@@ -180,6 +204,10 @@ def derived_verdict(evidence: PartEvidence) -> Verdict:
             if unexplained(evidence):
                 return Verdict.VIOLATED
             return Verdict.HELD if any(evidence.compared.values()) else Verdict.INCONCLUSIVE
+        case ContractsResult(functions=functions):
+            outcomes = [worst_outcome(condition.outcome for condition in each.conditions) for each in functions]
+            outcomes += [each.outcome for each in functions]
+            return worst([VERDICT_BY_OUTCOME[outcome] for outcome in outcomes])
         case _:
             assert_never(evidence)
 
@@ -205,7 +233,8 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 def _part(report: Report[AnyResult], evidence: PartEvidence, index: int) -> Part:
     kind, name, title, work = _described(evidence)
-    recorded = report.verdict if isinstance(evidence, FaultsResult | DiffResult) else evidence.verdict
+    records_none = FaultsResult | DiffResult | ContractsResult
+    recorded = report.verdict if isinstance(evidence, records_none) else evidence.verdict
     if isinstance(evidence, FaultsResult) and isinstance(report.result, GateResult):
         recorded = derived_verdict(evidence)
     key = f"{kind}:{name}" if name else kind
@@ -242,6 +271,10 @@ def _described(evidence: PartEvidence) -> tuple[str, str, str, str]:
         case DiffResult():
             work = f"{counted(evidence.commands, 'command')} in {counted(evidence.sequences, 'sequence')}"
             return "diff", "", "Comparison with the reference", work
+        case ContractsResult(module=module, functions=functions):
+            confirmed = sum(each.outcome is ContractOutcome.CONFIRMED for each in functions)
+            work = f"{confirmed:,} of {counted(len(functions), 'function')} confirmed"
+            return "contracts", "", f"Contracts of {module}", work
         case _:
             assert_never(evidence)
 

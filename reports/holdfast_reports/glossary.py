@@ -62,6 +62,13 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         ),
     ),
     (
+        "Contract",
+        (
+            "What a function promises: its postconditions hold of the result for every input that satisfies its "
+            "preconditions. Unreachable means that no such input was found, so that nothing was checked."
+        ),
+    ),
+    (
         "Auxiliary invariant",
         (
             "A property that a proof needs as a stepping stone. It is proved along with the others and claims "

@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import assert_never
 
 from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict
-from holdfast_model.findings import DiffResult, FaultsResult, FaultVerdict, Run
-from holdfast_reports.dossier import Dossier, Part, derived_verdict
+from holdfast_model.findings import ContractCheck, ContractsResult, DiffResult, FaultsResult, FaultVerdict, Run
+from holdfast_reports.dossier import VERDICT_BY_OUTCOME, Dossier, Part, derived_verdict
 from holdfast_reports.text import visible
 
 MESSAGE_CHARACTERS_MAX = 2_000
@@ -104,6 +104,8 @@ def _cases(part: Part) -> Iterator[Case]:
             yield from _faults_cases(faults)
         case DiffResult() as diff:
             yield from _diff_cases(diff)
+        case ContractsResult() as contracts:
+            yield from _contract_cases(contracts)
         case _:
             assert_never(part.evidence)
     if part.verdict is not part.recorded:
@@ -215,3 +217,20 @@ def _diff_cases(diff: DiffResult) -> Iterator[Case]:
         yield Case(name=f"{subject} compared", outcome=outcome, reason="never compared: it did not occur")
     if not any(diff.compared.values()):
         yield Case(name="comparison", outcome=Outcome.ERROR, reason="nothing was compared")
+
+
+def _contract_cases(contracts: ContractsResult) -> Iterator[Case]:
+    for check in contracts.functions:
+        outcome = OUTCOME_BY_VERDICT[VERDICT_BY_OUTCOME[check.outcome]]
+        yield Case(name=f"{check.function} keeps its contract", outcome=outcome, reason=_contract_reason(check))
+    if not contracts.functions:
+        yield Case(name="contracts", outcome=Outcome.ERROR, reason="there was no function to check")
+
+
+def _contract_reason(check: ContractCheck) -> str:
+    open_ones = [
+        f"{condition.condition}: {condition.counterexample or condition.reason}"
+        for condition in check.conditions
+        if condition.outcome is check.outcome
+    ]
+    return f"{check.outcome}: {check.reason or '; '.join(open_ones)}"

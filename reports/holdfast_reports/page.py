@@ -22,6 +22,7 @@ from markupsafe import Markup, escape
 
 from holdfast_model.evidence import Obligation, ObligationVerdict, TraceState, Verdict
 from holdfast_model.findings import (
+    ContractOutcome,
     FaultOutcome,
     FaultVerdict,
     GateResult,
@@ -29,7 +30,7 @@ from holdfast_model.findings import (
     Run,
     Violation,
 )
-from holdfast_reports.dossier import Dossier, Part, counted, run_verdict, unexplained
+from holdfast_reports.dossier import VERDICT_BY_OUTCOME, Dossier, Part, counted, run_verdict, unexplained
 from holdfast_reports.glossary import GLOSSARY
 from holdfast_reports.sums import is_safe_path
 from holdfast_reports.text import SENTENCE_CHARACTERS_MAX, visible_runs
@@ -137,6 +138,7 @@ def _sections(dossier: Dossier) -> tuple[tuple[Markup, str], ...]:
         ("invariants", "Invariants", bool(dossier.invariants) or gate),
         ("proofs", "Proofs", bool(dossier.proofs) or gate),
         ("explorations", "Explorations", bool(dossier.explorations) or gate),
+        ("contracts", "Contracts", dossier.contracts is not None),
         ("runs", "Runs", bool(dossier.runs) or gate),
         ("faults", "Planted faults", dossier.faults is not None or gate),
         ("goals", "Goals reached", bool(dossier.reached) or gate),
@@ -239,6 +241,11 @@ def _obligation_badge(obligation: Obligation) -> Badge:
             return _labelled(INCONCLUSIVE, "not attempted")
 
 
+def _contract_badge(outcome: ContractOutcome) -> Badge:
+    """Green only where every postcondition was confirmed."""
+    return _labelled(BADGE_BY_VERDICT[VERDICT_BY_OUTCOME[outcome]], outcome.replace("-", " "))
+
+
 def _labelled(badge: Badge, label: str) -> Badge:
     return Badge(badge.kind, badge.icon, label)
 
@@ -339,6 +346,7 @@ def _template() -> jinja2.Template:
     functions: dict[str, Callable[..., object]] = {
         "anchor": _anchor,
         "changes": _changes,
+        "contract_badge": _contract_badge,
         "counted": counted,
         "coverage_badge": _coverage_badge,
         "duration": _duration,

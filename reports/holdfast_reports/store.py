@@ -14,6 +14,7 @@ from holdfast_model.evidence import Exploration, Proof
 from holdfast_model.findings import (
     REPORT_SCHEMA,
     AnyReport,
+    ContractsResult,
     Counterexample,
     DiffResult,
     FaultsResult,
@@ -27,7 +28,7 @@ from holdfast_reports.text import storable, visible
 REPORT_FILE = "report.json"
 REPORT_BYTES_MAX = 256 * 1024 * 1024
 
-AnyResult = GateResult | DiffResult | FuzzResult | FaultsResult | Proof | Exploration
+AnyResult = GateResult | DiffResult | FuzzResult | FaultsResult | Proof | Exploration | ContractsResult
 """The results that have a page. A report says by its `command` which one it holds."""
 
 RESULT_BY_COMMAND: dict[str, type[AnyResult]] = {
@@ -37,6 +38,7 @@ RESULT_BY_COMMAND: dict[str, type[AnyResult]] = {
     "faults": FaultsResult,
     "prove": Proof,
     "explore": Exploration,
+    "crosshair": ContractsResult,
 }
 
 

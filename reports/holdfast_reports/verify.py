@@ -22,6 +22,9 @@ from holdfast_model.evidence import (
 )
 from holdfast_model.findings import (
     COUNTEREXAMPLE_SCHEMA,
+    ContractCheck,
+    ContractOutcome,
+    ContractsResult,
     Counterexample,
     DiffResult,
     FaultsResult,
@@ -30,6 +33,7 @@ from holdfast_model.findings import (
     GateResult,
     Report,
     Run,
+    worst_outcome,
 )
 from holdfast_model.vocabulary import wire
 from holdfast_model.vocabulary.history import command_count
@@ -167,6 +171,8 @@ def _part(part: Part) -> Iterator[str]:
             yield from _faults(faults)
         case DiffResult() as diff:
             yield from _diff(diff)
+        case ContractsResult() as contracts:
+            yield from _contracts(part.title, contracts)
 
 
 def _verdict(title: str, recorded: Verdict, supported: Verdict) -> Iterator[str]:
@@ -302,6 +308,27 @@ def _diff(diff: DiffResult) -> Iterator[str]:
             yield f"{name}: shown by {difference.commands} commands"
 
 
+def _contracts(title: str, contracts: ContractsResult) -> Iterator[str]:
+    yield from _twice(title, "function", [check.function for check in contracts.functions])
+    for check in contracts.functions:
+        yield from _contract(f"{title}, {check.function}", check)
+
+
+def _contract(name: str, check: ContractCheck) -> Iterator[str]:
+    supported = worst_outcome(condition.outcome for condition in check.conditions)
+    if check.outcome is not supported:
+        yield f'{name}: the outcome "{check.outcome}" is recorded, its postconditions support "{supported}"'
+    if check.outcome is ContractOutcome.NO_CONTRACT and not check.reason:
+        yield f"{name}: without a contract, but no reason is given"
+    for condition in check.conditions:
+        refuted = condition.outcome is ContractOutcome.REFUTED
+        if refuted is not bool(condition.counterexample):
+            yield f"{name}: {condition.outcome}, but {'no' if refuted else 'a'} counterexample is recorded"
+        is_open = condition.outcome in (ContractOutcome.NOT_CONFIRMED, ContractOutcome.UNREACHABLE)
+        if is_open and not condition.reason:
+            yield f"{name}: {condition.outcome}, but no reason is given"
+
+
 # The whole --------------------------------------------------------------------------------------------------------
 
 
@@ -323,13 +350,16 @@ def _whole(evidence: Dossier) -> Iterator[str]:
         yield 'the verdict "inconclusive" is recorded, but nothing says what was left open'
     stopped = (ExitStatus.BUG, ExitStatus.INTERRUPTED)
     expected = EXIT_STATUS_BY_VERDICT[report.verdict]
+    if evidence.contracts and report.verdict is Verdict.INCONCLUSIVE:
+        # A solver that gives up on a function is listed by name and stops nobody.
+        expected = ExitStatus.HELD
     if report.exit_status != expected and not (report.verdict is not Verdict.HELD and report.exit_status in stopped):
         yield f'the exit status is {report.exit_status}, the verdict "{report.verdict}" has {int(expected)}'
 
 
 def _supported(part: Part) -> Verdict:
     """The verdict of a part from its evidence alone; planted faults and a comparison record none of their own."""
-    if isinstance(part.evidence, FaultsResult | DiffResult):
+    if isinstance(part.evidence, FaultsResult | DiffResult | ContractsResult):
         return derived_verdict(part.evidence)
     return part.verdict
 
@@ -353,7 +383,7 @@ def _sums_of_runs(report: Report[AnyResult]) -> Iterator[str]:
             if fuzz.commands != fuzz.run.commands:
                 yield f"the result says {fuzz.commands} commands, its run {fuzz.run.commands}"
             yield from _fit_of_counterexamples(fuzz, {row.id: row.violations for row in fuzz.run.coverage})
-        case DiffResult() | FaultsResult() | Proof() | Exploration():
+        case DiffResult() | FaultsResult() | Proof() | Exploration() | ContractsResult():
             pass
 
 

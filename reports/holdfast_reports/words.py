@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict
-from holdfast_model.findings import DiffResult, FaultsResult, FaultVerdict, FuzzResult, GateResult
+from holdfast_model.findings import (
+    ContractOutcome,
+    ContractsResult,
+    DiffResult,
+    FaultsResult,
+    FaultVerdict,
+    FuzzResult,
+    GateResult,
+)
 from holdfast_reports.dossier import Dossier, counted, unexplained
 
 COMMAND_LINE = "command_line"
@@ -39,6 +47,8 @@ def title(dossier: Dossier) -> str:
             return f"Proof on the model {model}"
         case Exploration(model=model):
             return f"Exploration of the model {model}"
+        case ContractsResult(module=module):
+            return f"Contracts of {module}"
         case _:
             assert_never(dossier.report.result)
 
@@ -87,6 +97,11 @@ def _violated(dossier: Dossier) -> str:
     ]
     where = [f"{_invariants(engine)} violated on the engine"] if engine else []
     where += [f"{_invariants(list(dict.fromkeys(models)))} broken on a model"] if models else []
+    if dossier.contracts:
+        failing = (ContractOutcome.REFUTED, ContractOutcome.UNREACHABLE, ContractOutcome.NO_CONTRACT)
+        for outcome in failing:
+            names = [check.function for check in dossier.contracts[1].functions if check.outcome is outcome]
+            where += [f"{outcome.replace('-', ' ')}: {_listed(names)}"] if names else []
     missed = _missed(dossier)
     where += [f"{counted(missed, 'planted fault')} {'was' if missed == 1 else 'were'} missed"] if missed else []
     return f"At least one check failed: {'; '.join(where) or 'the recorded verdict says so'}."
@@ -132,6 +147,8 @@ def _work(dossier: Dossier) -> str:
     if dossier.faults:
         faults = dossier.faults[1].faults
         pieces.append(f"{len(faults) - _missed(dossier):,} of {counted(len(faults), 'planted fault')} were caught")
+    if dossier.contracts:
+        pieces.append(f"the contracts of {dossier.contracts[0].work}")
     return f"In all, {_listed(pieces)}." if pieces else "No part was run."
 
 
@@ -143,6 +160,9 @@ def meaning(dossier: Dossier) -> Meaning:
         else "",
         "Runs are samples of all sequences that an exchange can meet; what they did not try, they do not show."
         if dossier.runs or dossier.diff
+        else "",
+        "A contract speaks about one function and the inputs that its preconditions admit, not about its callers."
+        if dossier.contracts
         else "",
         "It does not cover what stands under “What was not checked”, or other versions and configurations.",
         "The report is evidence that may support an assessment. It is not a certificate.",
@@ -189,6 +209,9 @@ def _held_says(dossier: Dossier) -> tuple[str, ...]:
         "Every planted fault was caught, so the checks do see the defects that they are there for."
         if dossier.faults
         else "",
+        "For every input that satisfies a function's preconditions, the solver found its postconditions to hold."
+        if dossier.contracts
+        else "",
         "Wherever the engine and the reference were compared, they agreed or differed as a declared convention says."
         if dossier.diff
         else "",
@@ -217,6 +240,8 @@ def reproduction(dossier: Dossier) -> str:
             words += [*dict.fromkeys(claims), "--model", model]
         case Exploration(model=model):
             words += ["--model", model]
+        case ContractsResult():
+            words = ["make", "crosshair"]
         case _:
             assert_never(dossier.report.result)
     return shlex.join(words)

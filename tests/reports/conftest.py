@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from holdfast_model.evidence import (
@@ -21,6 +22,10 @@ from holdfast_model.evidence import (
 from holdfast_model.findings import (
     COUNTEREXAMPLE_SCHEMA,
     REPORT_SCHEMA,
+    ConditionCheck,
+    ContractCheck,
+    ContractOutcome,
+    ContractsResult,
     Counterexample,
     CounterexampleSummary,
     Difference,
@@ -661,6 +666,70 @@ def held_faults() -> Report[AnyResult]:
     return envelope("faults", Verdict.HELD, FAULTS)
 
 
+CONFIRMED = ContractCheck(
+    function="ceil_div",
+    outcome=ContractOutcome.CONFIRMED,
+    preconditions=("denominator > 0",),
+    conditions=(
+        ConditionCheck(condition="_ * denominator >= numerator", outcome=ContractOutcome.CONFIRMED),
+        ConditionCheck(condition="(_ - 1) * denominator < numerator", outcome=ContractOutcome.CONFIRMED),
+    ),
+)
+
+NOT_CONFIRMED = ContractCheck(
+    function="mark_price",
+    outcome=ContractOutcome.NOT_CONFIRMED,
+    conditions=(
+        ConditionCheck(
+            condition="_ is None or _ > 0",
+            outcome=ContractOutcome.NOT_CONFIRMED,
+            reason="timed out after 10 s of processor time, without a counterexample",
+        ),
+    ),
+)
+
+
+def contracts(verdict: Verdict, *checks: ContractCheck) -> Report[AnyResult]:
+    """What CrossHair found about these functions; where it gave up on one, nobody is stopped."""
+    result = ContractsResult(
+        module="holdfast_engine.arithmetic",
+        solver="CrossHair 0.0.113 on z3 4.14.1",
+        bounds=(Bound(name="seconds of processor time for each postcondition", value="10"),),
+        functions=checks,
+    )
+    report = envelope("crosshair", verdict, result)
+    return msgspec.structs.replace(report, exit_status=int(verdict is Verdict.VIOLATED))
+
+
+def violated_contracts() -> Report[AnyResult]:
+    """Every way in which a contract can fail, beside one that is kept and one that is open."""
+    refuted = ContractCheck(
+        function="funding_payment",
+        outcome=ContractOutcome.REFUTED,
+        conditions=(
+            ConditionCheck(
+                condition="_ >= 0",
+                outcome=ContractOutcome.REFUTED,
+                counterexample="false when calling funding_payment(-1, mark=1) (which returns -1)",
+            ),
+        ),
+    )
+    unreachable = ContractCheck(
+        function="tier_of",
+        outcome=ContractOutcome.UNREACHABLE,
+        preconditions=("value < 0 < value",),
+        conditions=(
+            ConditionCheck(
+                condition="_ >= 0", outcome=ContractOutcome.UNREACHABLE, reason="Unable to meet precondition."
+            ),
+        ),
+    )
+    silent = ContractCheck(
+        function="_median", outcome=ContractOutcome.NO_CONTRACT, reason="there is no postcondition"
+    )
+    return contracts(Verdict.VIOLATED, CONFIRMED, NOT_CONFIRMED, refuted, unreachable, silent)
+
+
 REPORTS: dict[str, Callable[[], Report[AnyResult]]] = {
     "held gate": held_gate,
     "violated gate": violated_gate,
@@ -670,6 +739,9 @@ REPORTS: dict[str, Callable[[], Report[AnyResult]]] = {
     "faults": held_faults,
     "prove": lambda: envelope("prove", Verdict.HELD, PROOF),
     "explore": lambda: envelope("explore", Verdict.HELD, EXPLORATION),
+    "held contracts": lambda: contracts(Verdict.HELD, CONFIRMED),
+    "violated contracts": violated_contracts,
+    "inconclusive contracts": lambda: contracts(Verdict.INCONCLUSIVE, CONFIRMED, NOT_CONFIRMED),
 }
 
 

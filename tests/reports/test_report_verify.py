@@ -128,6 +128,36 @@ R = "result"
         # Fuzz.
         ("fuzz", _set(R, "violations", to=[]), "the violations of the result are not those of its run"),
         ("fuzz", _set(R, "commands", to=10**6), "the result says 1000000 commands, its run 2214"),
+        # Contracts.
+        ("inconclusive contracts", _set("verdict", to="held"), 'the parts support "inconclusive"'),
+        ("inconclusive contracts", _set("exit_status", to=3), 'the verdict "inconclusive" has 0'),
+        (
+            "inconclusive contracts",
+            _set(R, "functions", 1, "outcome", to="confirmed"),
+            'its postconditions support "not-confirmed"',
+        ),
+        (
+            "inconclusive contracts",
+            _set(R, "functions", 1, "conditions", 0, "reason", to=""),
+            "mark_price: not-confirmed, but no reason",
+        ),
+        ("held contracts", _set(R, "functions", to=[]), 'the parts support "inconclusive"'),
+        ("held contracts", _set(R, "functions", 0, "conditions", to=[]), 'its postconditions support "no-contract"'),
+        (
+            "violated contracts",
+            _set(R, "functions", 2, "conditions", 0, "counterexample", to=""),
+            "funding_payment: refuted, but no counterexample",
+        ),
+        (
+            "violated contracts",
+            _set(R, "functions", 4, "reason", to=""),
+            "_median: without a contract, but no reason",
+        ),
+        (
+            "violated contracts",
+            lambda d: d[R]["functions"].append(d[R]["functions"][0]),
+            "ceil_div is listed 2 times",
+        ),
         # Counterexamples.
         (
             "violated gate",
