@@ -5,10 +5,12 @@ the quote amount of one lot at a price of one tick, a `lot_amount` the base amou
 the base asset is worth `amount * price * tick_amount / lot_amount` of the quote asset. A position is a signed number
 of lots, positive when long. What an assertion states is required of every caller.
 
-The `pre:` and `post:` lines are contracts after PEP 316, which `make crosshair` checks over all integers that satisfy
-`pre:`; they cost nothing at run time. Where `pre:` is narrower than the assertions (short lists, small rates), it
-bounds what is explored, not what may be called.
+The `pre:` and `post:` lines are contracts after PEP 316, in which `_` is what is returned; `make crosshair` checks
+them over all integers that satisfy `pre:`, and they cost nothing at run time. Where `pre:` is narrower than the
+assertions (short lists, rates of at most 100 %), it bounds what is explored, not what may be called.
 """
+
+from itertools import pairwise
 
 from holdfast_model.vocabulary import Amount, Market, PriceTicks, SizeLots
 
@@ -22,7 +24,7 @@ def ceil_div(numerator: int, denominator: int) -> int:
     (4, -3, 3)
 
     pre: denominator > 0
-    post: 0 <= __return__ * denominator - numerator < denominator
+    post: 0 <= _ * denominator - numerator < denominator
     """
     assert denominator > 0
     return -(-numerator // denominator)
@@ -35,9 +37,9 @@ def notional(price: PriceTicks, size: SizeLots, *, tick_amount: Amount) -> Amoun
     600
 
     pre: price >= 0 and size >= 0 and tick_amount >= 0
-    post: __return__ >= 0
-    post: (__return__ == 0) == (price == 0 or size == 0 or tick_amount == 0)
-    post: notional(price, size + 1, tick_amount=tick_amount) - __return__ == price * tick_amount
+    post: _ >= 0
+    post: (_ == 0) == (price == 0 or size == 0 or tick_amount == 0)
+    post: notional(price, size + 1, tick_amount=tick_amount) - _ == price * tick_amount
     """
     return Amount(price * size * tick_amount)
 
@@ -52,7 +54,7 @@ def fee_charged(numerator: int) -> Amount:
     (1, 1, 2)
 
     pre: numerator >= 0
-    post: 0 <= __return__ * PPM - numerator < PPM
+    post: 0 <= _ * PPM - numerator < PPM
     """
     assert numerator >= 0
     return Amount(ceil_div(numerator, PPM))
@@ -65,8 +67,8 @@ def fee_earned(numerator: int) -> Amount:
     (0, 1)
 
     pre: numerator >= 0
-    post: 0 <= numerator - __return__ * PPM < PPM
-    post: 0 <= fee_charged(numerator) - __return__ <= 1
+    post: 0 <= numerator - _ * PPM < PPM
+    post: 0 <= fee_charged(numerator) - _ <= 1
     """
     assert numerator >= 0
     return Amount(numerator // PPM)
@@ -102,8 +104,8 @@ def collateral_value(
 
     pre: amount >= 0 and price >= 0 and tick_amount > 0 and lot_amount > 0
     pre: 0 <= haircut_ppm <= PPM
-    post: __return__ >= 0
-    post: 0 <= amount * price * tick_amount * (PPM - haircut_ppm) - __return__ * lot_amount * PPM < lot_amount * PPM
+    post: 0 <= _ * lot_amount <= amount * price * tick_amount
+    post: 0 <= amount * price * tick_amount * (PPM - haircut_ppm) - _ * lot_amount * PPM < lot_amount * PPM
     """
     assert amount >= 0
     assert price >= 0
@@ -119,7 +121,8 @@ def debt_value(amount: Amount, *, price: PriceTicks, tick_amount: Amount, lot_am
     [15, 16]
 
     pre: amount >= 0 and price >= 0 and tick_amount > 0 and lot_amount > 0
-    post: 0 <= __return__ * lot_amount - amount * price * tick_amount < lot_amount
+    post: 0 <= _ * lot_amount - amount * price * tick_amount < lot_amount
+    post: _ >= collateral_value(amount, price=price, tick_amount=tick_amount, lot_amount=lot_amount, haircut_ppm=0)
     """
     assert amount >= 0
     assert price >= 0
@@ -135,7 +138,7 @@ def interest_charged(debt: Amount, *, rate_ppm: int) -> Amount:
 
     pre: debt >= 0
     pre: rate_ppm >= 0
-    post: 0 <= __return__ * PPM - debt * rate_ppm < PPM
+    post: 0 <= _ * PPM - debt * rate_ppm < PPM
     """
     assert debt >= 0
     assert rate_ppm >= 0
@@ -150,8 +153,8 @@ def interest_earned(debt: Amount, *, rate_ppm: int) -> Amount:
 
     pre: debt >= 0
     pre: rate_ppm >= 0
-    post: 0 <= debt * rate_ppm - __return__ * PPM < PPM
-    post: 0 <= interest_charged(debt, rate_ppm=rate_ppm) - __return__ <= 1
+    post: 0 <= debt * rate_ppm - _ * PPM < PPM
+    post: 0 <= interest_charged(debt, rate_ppm=rate_ppm) - _ <= 1
     """
     assert debt >= 0
     assert rate_ppm >= 0
@@ -167,14 +170,15 @@ def tier_of(value: Amount, *, floors: list[int]) -> int:
     [0, 0, 1, 1, 2, 2]
 
     pre: value >= 0
-    pre: 1 <= len(floors) <= 3
-    pre: floors[0] == 0 and all(floors[i] < floors[i + 1] for i in range(len(floors) - 1))
-    post: 0 <= __return__ < len(floors)
-    post: floors[__return__] <= value
-    post: __return__ + 1 == len(floors) or value < floors[__return__ + 1]
+    pre: 1 <= len(floors) <= 4
+    pre: floors[0] == 0 and _is_rising(floors)
+    post: 0 <= _ < len(floors)
+    post: floors[_] <= value
+    post: _ + 1 == len(floors) or value < floors[_ + 1]
     """
     assert value >= 0
-    _assert_floors(floors)
+    assert floors[0] == 0
+    assert _is_rising(floors)
     index = 0
     while index + 1 < len(floors) and floors[index + 1] <= value:
         index += 1
@@ -192,19 +196,20 @@ def margin_required(value: Amount, *, floors: list[int], rates_ppm: list[int]) -
     [0, 1, 10, 11]
 
     pre: value >= 0
-    pre: 1 <= len(floors) == len(rates_ppm) <= 2
-    pre: floors[0] == 0 and all(floors[i] < floors[i + 1] for i in range(len(floors) - 1))
-    pre: 0 <= rates_ppm[0] and all(rates_ppm[i] <= rates_ppm[i + 1] for i in range(len(rates_ppm) - 1))
-    pre: rates_ppm[-1] <= PPM
-    post: rates_ppm[0] * value <= __return__ * PPM
-    post: __return__ * PPM < rates_ppm[-1] * value + PPM
-    post: __return__ <= value
-    """
+    pre: 1 <= len(floors) == len(rates_ppm) <= 3
+    pre: floors[0] == 0 and _is_rising(floors)
+    pre: 0 <= rates_ppm[0] and rates_ppm == sorted(rates_ppm) and rates_ppm[-1] <= PPM
+    post: rates_ppm[0] * value <= _ * PPM < rates_ppm[-1] * value + PPM
+    post: 0 <= margin_required(value + 1, floors=floors, rates_ppm=rates_ppm) - _ <= 1
+    post: margin_required(value + PPM, floors=floors, rates_ppm=rates_ppm) - _ >= rates_ppm[tier_of(value, floors=floors)]
+    post: margin_required(value + PPM, floors=floors, rates_ppm=rates_ppm) - _ <= rates_ppm[tier_of(value + PPM, floors=floors)]
+    """  # noqa: E501 - a condition stands on one line
     assert value >= 0
-    _assert_floors(floors)
+    assert floors[0] == 0
+    assert _is_rising(floors)
     assert len(rates_ppm) == len(floors)
     assert rates_ppm[0] >= 0
-    assert all(rates_ppm[index] <= rates_ppm[index + 1] for index in range(len(rates_ppm) - 1))
+    assert all(low <= high for low, high in pairwise(rates_ppm))
     numerator = 0
     for index, rate in enumerate(rates_ppm):
         ceiling = floors[index + 1] if index + 1 < len(floors) else value
@@ -222,11 +227,11 @@ def unrealised(position: int, *, mark: PriceTicks, tick_amount: Amount, entry_va
     >>> unrealised(-3, mark=20, tick_amount=10, entry_value=-450)
     -150
 
-    pre: tick_amount > 0
-    post: unrealised(-position, mark=mark, tick_amount=tick_amount, entry_value=-entry_value) == -__return__
-    post: __return__ + entry_value == unrealised(position, mark=mark, tick_amount=tick_amount, entry_value=0)
-    post: (__return__ + entry_value > 0) == (position * mark > 0)
-    post: position != 0 or __return__ == -entry_value
+    post: unrealised(-position, mark=mark, tick_amount=tick_amount, entry_value=-entry_value) == -_
+    post: _ + entry_value == position * unrealised(1, mark=mark, tick_amount=tick_amount, entry_value=0)
+    post: _ + entry_value == mark * unrealised(position, mark=1, tick_amount=tick_amount, entry_value=0)
+    post: _ + entry_value == tick_amount * unrealised(position, mark=mark, tick_amount=1, entry_value=0)
+    post: not (position == mark == tick_amount == 1) or _ == 1 - entry_value
     """
     return position * mark * tick_amount - entry_value
 
@@ -243,10 +248,9 @@ def released_entry(entry_value: int, *, closed: SizeLots, size: SizeLots) -> int
     100
 
     pre: 0 < closed <= size
-    post: (closed != size) or (__return__ == entry_value)
-    post: (min(entry_value, 0) <= __return__) and (__return__ <= max(entry_value, 0))
-    post: abs(entry_value * closed - __return__ * size) < size
-    post: abs(__return__) * size <= abs(entry_value) * closed
+    post: closed < size or _ == entry_value
+    post: min(entry_value, 0) <= _ <= max(entry_value, 0)
+    post: abs(_) * size <= abs(entry_value) * closed < (abs(_) + 1) * size
     """
     assert 0 < closed <= size
     released = abs(entry_value) * closed // size
@@ -267,9 +271,9 @@ def realised(*, closed_long: bool, value: Amount, released: int) -> int:
 
     pre: value >= 0
     pre: (released >= 0) if closed_long else (released <= 0)
-    post: (__return__ > 0) == ((value > abs(released)) if closed_long else (value < abs(released)))
-    post: abs(__return__) <= max(value, abs(released))
-    post: realised(closed_long=not closed_long, value=value, released=-released) == -__return__
+    post: (_ > 0) == ((value > abs(released)) if closed_long else (value < abs(released)))
+    post: abs(_) <= max(value, abs(released))
+    post: realised(closed_long=not closed_long, value=value, released=-released) == -_
     """
     assert value >= 0
     assert released >= 0 if closed_long else released <= 0
@@ -290,8 +294,8 @@ def bankruptcy_price(*, mark: PriceTicks, position: int, equity: int, tick_amoun
     120
 
     pre: position != 0 and tick_amount > 0
-    post: equity + position * (__return__ - mark) * tick_amount >= 0
-    post: equity + position * (__return__ - mark) * tick_amount < abs(position) * tick_amount
+    post: equity + position * (_ - mark) * tick_amount >= 0
+    post: equity + position * (_ - mark) * tick_amount < abs(position) * tick_amount
     """
     assert position != 0
     assert tick_amount > 0
@@ -313,8 +317,8 @@ def liquidation_price(
     115
 
     pre: position != 0 and tick_amount > 0 and maintenance >= 0
-    post: equity + position * (__return__ - mark) * tick_amount >= maintenance
-    post: equity + position * (__return__ - mark) * tick_amount < maintenance + abs(position) * tick_amount
+    post: equity + position * (_ - mark) * tick_amount >= maintenance
+    post: equity + position * (_ - mark) * tick_amount < maintenance + abs(position) * tick_amount
     """
     assert maintenance >= 0
     return bankruptcy_price(mark=mark, position=position, equity=equity - maintenance, tick_amount=tick_amount)
@@ -330,9 +334,9 @@ def liquidation_lots(size: SizeLots, *, step_ppm: int) -> SizeLots:
 
     pre: size > 0
     pre: 0 <= step_ppm <= PPM
-    post: 1 <= __return__ <= size
-    post: __return__ * PPM >= size * step_ppm
-    post: __return__ == 1 or (__return__ - 1) * PPM < size * step_ppm
+    post: 1 <= _ <= size
+    post: _ * PPM >= size * step_ppm
+    post: _ == 1 or (_ - 1) * PPM < size * step_ppm
     """
     assert size > 0
     assert 0 <= step_ppm <= PPM
@@ -351,8 +355,8 @@ def funding_payment(position: int, *, mark: PriceTicks, tick_amount: Amount, rat
 
     pre: mark > 0 and tick_amount > 0
     pre: -PPM <= rate_ppm <= PPM
-    post: 0 <= __return__ * PPM - position * mark * tick_amount * rate_ppm < PPM
-    post: 0 <= __return__ + funding_payment(-position, mark=mark, tick_amount=tick_amount, rate_ppm=rate_ppm) <= 1
+    post: 0 <= _ * PPM - position * mark * tick_amount * rate_ppm < PPM
+    post: 0 <= _ + funding_payment(-position, mark=mark, tick_amount=tick_amount, rate_ppm=rate_ppm) <= 1
     """
     assert mark > 0
     assert -PPM <= rate_ppm <= PPM
@@ -369,12 +373,13 @@ def pro_rata(total: Amount, *, weights: list[int]) -> list[Amount]:
     ([4, 3, 3], [0, 4, 6])
 
     pre: total >= 0
-    pre: 1 <= len(weights) <= 2
+    pre: 1 <= len(weights) <= 3
     pre: all(weight >= 0 for weight in weights) and any(weights)
-    post: sum(__return__) == total
-    post: len(__return__) == len(weights) and all(share >= 0 for share in __return__)
-    post: all(share == 0 for share, weight in zip(__return__, weights) if weight == 0)
-    post: all(abs(_ * sum(weights) - total * weight) <= sum(weights) for _, weight in zip(__return__, weights))
+    post: sum(_) == total
+    post: len(_) == len(weights) and all(share >= 0 for share in _)
+    post: all(share == 0 for share, weight in zip(_, weights) if weight == 0)
+    post: all(abs(_[i] * sum(weights) - total * weights[i]) <= sum(weights) for i in range(len(weights)))
+    post: all(_[i] >= _[i + 1] for i in range(len(weights) - 1) if weights[i] == weights[i + 1])
     """
     assert total >= 0
     assert all(weight >= 0 for weight in weights)
@@ -403,12 +408,14 @@ def mark_price(prices: list[int], *, band_ppm: int, sources_min: int) -> PriceTi
     >>> [mark_price(prices, band_ppm=50_000, sources_min=2) for prices in ([100], [100, 200], [-37, -37])]
     [None, None, None]
 
-    pre: len(prices) <= 2
+    pre: len(prices) <= 3
     pre: 0 <= band_ppm <= PPM
-    pre: 1 <= sources_min <= 3
-    post: __return__ is None or (len(prices) >= sources_min and __return__ > 0)
-    post: __return__ is None or min(prices) <= __return__ <= max(prices)
-    post: mark_price(prices[::-1], band_ppm=band_ppm, sources_min=sources_min) == __return__
+    pre: 1 <= sources_min <= 4
+    post: _ is None or (len(prices) >= sources_min and _ > 0)
+    post: _ is None or min(prices) <= _ <= max(prices)
+    post: not (len(prices) == 3 and prices[0] == prices[1] > 0 and sources_min <= 2) or _ == prices[0]
+    post: mark_price(prices[::-1], band_ppm=band_ppm, sources_min=sources_min) == _
+    post: mark_price(prices[1:] + prices[:1], band_ppm=band_ppm, sources_min=sources_min) == _
     """
     assert 0 <= band_ppm <= PPM
     assert sources_min > 0
@@ -436,9 +443,12 @@ def deleveraging_score(*, unrealised: int, entry_value: int, notional: Amount, e
     -166666666667
 
     pre: entry_value != 0 and notional > 0
-    post: (__return__ < 0) == (unrealised < 0)
-    post: unrealised > 0 or __return__ <= 0
-    """
+    post: (_ < 0) == (unrealised < 0)
+    post: unrealised != 0 or _ == 0
+    post: _ == deleveraging_score(unrealised=unrealised, entry_value=-entry_value, notional=notional, equity=equity)
+    post: _ >= deleveraging_score(unrealised=unrealised - 1, entry_value=entry_value, notional=notional, equity=equity)
+    post: _ >= deleveraging_score(unrealised=unrealised, entry_value=entry_value, notional=notional, equity=equity + 1)
+    """  # noqa: E501 - a condition stands on one line
     assert notional >= 0
     profit = unrealised * PPM // max(1, abs(entry_value))
     leverage = notional * PPM // max(1, equity)
@@ -459,9 +469,10 @@ def collateral_to_seize(
 
     pre: owed >= 0 and price > 0 and tick_amount > 0 and lot_amount > 0
     pre: 0 <= haircut_ppm < PPM
-    post: __return__ * price * tick_amount * (PPM - haircut_ppm) >= owed * lot_amount * PPM
-    post: __return__ == 0 or (__return__ - 1) * price * tick_amount * (PPM - haircut_ppm) < owed * lot_amount * PPM
-    """
+    post: _ * price * tick_amount * (PPM - haircut_ppm) >= owed * lot_amount * PPM
+    post: collateral_value(_, price=price, tick_amount=tick_amount, lot_amount=lot_amount, haircut_ppm=haircut_ppm) >= owed
+    post: _ == 0 or (_ - 1) * price * tick_amount * (PPM - haircut_ppm) < owed * lot_amount * PPM
+    """  # noqa: E501 - a condition stands on one line
     assert owed >= 0
     assert price > 0
     assert tick_amount > 0
@@ -479,11 +490,11 @@ def price_band(reference: PriceTicks, *, band_ppm: int) -> tuple[PriceTicks, Pri
 
     pre: reference > 0
     pre: 0 <= band_ppm <= PPM
-    post: 1 <= __return__[0] <= reference <= __return__[1]
-    post: (reference - __return__[0]) * PPM <= band_ppm * reference
-    post: (__return__[1] - reference) * PPM <= band_ppm * reference
-    post: __return__[0] == 1 or (reference - __return__[0] + 1) * PPM > band_ppm * reference
-    post: (__return__[1] - reference + 1) * PPM > band_ppm * reference
+    post: 1 <= _[0] <= reference <= _[1]
+    post: (reference - _[0]) * PPM <= band_ppm * reference
+    post: (_[1] - reference) * PPM <= band_ppm * reference
+    post: _[0] == 1 or (reference - _[0] + 1) * PPM > band_ppm * reference
+    post: (_[1] - reference + 1) * PPM > band_ppm * reference
     """
     assert reference > 0
     assert 0 <= band_ppm <= PPM
@@ -503,22 +514,37 @@ def protected_price(best: PriceTicks, *, protection_ppm: int, buying: bool) -> P
 
     pre: best > 0
     pre: 0 <= protection_ppm <= PPM
-    post: __return__ >= best if buying else 1 <= __return__ <= best
-    post: abs(__return__ - best) * PPM <= protection_ppm * best
-    post: __return__ == 1 or (abs(__return__ - best) + 1) * PPM > protection_ppm * best
+    post: _ >= best if buying else 1 <= _ <= best
+    post: abs(_ - best) * PPM <= protection_ppm * best
+    post: _ == 1 or (abs(_ - best) + 1) * PPM > protection_ppm * best
     """
     lowest, highest = price_band(best, band_ppm=protection_ppm)
     return highest if buying else lowest
 
 
 def _median(prices: list[int]) -> int:
-    """The price in the middle, or the mean of the two in the middle rounded down."""
+    """The price in the middle, or the mean of the two in the middle rounded down.
+
+    >>> _median([3, 1, 2]), _median([4, 1]), _median([-1, 0])
+    (2, 2, -1)
+
+    pre: 1 <= len(prices) <= 3
+    post: 2 * sum(price <= _ for price in prices) >= len(prices)
+    post: 2 * sum(price >= _ for price in prices) >= len(prices)
+    post: len(prices) != 2 or 0 <= sum(prices) - 2 * _ <= 1
+    """
     ordered = sorted(prices)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) // 2
 
 
-def _assert_floors(floors: list[int]) -> None:
-    """State that tiers begin at 0 and rise."""
-    assert floors[0] == 0
-    assert all(floors[index] < floors[index + 1] for index in range(len(floors) - 1))
+def _is_rising(values: list[int]) -> bool:
+    """Whether every value is greater than the one before it.
+
+    >>> _is_rising([]), _is_rising([0, 1, 3]), _is_rising([0, 0])
+    (True, True, False)
+
+    pre: len(values) <= 4
+    post: _ == all(values[i] < values[j] for j in range(len(values)) for i in range(j))
+    """
+    return all(low < high for low, high in pairwise(values))
