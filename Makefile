@@ -6,7 +6,7 @@ STAMP := $(VENV)/.setup-stamp
 OUT ?= holdfast-report
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-adapters gate test check nightly bench lock docs sample clean
+.PHONY: help setup setup-adapters gate test check crosshair nightly bench lock docs sample clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test: $(STAMP) ## Everything that must pass before a change lands
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+crosshair: $(STAMP) ## Every function of the arithmetic against its contract, with CrossHair
+	$(BIN)/python tests/crosshair/check_contracts.py --out $(OUT)/crosshair
 
 bench: $(STAMP) ## Benchmarks, as ratios to a yardstick in the same run
 	$(BIN)/python benchmarks/bench.py
