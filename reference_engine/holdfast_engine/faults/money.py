@@ -2,10 +2,11 @@
 
 from holdfast_engine.arithmetic import fee_earned
 from holdfast_engine.book import MatchPlan
+from holdfast_engine.core import FREE, HELD
 from holdfast_engine.exchange import Parts
 from holdfast_engine.faults.fault import Fault, UncheckedVenue
 from holdfast_engine.order import Order
-from holdfast_engine.venue import FREE, HELD, Venue
+from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     FEES,
     OUTSIDE,

@@ -1,0 +1,144 @@
+"""The core of the venue: the ledger, and how a command is decided and an event changes the state.
+
+A chapter of the rules (`trading`, `funds`) is a class that extends `Core` with its part of the state and contributes,
+each through `super()`:
+
+- `_deciders`: what decides each of its commands, by class;
+- `_evolvers`: what each of its events changes, by class: the only code that changes the state;
+- `_parts` and `load`: its fields of `VenueState`, for snapshots.
+
+`venue.Venue` puts the chapters together.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from holdfast_engine.ledger import Ledger
+from holdfast_engine.state import VenueState
+from holdfast_model.vocabulary import (
+    Amount,
+    AssetId,
+    Bucket,
+    CauseKind,
+    ClientId,
+    Command,
+    EntryPosted,
+    Event,
+    Events,
+    Phase,
+    Posting,
+    Reason,
+    Rejected,
+    Setup,
+)
+from holdfast_model.vocabulary.phases import legal
+
+FREE, HELD = Bucket.FREE, Bucket.HELD
+
+Deciders = dict[type, Callable[[Any], None]]
+"""What decides a command, by its class."""
+
+Evolvers = dict[type, Callable[[Any], None]]
+"""What an event changes, by its class."""
+
+
+class Core:
+    """The state that every chapter shares, changed by events only. Seams for planted faults have no underscore."""
+
+    ledger_class: type[Ledger] = Ledger
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.markets = {market.market: market for market in setup.markets}
+        self.clients = frozenset(setup.clients)
+        self.assets = frozenset(setup.assets)
+        self.seq = 0
+        self.epoch = 1
+        self.phase = Phase.OPEN
+        self.ledger = self.ledger_class()
+        self._events: list[Event] = []
+        self._decider_of = self._deciders()
+        self._evolver_of = self._evolvers()
+
+    def _deciders(self) -> Deciders:
+        """What decides each command of this chapter; a further chapter adds its own to what `super()` returns."""
+        return {}
+
+    def _evolvers(self) -> Evolvers:
+        """What each event of this chapter changes; a further chapter adds its own to what `super()` returns."""
+        return {Rejected: self._unchanged, EntryPosted: self._on_entry_posted}
+
+    # Deciding -----------------------------------------------------------------------------------------------------
+
+    def apply(self, command: Command) -> Events:
+        """Decide one command and change the state accordingly; the events tell all that changed."""
+        self._events = []
+        if self.phase_allows(command):
+            self._decide(command)
+        else:
+            self.refuse(Reason.PHASE_FORBIDS)
+        self.seq += 1
+        return tuple(self._events)
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Change the state by the events of one command that was decided before, here or on another replica."""
+        for event in events:
+            self._evolve(event)
+        self.seq += 1
+
+    def phase_allows(self, command: Command) -> bool:
+        """Whether the phase lets the command take effect."""
+        return legal(self.phase, command)
+
+    def emit(self, event: Event) -> None:
+        """Let something have happened: tell it, and change the state by it."""
+        self._events.append(event)
+        self._evolve(event)
+
+    def refuse(self, reason: Reason) -> None:
+        """Refuse the command; nothing else may have been emitted for it."""
+        assert not self._events, "a refused command has no effect"
+        self.emit(Rejected(reason=reason))
+
+    def _decide(self, command: Command) -> None:
+        self._decider_of[command.__class__](command)
+
+    def covers(self, client: ClientId, asset: AssetId, amount: Amount) -> bool:
+        """Whether a client's free balance covers an amount."""
+        return amount <= self.ledger.amount(client, FREE, asset)
+
+    def post(self, kind: CauseKind, cause: str, postings: Iterable[tuple[str, Bucket, AssetId, int]]) -> None:
+        """Post an entry; lines of nothing are left out, and so is an entry of nothing."""
+        lines = tuple(
+            Posting(account=account, bucket=bucket, asset=asset, amount=Amount(amount))
+            for account, bucket, asset, amount in postings
+            if amount
+        )
+        if lines:
+            self.emit(EntryPosted(cause_kind=kind, cause=cause, postings=lines))
+
+    # Evolving -----------------------------------------------------------------------------------------------------
+
+    def _evolve(self, event: Event) -> None:
+        self._evolver_of[event.__class__](event)
+
+    def _unchanged(self, event: Event) -> None:
+        """Some events change nothing in the replicated state."""
+
+    def _on_entry_posted(self, event: EntryPosted) -> None:
+        self.ledger.post(event)
+
+    # Snapshots ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> VenueState:
+        """All that the state machine holds, in canonical order: equal states give equal values, on any replica."""
+        return VenueState(**self._parts())
+
+    def _parts(self) -> dict[str, Any]:
+        """The chapter's fields of the state; a further chapter adds its own to what `super()` returns."""
+        return {"seq": self.seq, "epoch": self.epoch, "phase": self.phase, "balances": self.ledger.balances()}
+
+    def load(self, state: VenueState) -> None:
+        """Replace the state by a snapshot's; a further chapter loads its own part after `super()`'s."""
+        self.seq, self.epoch, self.phase = state.seq, state.epoch, state.phase
+        self.ledger.load(state.balances)

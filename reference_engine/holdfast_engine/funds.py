@@ -1,0 +1,211 @@
+"""Funds: deposits are credited once, withdrawals are held, then either paid or given back."""
+
+from typing import Any
+
+from holdfast_engine.core import FREE, HELD, Core, Deciders, Evolvers
+from holdfast_engine.state import VenueState
+from holdfast_model.vocabulary import (
+    OUTSIDE,
+    Amount,
+    AssetId,
+    CauseKind,
+    ClientId,
+    CreditDeposit,
+    DepositCredited,
+    PayWithdrawal,
+    Reason,
+    RefundWithdrawal,
+    RequestWithdrawal,
+    Setup,
+    TransactionId,
+    Withdrawal,
+    WithdrawalId,
+    WithdrawalPaid,
+    WithdrawalRefunded,
+    WithdrawalRequested,
+    WithdrawalStatus,
+)
+
+
+class Funds(Core):
+    """The deposits and withdrawals of all clients."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.deposits: dict[TransactionId, None] = {}
+        self.withdrawals: dict[tuple[ClientId, WithdrawalId], Withdrawal] = {}
+
+    def _deciders(self) -> Deciders:
+        return super()._deciders() | {
+            CreditDeposit: self._decide_deposit,
+            RequestWithdrawal: self._decide_withdrawal,
+            PayWithdrawal: self._decide_payment,
+            RefundWithdrawal: self._decide_refund,
+        }
+
+    def _evolvers(self) -> Evolvers:
+        return super()._evolvers() | {
+            DepositCredited: self._on_deposit_credited,
+            WithdrawalRequested: self._on_withdrawal_requested,
+            WithdrawalPaid: self._on_withdrawal_paid,
+            WithdrawalRefunded: self._on_withdrawal_refunded,
+        }
+
+    # Deciding -----------------------------------------------------------------------------------------------------
+
+    def _decide_deposit(self, command: CreditDeposit) -> None:
+        if command.client not in self.clients:
+            return self.refuse(Reason.UNKNOWN_CLIENT)
+        if command.asset not in self.assets:
+            return self.refuse(Reason.UNKNOWN_ASSET)
+        if command.amount <= 0:
+            return self.refuse(Reason.AMOUNT_NOT_POSITIVE)
+        if self.deposit_credited(command.transaction):
+            return self.refuse(Reason.DUPLICATE_DEPOSIT)
+        self.emit(
+            DepositCredited(
+                client=command.client,
+                asset=command.asset,
+                amount=command.amount,
+                transaction=command.transaction,
+            )
+        )
+        return self.post(
+            CauseKind.DEPOSIT,
+            command.transaction,
+            [
+                (OUTSIDE, FREE, command.asset, -command.amount),
+                (command.client, FREE, command.asset, command.amount),
+            ],
+        )
+
+    def deposit_credited(self, transaction: TransactionId) -> bool:
+        """Whether a chain transaction was credited before."""
+        return transaction in self.deposits
+
+    def _decide_withdrawal(self, command: RequestWithdrawal) -> None:
+        if command.client not in self.clients:
+            return self.refuse(Reason.UNKNOWN_CLIENT)
+        if command.asset not in self.assets:
+            return self.refuse(Reason.UNKNOWN_ASSET)
+        if command.amount <= 0:
+            return self.refuse(Reason.AMOUNT_NOT_POSITIVE)
+        if (command.client, command.withdrawal) in self.withdrawals:
+            return self.refuse(Reason.DUPLICATE_WITHDRAWAL)
+        if command.amount > self.withdrawable(command.client, command.asset):
+            return self.refuse(Reason.INSUFFICIENT_FUNDS)
+        self.emit(
+            WithdrawalRequested(
+                client=command.client,
+                withdrawal=command.withdrawal,
+                asset=command.asset,
+                amount=command.amount,
+            )
+        )
+        return self.post(
+            CauseKind.WITHDRAWAL_HOLD,
+            f"{command.client}/{command.withdrawal}",
+            [
+                (command.client, FREE, command.asset, -command.amount),
+                (command.client, HELD, command.asset, command.amount),
+            ],
+        )
+
+    def withdrawable(self, client: ClientId, asset: AssetId) -> Amount:
+        """How much a client may withdraw: what is free."""
+        return self.ledger.amount(client, FREE, asset)
+
+    def _decide_payment(self, command: PayWithdrawal) -> None:
+        withdrawal = self.withdrawals.get((command.client, command.withdrawal))
+        if withdrawal is None:
+            return self.refuse(Reason.UNKNOWN_WITHDRAWAL)
+        if not self.payable(withdrawal):
+            return self.refuse(Reason.WITHDRAWAL_NOT_OPEN)
+        self.emit(
+            WithdrawalPaid(
+                client=withdrawal.client,
+                withdrawal=withdrawal.withdrawal,
+                asset=withdrawal.asset,
+                amount=withdrawal.amount,
+            )
+        )
+        return self.post(
+            CauseKind.WITHDRAWAL_PAYMENT,
+            f"{withdrawal.client}/{withdrawal.withdrawal}",
+            [
+                (withdrawal.client, HELD, withdrawal.asset, -withdrawal.amount),
+                (OUTSIDE, FREE, withdrawal.asset, withdrawal.amount),
+            ],
+        )
+
+    def payable(self, withdrawal: Withdrawal) -> bool:
+        """Whether a withdrawal may be paid: neither paid nor refunded yet."""
+        return withdrawal.status is WithdrawalStatus.REQUESTED
+
+    def _decide_refund(self, command: RefundWithdrawal) -> None:
+        withdrawal = self.withdrawals.get((command.client, command.withdrawal))
+        if withdrawal is None:
+            return self.refuse(Reason.UNKNOWN_WITHDRAWAL)
+        if withdrawal.status is not WithdrawalStatus.REQUESTED:
+            return self.refuse(Reason.WITHDRAWAL_NOT_OPEN)
+        return self.refund(withdrawal)
+
+    def refund(self, withdrawal: Withdrawal) -> None:
+        """Give a withdrawal back: to its owner, in its asset, its amount."""
+        self.emit(
+            WithdrawalRefunded(
+                client=withdrawal.client,
+                withdrawal=withdrawal.withdrawal,
+                asset=withdrawal.asset,
+                amount=withdrawal.amount,
+            )
+        )
+        self.post(
+            CauseKind.WITHDRAWAL_REFUND,
+            f"{withdrawal.client}/{withdrawal.withdrawal}",
+            [
+                (withdrawal.client, HELD, withdrawal.asset, -withdrawal.amount),
+                (withdrawal.client, FREE, withdrawal.asset, withdrawal.amount),
+            ],
+        )
+
+    # Evolving -----------------------------------------------------------------------------------------------------
+
+    def _on_deposit_credited(self, event: DepositCredited) -> None:
+        self.deposits[event.transaction] = None
+
+    def _on_withdrawal_requested(self, event: WithdrawalRequested) -> None:
+        self._set_withdrawal(event, WithdrawalStatus.REQUESTED)
+
+    def _on_withdrawal_paid(self, event: WithdrawalPaid) -> None:
+        self._set_withdrawal(event, WithdrawalStatus.PAID)
+
+    def _on_withdrawal_refunded(self, event: WithdrawalRefunded) -> None:
+        self._set_withdrawal(event, WithdrawalStatus.REFUNDED)
+
+    def _set_withdrawal(
+        self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded, status: WithdrawalStatus
+    ) -> None:
+        self.withdrawals[event.client, event.withdrawal] = Withdrawal(
+            client=event.client,
+            withdrawal=event.withdrawal,
+            asset=event.asset,
+            amount=event.amount,
+            status=status,
+        )
+
+    # Snapshots ----------------------------------------------------------------------------------------------------
+
+    def _parts(self) -> dict[str, Any]:
+        return super()._parts() | {
+            "deposits": tuple(sorted(self.deposits)),
+            "withdrawals": tuple(self.withdrawals[key] for key in sorted(self.withdrawals)),
+        }
+
+    def load(self, state: VenueState) -> None:
+        """Replace the state by a snapshot's."""
+        super().load(state)
+        self.deposits = dict.fromkeys(state.deposits)
+        self.withdrawals = {
+            (withdrawal.client, withdrawal.withdrawal): withdrawal for withdrawal in state.withdrawals
+        }
