@@ -12,7 +12,7 @@ assertions (short lists, rates of at most 100 %), it bounds what is explored, no
 
 from itertools import pairwise
 
-from holdfast_model.vocabulary import Amount, Market, PriceTicks, SizeLots
+from holdfast_model.vocabulary import Amount, PriceTicks, SizeLots
 
 PPM = 1_000_000
 
@@ -74,21 +74,44 @@ def fee_earned(numerator: int) -> Amount:
     return Amount(numerator // PPM)
 
 
-def hold_to_buy(market: Market, price: PriceTicks, left: SizeLots, *, fee_numerator: int) -> Amount:
+def hold_to_buy(
+    price: PriceTicks, left: SizeLots, *, tick_amount: Amount, fee_numerator: int, rate_ppm: int
+) -> Amount:
     """The quote amount that must be held for what is left of a buy order at its limit price, fees included.
 
-    `fee_numerator` is that of the order's trades so far, already charged. The fee still to come is reckoned at the
-    higher of the two rates, because whether a fill is a maker's or a taker's is not known beforehand. No fill at the
-    limit price or better can need more than this.
+    `fee_numerator` is that of the order's trades so far, already charged. The fee still to come is reckoned at
+    `rate_ppm`, which is to be the higher of the two rates, because whether a fill is a maker's or a taker's is not
+    known beforehand. No fill at the limit price or better can need more than this; the house gains the remainder of
+    the fee, once over the order.
+
+    >>> hold_to_buy(20, 3, tick_amount=10, fee_numerator=0, rate_ppm=1_000)
+    601
+    >>> hold_to_buy(20, 2, tick_amount=10, fee_numerator=200_000, rate_ppm=1_000)
+    400
+
+    pre: price >= 0 and left >= 0 and tick_amount >= 0 and fee_numerator >= 0
+    pre: 0 <= rate_ppm <= PPM
+    post: _ >= price * left * tick_amount
+    post: -PPM < (_ - price * left * tick_amount) * PPM - price * left * tick_amount * rate_ppm < PPM
+    post: left == 0 or _ - price * tick_amount >= hold_to_buy(price, left - 1, tick_amount=tick_amount, fee_numerator=fee_numerator + price * tick_amount * rate_ppm, rate_ppm=rate_ppm)
+    """  # noqa: E501 - a condition stands on one line
+    value = notional(price, left, tick_amount=tick_amount)
+    return Amount(value + fee_charged(fee_numerator + value * rate_ppm) - fee_charged(fee_numerator))
+
+
+def hold_to_sell(left: SizeLots, *, lot_amount: Amount) -> Amount:
+    """The base amount that must be held for what is left of a sell order; its fee comes out of the proceeds.
+
+    Exact, nothing is rounded.
+
+    >>> hold_to_sell(3, lot_amount=1_000)
+    3000
+
+    pre: left >= 0 and lot_amount >= 0
+    post: (_ == 0) == (left == 0 or lot_amount == 0)
+    post: hold_to_sell(left + 1, lot_amount=lot_amount) - _ == lot_amount
     """
-    value = notional(price, left, tick_amount=market.tick_amount)
-    rate = max(market.maker_fee_ppm, market.taker_fee_ppm)
-    return Amount(value + fee_charged(fee_numerator + value * rate) - fee_charged(fee_numerator))
-
-
-def hold_to_sell(market: Market, left: SizeLots) -> Amount:
-    """The base amount that must be held for what is left of a sell order; its fee comes out of the proceeds."""
-    return Amount(left * market.lot_amount)
+    return Amount(left * lot_amount)
 
 
 def collateral_value(

@@ -326,16 +326,29 @@ class Trading(Core):
         """What must be held for an order of this price with this much left."""
         market = self.markets[order.market]
         if order.side is Side.SELL:
-            return hold_to_sell(market, left)
-        return hold_to_buy(market, price, left, fee_numerator=order.fee_numerator)
+            return hold_to_sell(left, lot_amount=market.lot_amount)
+        return hold_to_buy(
+            price,
+            left,
+            tick_amount=market.tick_amount,
+            fee_numerator=order.fee_numerator,
+            rate_ppm=max(market.maker_fee_ppm, market.taker_fee_ppm),
+        )
 
     def funded(self, command: PlaceOrder, plan: MatchPlan) -> bool:
         """Whether the free balance covers what an order may cost: limit and fee, or for a market buy its plan."""
         market = self.markets[command.market]
         if command.side is Side.SELL:
-            return self.covers(command.client, market.base, hold_to_sell(market, command.size_lots))
+            need = hold_to_sell(command.size_lots, lot_amount=market.lot_amount)
+            return self.covers(command.client, market.base, need)
         if command.price_ticks is not None:
-            need = hold_to_buy(market, command.price_ticks, command.size_lots, fee_numerator=0)
+            need = hold_to_buy(
+                command.price_ticks,
+                command.size_lots,
+                tick_amount=market.tick_amount,
+                fee_numerator=0,
+                rate_ppm=max(market.maker_fee_ppm, market.taker_fee_ppm),
+            )
         else:
             value = sum(
                 notional(step.maker.price_ticks or PriceTicks(0), step.lots, tick_amount=market.tick_amount)
