@@ -11,25 +11,46 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast_model.vocabulary import (
     AmendOrder,
     Answer,
+    AssetAmount,
+    Borrow,
     CancelOrder,
+    Collateral,
     Command,
+    Conditions,
     Crash,
     CreditDeposit,
+    Deleveraged,
     Event,
+    FundHouse,
+    GrantPromotion,
     JournalRecord,
+    LiquidationStepped,
+    Margin,
+    MarkChanged,
     Market,
+    MarkRule,
+    Perpetual,
     PlaceOrder,
+    PositionChanged,
+    Product,
     Record,
     Rejected,
+    Repay,
+    ReportPrice,
     RequestWithdrawal,
     Setup,
     Side,
     Step,
+    Tier,
     TradeExecuted,
+    TransferMargin,
+    Trigger,
+    TriggerWhen,
     View,
 )
 from holdfast_model.vocabulary.amounts import DECIMAL_DIGITS_MAX, DECIMAL_STRINGS, Amount, PriceTicks, SizeLots
@@ -77,10 +98,21 @@ def anything_of(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - an
     )
 
 
+RULE = MarkRule(sources=("s1",), sources_min=1, age_max_ms=1, band_ppm=1)
+SPOT_MARKET = Market(
+    market="BTC-USD", base="BTC", quote="USD", lot_amount=Amount(10), tick_amount=Amount(2**70), mark=RULE
+)
+TIER = Tier(value_floor=Amount(0), initial_ppm=2, maintenance_ppm=1)
 SETUP = Setup(
     assets=("BTC", "USD"),
-    markets=(Market(market="BTC-USD", base="BTC", quote="USD", lot_amount=Amount(10), tick_amount=Amount(2**70)),),
+    markets=(
+        SPOT_MARKET,
+        replace(SPOT_MARKET, market="BTC-P", product="linear", perpetual=Perpetual(tiers=(TIER,))),
+    ),
     clients=("alice", "bob"),
+    products=(Product(product="linear"),),
+    margin=Margin(unit="USD", collateral=(Collateral(asset="USD"), Collateral(asset="BTC", market="BTC-USD"))),
+    promotion_max=(AssetAmount(asset="USD", amount=Amount(2**70)),),
 )
 MEMBERS = [
     pytest.param(member, union, id=f"{kind} {member.__name__}")
@@ -136,11 +168,23 @@ def test_the_bytes_are_compact_ascii_with_every_field_in_declared_order() -> Non
     assert encode(ORDER) == (
         b'{"type":"place_order","client":"alice","order":"1","market":"BTC-USD","side":"buy",'
         b'"size_lots":"18446744073709551616","price_ticks":"7","time_in_force":"gtc","post_only":false,'
-        b'"self_trade":"cancel_newest"}'
+        b'"self_trade":"cancel_newest","conditions":null}'
     )
     assert encode(Rejected(reason=typing.get_type_hints(Rejected)["reason"].OTHER, detail="é\n\u2028😀")) == (
         b'{"type":"rejected","reason":"other","detail":"\\u00e9\\n\\u2028\\ud83d\\ude00"}'
     )
+
+
+def test_conditions_are_written_whole_and_what_stands_at_its_default_may_be_left_out() -> None:
+    trigger = Trigger(when=TriggerWhen.AT_OR_BELOW, price_ticks=PriceTicks(9))
+    stop = replace(ORDER, conditions=Conditions(trigger=trigger, expires_ms=5, one_cancels_other="0"))
+    written = (
+        b'{"trigger":{"by":"last","when":"at_or_below","price_ticks":"9"},"reduce_only":false,"expires_ms":5,'
+        b'"one_cancels_other":"0","cancel_on_disconnect":false}'
+    )
+    assert encode(stop) == encode(ORDER).replace(b'"conditions":null', b'"conditions":' + written)
+    short = b'{"trigger":{"when":"at_or_below","price_ticks":"9"},"expires_ms":5,"one_cancels_other":"0"}'
+    assert decode(encode(stop).replace(written, short), Command) == stop
 
 
 def test_white_space_and_the_order_of_fields_do_not_matter_to_the_reader_but_the_bytes_come_out_canonical() -> None:
@@ -151,10 +195,11 @@ def test_white_space_and_the_order_of_fields_do_not_matter_to_the_reader_but_the
 
 def test_a_field_with_a_default_may_be_left_out() -> None:
     fields = json.loads(encode(ORDER))
-    for name in ("time_in_force", "post_only", "self_trade", "price_ticks"):
+    for name in ("time_in_force", "post_only", "self_trade", "price_ticks", "conditions"):
         del fields[name]
     found = decode(json.dumps(fields), Command)
     assert isinstance(found, PlaceOrder)
+    assert found.conditions is None
     assert (found.price_ticks, found.post_only, found.time_in_force) == (None, False, "gtc")
 
 
@@ -193,6 +238,13 @@ def test_every_command_that_moves_money_is_among_those_looked_at() -> None:
         (AmendOrder, "price_ticks"),
         (CreditDeposit, "amount"),
         (RequestWithdrawal, "amount"),
+        (ReportPrice, "price_ticks"),
+        *((command, "amount") for command in (TransferMargin, Borrow, Repay, FundHouse, GrantPromotion)),
+        (PositionChanged, "position_lots"),
+        (PositionChanged, "entry_value"),
+        (MarkChanged, "mark_ticks"),
+        (LiquidationStepped, "equity"),
+        (Deleveraged, "score"),
         (TradeExecuted, "maker_fee"),
         (TradeExecuted, "taker_fee"),
     }
