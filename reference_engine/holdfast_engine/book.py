@@ -43,6 +43,15 @@ class MatchPlan(Struct, frozen=True):
     taker_cancelled: bool
 
     @property
+    def fills(self) -> list[tuple[PriceTicks, SizeLots]]:
+        """The price and lots of each trade there would be."""
+        return [
+            (step.maker.price_ticks, step.lots)
+            for step in self.steps
+            if step.kind is StepKind.TRADE and step.maker.price_ticks is not None
+        ]
+
+    @property
     def traded(self) -> int:
         """The lots that would trade."""
         return sum(step.lots for step in self.steps if step.kind is StepKind.TRADE)

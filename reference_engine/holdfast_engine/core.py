@@ -30,16 +30,28 @@ from holdfast_model.vocabulary import (
     Reason,
     Rejected,
     Setup,
+    Timestamp,
 )
 from holdfast_model.vocabulary.phases import legal
 
-FREE, HELD = Bucket.FREE, Bucket.HELD
+FREE, HELD, COLLATERAL, BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
+
+Lines = list[tuple[str, Bucket, AssetId, int]]
+"""Lines of an entry: account, bucket, asset, and what is added."""
 
 Deciders = dict[type, Callable[[Any], None]]
 """What decides a command, by its class."""
 
 Evolvers = dict[type, Callable[[Any], None]]
 """What an event changes, by its class."""
+
+
+def combined(lines: Lines) -> Lines:
+    """The lines of an entry, with all that goes to one place in one line."""
+    totals: dict[tuple[str, Bucket, AssetId], int] = {}
+    for account, bucket, asset, amount in lines:
+        totals[account, bucket, asset] = totals.get((account, bucket, asset), 0) + amount
+    return [(*place, amount) for place, amount in totals.items()]
 
 
 class Core:
@@ -55,6 +67,7 @@ class Core:
         self.seq = 0
         self.epoch = 1
         self.phase = Phase.OPEN
+        self.time_ms: Timestamp = 0
         self.ledger = self.ledger_class()
         self._events: list[Event] = []
         self._decider_of = self._deciders()

@@ -3,17 +3,23 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from holdfast_model.vocabulary import OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted
+from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted
 
 Place = tuple[str, Bucket, AssetId]
 """Where an amount stands: account, bucket, asset."""
 
 
+def may_be_negative(place: Place) -> bool:
+    """Whether an amount may be below zero: the rest of the world, unsettled profit and loss, and clients' debts."""
+    account, bucket, _ = place
+    return account in {OUTSIDE, CLEARING} or (bucket is Bucket.BORROWED and not account.startswith("@"))
+
+
 class Ledger:
     """All balances of the exchange. Nothing but `post` changes them.
 
-    Accounts are clients, the house accounts `@fees` and `@rounding`, and `@outside`, the rest of the world, which
-    alone may be negative: minus what the exchange owes and owns.
+    Accounts are clients, their accounts in isolated products (`client@product`), the house's (`@fees`, …), and
+    `@outside`, the rest of the world: minus what the exchange owes and owns. Only what `may_be_negative` says is.
     """
 
     def __init__(self) -> None:
@@ -40,7 +46,7 @@ class Ledger:
             moved[posting.account, posting.bucket, posting.asset] += posting.amount
         assert not any(totals.values()), f"unbalanced entry for {entry.cause}"
         for place, amount in moved.items():
-            assert place[0] == OUTSIDE or self._amounts.get(place, 0) + amount >= 0, f"overdraft at {place}"
+            assert self._amounts.get(place, 0) + amount >= 0 or may_be_negative(place), f"overdraft at {place}"
 
     def balances(self) -> tuple[Balance, ...]:
         """Every balance that is not zero, sorted by account, bucket and asset."""

@@ -7,6 +7,7 @@ from msgspec import Struct
 from holdfast_model.vocabulary import (
     Amount,
     ClientId,
+    Conditions,
     MarketId,
     OrderId,
     PriceTicks,
@@ -21,9 +22,13 @@ class OrderStatus(StrEnum):
     """ACCEPTED only while its own command runs; FILLED and CANCELLED are terminal."""
 
     ACCEPTED = "accepted"
+    WAITING = "waiting"
     RESTING = "resting"
     FILLED = "filled"
     CANCELLED = "cancelled"
+
+
+OPEN_STATUSES = frozenset({OrderStatus.WAITING, OrderStatus.RESTING})
 
 
 class Order(Struct, kw_only=True):
@@ -46,6 +51,8 @@ class Order(Struct, kw_only=True):
     filled_lots: SizeLots
     left_lots: SizeLots
     fee_numerator: Amount
+    accepted: int = 0
+    conditions: Conditions | None = None
 
     @property
     def key(self) -> tuple[ClientId, OrderId]:

@@ -1,12 +1,58 @@
 """A snapshot: all that the replicated state machine holds, as one canonical value."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 
 from msgspec import Struct
 
 from holdfast_engine.order import Order
-from holdfast_model.vocabulary import Balance, Phase, Sha256, TransactionId, Withdrawal
+from holdfast_model.vocabulary import (
+    Balance,
+    ClientId,
+    GrantId,
+    Mark,
+    MarketId,
+    Phase,
+    Position,
+    PriceTicks,
+    ProductStage,
+    RequestId,
+    Sha256,
+    SourceId,
+    Timestamp,
+    TransactionId,
+    Transfer,
+    Withdrawal,
+)
 from holdfast_model.vocabulary.wire import encode
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """The last price that a source reported for a market."""
+
+    market: MarketId
+    source: SourceId
+    price_ticks: PriceTicks
+    time_ms: Timestamp
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """An id that a client used for a transfer, loan or repayment."""
+
+    client: ClientId
+    request: RequestId
+
+
+class Period(Struct, frozen=True, kw_only=True):
+    """The last period of interest or funding of an asset or market."""
+
+    name: str
+    period: int
+
+    @staticmethod
+    def of(periods: Mapping[str, int]) -> "tuple[Period, ...]":
+        """The periods by name."""
+        return tuple(Period(name=name, period=periods[name]) for name in sorted(periods))
 
 
 class VenueState(Struct, frozen=True, kw_only=True):
@@ -21,6 +67,17 @@ class VenueState(Struct, frozen=True, kw_only=True):
     closed: tuple[Order, ...]
     deposits: tuple[TransactionId, ...]
     withdrawals: tuple[Withdrawal, ...]
+    house_payments: tuple[TransactionId, ...]
+    grants: tuple[GrantId, ...]
+    reports: tuple[Report, ...]
+    marks: tuple[Mark, ...]
+    stages: tuple[ProductStage, ...]
+    positions: tuple[Position, ...]
+    transfers: tuple[Transfer, ...]
+    requests: tuple[Request, ...]
+    interest_periods: tuple[Period, ...]
+    funding_periods: tuple[Period, ...]
+    liquidations: int
 
 
 def state_sha256(state: VenueState) -> Sha256:

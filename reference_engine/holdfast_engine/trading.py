@@ -3,12 +3,14 @@
 Refusals are decided in the order in which the checks stand in each `_decide_…` method; `docs/exchange.md` states it.
 """
 
+from collections.abc import Iterable
 from typing import Any, assert_never
 
 from holdfast_engine.arithmetic import fee_charged, fee_earned, hold_to_buy, hold_to_sell, notional
 from holdfast_engine.book import Book, MatchPlan, MatchStep, StepKind
-from holdfast_engine.core import FREE, HELD, Core, Deciders, Evolvers
+from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Lines
 from holdfast_engine.order import Order, OrderStatus
+from holdfast_engine.products import Products
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
     FEES,
@@ -21,6 +23,7 @@ from holdfast_model.vocabulary import (
     CancelReason,
     CauseKind,
     ClientId,
+    Market,
     OrderAccepted,
     OrderAmended,
     OrderCancelled,
@@ -40,7 +43,7 @@ from holdfast_model.vocabulary import (
 )
 
 
-class Trading(Core):
+class Trading(Products):
     """The orders of all clients, and the books in which they rest."""
 
     book_class: type[Book] = Book
@@ -76,6 +79,8 @@ class Trading(Core):
             return self.refuse(Reason.UNKNOWN_CLIENT)
         if command.market not in self.markets:
             return self.refuse(Reason.UNKNOWN_MARKET)
+        if self.restricted and not self.stage_allows(command.market, command):
+            return self.refuse(Reason.PRODUCT_HALTED)
         if command.size_lots <= 0:
             return self.refuse(Reason.SIZE_NOT_POSITIVE)
         if command.price_ticks is not None and command.price_ticks <= 0:
@@ -96,8 +101,9 @@ class Trading(Core):
         )
         if command.time_in_force is TimeInForce.FOK and not self.fillable(plan, command.size_lots):
             return self.refuse(Reason.FOK_UNFILLABLE)
-        if not self.funded(command, plan):
-            return self.refuse(Reason.INSUFFICIENT_FUNDS)
+        reason = self.uncovered(command, plan)
+        if reason is not None:
+            return self.refuse(reason)
         self.emit(
             OrderAccepted(
                 client=command.client,
@@ -124,6 +130,8 @@ class Trading(Core):
             return self.refuse(Reason.UNKNOWN_ORDER)
         if not self.cancellable(order):
             return self.refuse(Reason.ORDER_NOT_OPEN)
+        if self.restricted and not self.stage_allows(order.market, command):
+            return self.refuse(Reason.PRODUCT_HALTED)
         return self.cancel(order, CancelReason.REQUESTED)
 
     def _decide_amend(self, command: AmendOrder) -> None:
@@ -138,17 +146,21 @@ class Trading(Core):
             return self.refuse(Reason.UNKNOWN_ORDER)
         if order.status is not OrderStatus.RESTING:
             return self.refuse(Reason.ORDER_NOT_OPEN)
+        if self.restricted and not self.stage_allows(order.market, command):
+            return self.refuse(Reason.PRODUCT_HALTED)
         left = SizeLots(command.size_lots - order.filled_lots)
         if left <= 0:
             return self.refuse(Reason.SIZE_NOT_ABOVE_FILLED)
         book = self.books[order.market]
-        never_takes = order.post_only or self.phase is Phase.POST_ONLY
+        never_takes = (
+            order.post_only or self.phase is Phase.POST_ONLY or self.markets[order.market].product in self.restricted
+        )
         if never_takes and self.takes(book, order.side, command.price_ticks):
             return self.refuse(Reason.POST_ONLY_WOULD_TAKE)
+        reason = self.amendment_uncovered(order, price=command.price_ticks, left=left)
+        if reason is not None:
+            return self.refuse(reason)
         before = self.hold(order)
-        wanted = self.hold_for(order, price=command.price_ticks, left=left)
-        if not self.covers(order.client, self._hold_asset(order), Amount(wanted - before)):
-            return self.refuse(Reason.INSUFFICIENT_FUNDS)
         kept = self.keeps_priority(order, command)
         self.emit(
             OrderAmended(
@@ -228,30 +240,44 @@ class Trading(Core):
                 taker_fee=taker_fee,
             )
         )
-        base = size * market.lot_amount
-        earned = 0
-        postings: list[tuple[str, Bucket, AssetId, int]] = []
-        for order, fee in ((maker, maker_fee), (taker, taker_fee)):
-            hold_before, numerator_before = before[order.key]
-            released = hold_before - self.hold(order)
-            earned += fee_earned(order.fee_numerator) - fee_earned(numerator_before)
-            if order.side is Side.BUY:
-                postings += [
-                    (order.client, HELD, market.quote, -released),
-                    (order.client, FREE, market.quote, released - value - fee),
-                    (order.client, FREE, market.base, base),
-                ]
-            else:
-                postings += [
-                    (order.client, HELD, market.base, -released),
-                    (order.client, FREE, market.base, released - base),
-                    (order.client, FREE, market.quote, value - fee),
-                ]
+        sides = [(maker, maker_fee, before[maker.key][0]), (taker, taker_fee, before[taker.key][0])]
+        settle = self._settle_spot if market.perpetual is None else self.settle_trade
+        postings = settle(market, price, size, sides)
+        earned = sum(fee_earned(order.fee_numerator) - fee_earned(before[order.key][1]) for order in (maker, taker))
         postings += self.fee_postings(market.quote, charged=maker_fee + taker_fee, earned=earned)
         self.post(CauseKind.TRADE, str(self.trades), postings)
         for order in (maker, taker):
             if not order.left_lots:
                 self.emit(OrderFilled(client=order.client, order=order.order))
+
+    def _settle_spot(
+        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
+    ) -> Lines:
+        """The lines of a spot trade's entry but for fees; each side comes with its fee and what was held before."""
+        value = notional(price, size, tick_amount=market.tick_amount)
+        base = size * market.lot_amount
+        lines: Lines = []
+        for order, fee, held in sides:
+            released = held - self.hold(order)
+            if order.side is Side.BUY:
+                lines += [
+                    (order.client, HELD, market.quote, -released),
+                    (order.client, FREE, market.quote, released - value - fee),
+                    (order.client, FREE, market.base, base),
+                ]
+            else:
+                lines += [
+                    (order.client, HELD, market.base, -released),
+                    (order.client, FREE, market.base, released - base),
+                    (order.client, FREE, market.quote, value - fee),
+                ]
+        return lines
+
+    def settle_trade(
+        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
+    ) -> Lines:
+        """The lines of a perpetual's trade but for the fees: see the chapter on perpetuals."""
+        raise NotImplementedError
 
     def cancel(self, order: Order, reason: CancelReason) -> None:
         """Cancel what is left of an order and release exactly what is held for it."""
@@ -325,6 +351,8 @@ class Trading(Core):
     def hold_for(self, order: Order, *, price: PriceTicks, left: SizeLots) -> Amount:
         """What must be held for an order of this price with this much left."""
         market = self.markets[order.market]
+        if market.perpetual is not None:
+            return Amount(0)
         if order.side is Side.SELL:
             return hold_to_sell(left, lot_amount=market.lot_amount)
         return hold_to_buy(
@@ -334,6 +362,16 @@ class Trading(Core):
             fee_numerator=order.fee_numerator,
             rate_ppm=max(market.maker_fee_ppm, market.taker_fee_ppm),
         )
+
+    def uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
+        """Why a new order is not covered, if it is not."""
+        return None if self.funded(command, plan) else Reason.INSUFFICIENT_FUNDS
+
+    def amendment_uncovered(self, order: Order, *, price: PriceTicks, left: SizeLots) -> Reason | None:
+        """Why an order is not covered at a new price with this much left, if it is not."""
+        more = self.hold_for(order, price=price, left=left) - self.hold(order)
+        covered = self.covers(order.client, self._hold_asset(order), Amount(more))
+        return None if covered else Reason.INSUFFICIENT_FUNDS
 
     def funded(self, command: PlaceOrder, plan: MatchPlan) -> bool:
         """Whether the free balance covers what an order may cost: limit and fee, or for a market buy its plan."""

@@ -6,7 +6,8 @@ so the events alone rebuild it (`replay`). There is no clock, no randomness and 
 
 from holdfast_engine.core import Deciders, Evolvers
 from holdfast_engine.funds import Funds
-from holdfast_engine.trading import Trading
+from holdfast_engine.house import House
+from holdfast_engine.liquidation import Liquidation
 from holdfast_model.vocabulary import (
     PauseStandby,
     Phase,
@@ -22,7 +23,7 @@ from holdfast_model.vocabulary import (
 from holdfast_model.vocabulary.phases import LEGAL_TRANSITIONS
 
 
-class Venue(Trading, Funds):
+class Venue(Liquidation, Funds, House):
     """An exchange's state, changed by commands only. Seams for planted faults are the methods without underscore."""
 
     def _deciders(self) -> Deciders:

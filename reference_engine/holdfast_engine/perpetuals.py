@@ -1,0 +1,227 @@
+"""Linear perpetuals: how trades change positions, what is settled in cash, and funding."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from holdfast_engine.accounts import Accounts, MarginAccount
+from holdfast_engine.arithmetic import PPM, fee_charged, funding_payment, notional, realised, released_entry
+from holdfast_engine.book import MatchPlan
+from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Lines, combined
+from holdfast_engine.order import Order
+from holdfast_engine.state import Period, VenueState
+from holdfast_model.vocabulary import (
+    CLEARING,
+    ROUNDING,
+    Amount,
+    CauseKind,
+    ClientId,
+    FundingSettled,
+    Market,
+    MarketId,
+    PlaceOrder,
+    Position,
+    PositionChanged,
+    PriceTicks,
+    Reason,
+    SettleFunding,
+    Setup,
+    Side,
+    SizeLots,
+    Stage,
+)
+
+Fills = Sequence[tuple[PriceTicks, SizeLots]]
+"""The price and lots of each trade of an order."""
+
+
+class Perpetuals(Accounts):
+    """Positions and funding. Whatever is gained or lost is settled against `@clearing`."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.funding_periods: dict[MarketId, int] = {market.market: 0 for market in self._perpetuals}
+
+    def _deciders(self) -> Deciders:
+        return super()._deciders() | {SettleFunding: self._decide_funding}
+
+    def _evolvers(self) -> Evolvers:
+        return super()._evolvers() | {FundingSettled: self._on_funding_settled}
+
+    # Orders ---------------------------------------------------------------------------------------------------------
+
+    def uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
+        """Why a new order is not covered, if it is not."""
+        market, limit = self.markets[command.market], command.price_ticks
+        if market.perpetual is None:
+            return super().uncovered(command, plan)
+        fills = [(limit, command.size_lots)] if limit is not None else plan.fills
+        reduces = command.conditions is not None and command.conditions.reduce_only
+        return self._uncovered(command.client, market, command.side, fills, 0 if reduces else command.size_lots)
+
+    def amendment_uncovered(self, order: Order, *, price: PriceTicks, left: SizeLots) -> Reason | None:
+        """Why an order is not covered at a new price with this much left, if it is not."""
+        market = self.markets[order.market]
+        if market.perpetual is None:
+            return super().amendment_uncovered(order, price=price, left=left)
+        added = left - order.left_lots if self.counts_for_margin(order) else 0
+        return self._uncovered(order.client, market, order.side, [(price, left)], added)
+
+    def _uncovered(self, client: ClientId, market: Market, side: Side, fills: Fills, added: int) -> Reason | None:
+        """Why a margin account does not bear an order that may trade so; with nothing `added` it only reduces."""
+        account, mark = self.margin_account(client, market.product), self.marks[market.market]
+        if mark is None:
+            return Reason.MARK_UNAVAILABLE
+        loss = self.loss_at_worst(market, mark, side, fills)
+        if added > 0:
+            return self.risk_refusal(account, loss=loss, added={(market.market, side): added})
+        equity = self.equity(account)
+        if equity is None:
+            return Reason.MARK_UNAVAILABLE
+        return None if self.suffices(equity - loss, 0) else Reason.INSUFFICIENT_MARGIN
+
+    def loss_at_worst(self, market: Market, mark: PriceTicks, side: Side, fills: Fills) -> int:
+        """What an order may lose at once: its fee at the higher rate, and its prices against the mark."""
+        value = sum(notional(price, lots, tick_amount=market.tick_amount) for price, lots in fills)
+        fair = sum(notional(mark, lots, tick_amount=market.tick_amount) for _, lots in fills)
+        fee = fee_charged(value * max(market.maker_fee_ppm, market.taker_fee_ppm))
+        return fee + max(0, value - fair if side is Side.BUY else fair - value)
+
+    def reducible(self, order: Order) -> int:
+        """The lots of the owner's position that an order could close."""
+        lots = self.position(order.client, order.market).position_lots
+        return max(0, -lots if order.side is Side.BUY else lots)
+
+    # Positions ------------------------------------------------------------------------------------------------------
+
+    def settle_trade(
+        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
+    ) -> Lines:
+        """Change the positions of a trade's two orders, each with its fee; the lines of its entry but for fees."""
+        lines: Lines = []
+        for order, fee, _ in sides:
+            lots = size if order.side is Side.BUY else -size
+            account = self.margin_account(order.client, market.product)
+            lines += self.change_position(account, market, lots, price, fee=fee)
+        return combined(lines)
+
+    def change_position(
+        self, account: MarginAccount, market: Market, lots: int, price: PriceTicks, *, fee: int = 0
+    ) -> Lines:
+        """Add signed lots to a position at a price, and settle what closing earns or loses, and a fee, in cash.
+
+        What cash there is not for stays owed in the entry value; `@clearing` fronts it.
+        """
+        before = self.position(account.client, market.market)
+        after, profit = self.traded(before, lots, price, tick_amount=market.tick_amount)
+        return self.settle(account, market, after, profit - fee, fronted=fee)
+
+    def traded(
+        self, position: Position, lots: int, price: PriceTicks, *, tick_amount: Amount
+    ) -> tuple[Position, int]:
+        """A position after signed lots were added at a price, and the profit of what that closed."""
+        held, entry, profit, opened = position.position_lots, position.entry_value, 0, lots
+        if held * lots < 0:
+            closed = SizeLots(min(abs(held), abs(lots)))
+            released = released_entry(entry, closed=closed, size=SizeLots(abs(held)))
+            value = notional(price, closed, tick_amount=tick_amount)
+            profit = realised(closed_long=held > 0, value=value, released=released)
+            entry = Amount(entry - released)
+            opened = lots + closed if lots < 0 else lots - closed
+        entry = Amount(entry + opened * price * tick_amount)
+        return replace(position, position_lots=SizeLots(held + lots), entry_value=entry), profit
+
+    def settle(self, account: MarginAccount, market: Market, after: Position, net: int, *, fronted: int) -> Lines:
+        """Tell a new position and pay a net amount in cash as far as there is cash; the lines of the entry.
+
+        `fronted` is the part of the payment that others get in the same entry (a fee): `@clearing` gets the rest.
+        """
+        cash = self.ledger.amount(account.name, COLLATERAL, market.quote)
+        paid = max(net, -cash)
+        position = replace(after, entry_value=Amount(after.entry_value + paid - net))
+        self.tell_position(position)
+        return [
+            (account.name, COLLATERAL, market.quote, paid),
+            (CLEARING, FREE, market.quote, -paid - fronted),
+        ]
+
+    def tell_position(self, position: Position) -> None:
+        """Let a position be what it now is, and tell it if it is another one."""
+        if position == self.position(position.client, position.market):
+            return
+        self.emit(
+            PositionChanged(
+                client=position.client,
+                market=position.market,
+                position_lots=position.position_lots,
+                entry_value=position.entry_value,
+            )
+        )
+
+    def settle_owed(self, account: MarginAccount) -> None:
+        """Pay what is owed for positions without lots out of the cash that is there, market by market."""
+        for market in account.markets:
+            position = self.positions.get((account.client, market.market))
+            if position is None or position.position_lots:
+                continue
+            cash = self.ledger.amount(account.name, COLLATERAL, market.quote)
+            paid = min(cash, position.entry_value)
+            if paid > 0:
+                left = replace(position, entry_value=Amount(position.entry_value - paid))
+                lines = self.settle(account, market, left, -paid, fronted=0)
+                self.post(CauseKind.SETTLEMENT, f"{account.client}/{market.market}", lines)
+
+    # Funding --------------------------------------------------------------------------------------------------------
+
+    def _decide_funding(self, command: SettleFunding) -> None:
+        market = self.markets.get(command.market)
+        if market is None or market.perpetual is None:
+            return self.refuse(Reason.UNKNOWN_MARKET)
+        if self.stages[market.product] is not Stage.OPEN:
+            return self.refuse(Reason.PRODUCT_HALTED)
+        if abs(command.rate_ppm) > min(market.perpetual.funding_ppm_max, PPM):
+            return self.refuse(Reason.RATE_OUT_OF_BOUNDS)
+        if command.period != self.funding_periods[command.market] + 1:
+            return self.refuse(Reason.PERIOD_NOT_NEXT)
+        mark = self.marks[command.market]
+        if mark is None:
+            return self.refuse(Reason.MARK_UNAVAILABLE)
+        self.emit(
+            FundingSettled(market=command.market, period=command.period, rate_ppm=command.rate_ppm, mark_ticks=mark)
+        )
+        return self._pay_funding(market, mark, command.period, command.rate_ppm)
+
+    def _pay_funding(self, market: Market, mark: PriceTicks, period: int, rate_ppm: int) -> None:
+        lines: Lines = []
+        remainder = 0
+        for client, name in sorted(self.positions):
+            position = self.positions[client, name]
+            if name != market.market or not position.position_lots:
+                continue
+            payment = self.funding(position, mark, market, rate_ppm)
+            if payment:
+                remainder += payment
+                account = self.margin_account(client, market.product)
+                lines += self.settle(account, market, position, -payment, fronted=payment)
+        lines += self.funding_remainder(market, remainder)
+        self.post(CauseKind.FUNDING, f"{market.market}/{period}", combined(lines))
+
+    def funding(self, position: Position, mark: PriceTicks, market: Market, rate_ppm: int) -> int:
+        """What a position pays, or negative receives: payments rounded up, receipts down."""
+        return funding_payment(position.position_lots, mark=mark, tick_amount=market.tick_amount, rate_ppm=rate_ppm)
+
+    def funding_remainder(self, market: Market, remainder: int) -> Lines:
+        """Where the difference between payments and receipts goes: to the house's rounding account."""
+        return [(ROUNDING, FREE, market.quote, remainder)]
+
+    def _on_funding_settled(self, event: FundingSettled) -> None:
+        self.funding_periods[event.market] = event.period
+
+    def _parts(self) -> dict[str, Any]:
+        return super()._parts() | {"funding_periods": Period.of(self.funding_periods)}
+
+    def load(self, state: VenueState) -> None:
+        """Replace the state by a snapshot's."""
+        super().load(state)
+        self.funding_periods = {item.name: item.period for item in state.funding_periods}
