@@ -284,8 +284,8 @@ def realised(*, closed_long: bool, value: Amount, released: int) -> int:
     """The profit, or negative the loss, of closing lots for `value`: exact, nothing is rounded.
 
     `value` is the notional of the closing trade: the proceeds of a long that is sold, the cost of a short that is
-    bought back. `released` is what `released_entry` gave for these lots: never negative for a long, never positive
-    for a short.
+    bought back. `released` is what `released_entry` gave for these lots; what an account owes is in the entry value
+    too, so that it may have either sign.
 
     >>> realised(closed_long=True, value=600, released=450)
     150
@@ -293,13 +293,11 @@ def realised(*, closed_long: bool, value: Amount, released: int) -> int:
     -150
 
     pre: value >= 0
-    pre: (released >= 0) if closed_long else (released <= 0)
-    post: (_ > 0) == ((value > abs(released)) if closed_long else (value < abs(released)))
-    post: abs(_) <= max(value, abs(released))
+    post: (_ > 0) == ((value > released) if closed_long else (value < -released))
+    post: realised(closed_long=closed_long, value=value + 1, released=released) - _ == (1 if closed_long else -1)
     post: realised(closed_long=not closed_long, value=value, released=-released) == -_
     """
     assert value >= 0
-    assert released >= 0 if closed_long else released <= 0
     return value - released if closed_long else -released - value
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from holdfast_engine.storage import Storage
-from holdfast_model.vocabulary import Amount, AssetId, Custody, DepositCredited, Event, WithdrawalPaid
+from holdfast_model.vocabulary import Amount, AssetId, Custody, DepositCredited, Event, HouseFunded, WithdrawalPaid
 from holdfast_model.vocabulary.wire import decode, encode
 
 LOG = "wallet"
@@ -37,6 +37,8 @@ class HotWallet:
         for event in events:
             if isinstance(event, DepositCredited):
                 self._move(f"deposit {event.transaction}", event.asset, event.amount)
+            elif isinstance(event, HouseFunded):
+                self._move(f"house {event.transaction}", event.asset, event.amount)
             elif isinstance(event, WithdrawalPaid):
                 self._move(f"withdrawal {event.client}/{event.withdrawal}", event.asset, Amount(-event.amount))
 

@@ -243,4 +243,9 @@ class Exchange:
             ),
             journal_sha256=self._journal.head,
             ingress_depth_max=self._ingress.depth_max,
+            time_ms=venue.time_ms,
+            positions=state.positions,
+            marks=state.marks,
+            stages=state.stages,
+            transfers=tuple(sorted(state.transfers, key=lambda item: (item.client, item.request))),
         )
