@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import get_args
@@ -23,10 +24,10 @@ from holdfast_model.vocabulary import (
     Capability,
     Command,
     Event,
-    OperatorCommand,
     Phase,
     Reason,
     Rejected,
+    Stage,
 )
 from holdfast_model.vocabulary.amounts import DECIMAL_DIGITS_MAX
 from holdfast_model.vocabulary.chain import JournalBody
@@ -50,8 +51,21 @@ def table(heading: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `(\w[\w-]*)` \|(.*)\|$", section, re.MULTILINE))
 
 
+def phases_table() -> dict[str, str]:
+    """The table of phases alone; the section has one of stages too, of which some have the same name."""
+    section = PAGE.split("## Phases\n")[1].split("| stage |")[0]
+    return dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", section, re.MULTILINE))
+
+
+def tags_of(members: Iterable[type]) -> set[str]:
+    return {str(member.__struct_config__.tag) for member in members if issubclass(member, Struct)}
+
+
 def tags(union: object) -> set[str]:
-    return {member.__struct_config__.tag for member in get_args(union) if issubclass(member, Struct)}
+    return tags_of(get_args(union))
+
+
+ALWAYS_LEGAL = frozenset.intersection(*LEGAL_COMMANDS.values())
 
 
 def test_conversation_is_what_the_reference_engine_says(tmp_path: Path) -> None:
@@ -91,7 +105,7 @@ def test_tables_name_everything_there_is() -> None:
     assert set(table("Capabilities")) == set(Capability)
     assert set(table("Conventions")) == set(CONVENTIONS)
     assert set(table("Requests")) == tags(Request)
-    assert table("Phases").keys() == set(Phase)
+    assert phases_table().keys() == set(Phase)
     for reason in Reason:
         assert f"`{reason}`" in PAGE
     for tag in tags(Command) | tags(Event):
@@ -100,10 +114,20 @@ def test_tables_name_everything_there_is() -> None:
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_phases_are_those_of_the_vocabulary(phase: Phase) -> None:
-    allows, followed_by = table("Phases")[phase].split("|")
-    allowed = {command.__struct_config__.tag for command in get_args(Command) if command in LEGAL_COMMANDS[phase]}
-    assert set(re.findall(r"`(\w+)`", allows)) == allowed - tags(OperatorCommand)
+    allows, followed_by = phases_table()[phase].split("|")
+    assert set(re.findall(r"`(\w+)`", allows)) == tags_of(LEGAL_COMMANDS[phase] - ALWAYS_LEGAL)
     assert set(re.findall(r"`(\w+)`", followed_by)) == LEGAL_TRANSITIONS[phase]
+
+
+def test_what_every_phase_allows_is_said_once() -> None:
+    section = PAGE.split("## Phases\n")[1].split("| phase |")[0]
+    (said,) = re.findall(r"In every phase there may take effect: (.*?)\. Besides", section, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", said)) == tags_of(ALWAYS_LEGAL)
+
+
+def test_the_stages_are_those_of_the_vocabulary() -> None:
+    section = PAGE.split("| stage |")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(Stage)
 
 
 def test_bounds_are_those_of_the_code() -> None:
