@@ -1,9 +1,10 @@
 """The auditor: feeds a history to the monitors, step by step, and collects what they find."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from holdfast_invariants.catalogue import CATALOGUE
-from holdfast_invariants.monitor import Found, Invariant, Monitor
+from holdfast_invariants.monitor import COMMANDS, EVENTS, Findings, Handler, Invariant, Moment, Monitor
 from holdfast_invariants.told import Told
 from holdfast_model.findings import InvariantCoverage, NotChecked, Violation
 from holdfast_model.vocabulary import (
@@ -11,7 +12,6 @@ from holdfast_model.vocabulary import (
     Capability,
     Command,
     Crash,
-    Event,
     JournalRecord,
     Record,
     Restart,
@@ -19,6 +19,9 @@ from holdfast_model.vocabulary import (
     View,
     commands_of,
 )
+
+Calls = dict[type, tuple[Handler, ...]]
+"""What is called for a command or an event, by its class, in order."""
 
 
 class Auditor:
@@ -33,98 +36,102 @@ class Auditor:
         catalogue: Sequence[Invariant] = CATALOGUE,
     ) -> None:
         self.told = Told(setup)
+        self._findings = Findings()
+        self.violations = self._findings.violations
         self._invariants = tuple(catalogue)
-        self._capabilities = capabilities
+        self._resends = Capability.RESEND in capabilities
         self._monitors: list[Monitor] = [
-            invariant.monitor(self.told, conventions)
+            invariant.monitor(self.told, conventions, self._findings)
             for invariant in self._invariants
             if invariant.needs <= capabilities
         ]
-        self._handlers: dict[type, list[Callable[[Event], Found]]] = {}
+        self._before = self._calls(Moment.BEFORE, COMMANDS)
+        self._on = self._calls(Moment.EVENT, EVENTS)
+        self._after = self._calls(Moment.AFTER, COMMANDS)
+        self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
+        self._views = [monitor.view for monitor in self._monitors if type(monitor).view is not Monitor.view]
+
+    def _calls(self, moment: Moment, classes: tuple[type, ...]) -> Calls:
+        """The monitors' methods for a moment; an event is looked up first, and believed when all have seen it."""
+        calls: dict[type, list[Handler]] = {cls: [] for cls in classes}
         for monitor in self._monitors:
-            for event, handler in monitor.handlers().items():
-                self._handlers.setdefault(event, []).append(handler)
-        self._before = [monitor for monitor in self._monitors if type(monitor).before is not Monitor.before]
-        self._after = [monitor for monitor in self._monitors if type(monitor).after is not Monitor.after]
-        self._batch = [monitor for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
-        self._reported: set[tuple[str, str]] = set()
-        self._step = -1
-        self.violations: list[Violation] = []
+            for name, marked, watched in monitor.marked:
+                if marked is moment:
+                    for cls in watched:
+                        calls[cls].append(getattr(monitor, name))
+        if moment is Moment.EVENT:
+            return {cls: (*self.told.lookups(cls), *found, *self.told.beliefs(cls)) for cls, found in calls.items()}
+        return {cls: tuple(found) for cls, found in calls.items()}
 
     def watch(self, record: Record) -> list[Violation]:
         """Take the next step of the history; the violations that are new with it."""
-        self._step += 1
-        for monitor in self._monitors:
-            monitor.step = self._step
-        new: list[Violation] = []
-        commands = commands_of(record.step)
-        if record.answers:
-            for monitor in self._batch:
-                self._add(new, monitor.batch(commands, record.answers))
-            pairs = list(zip(commands, record.answers, strict=True))
-            pairs.sort(key=lambda pair: (pair[1].seq is None, pair[1].seq or 0))
-            for command, answer in pairs:
-                self._answer(new, command, answer)
-        if isinstance(record.step, Crash) and record.step.in_flight is not None:
-            self.told.unknown.append(record.step.in_flight)
-        for resent in record.resent:
-            self._resent(new, resent)
-        if isinstance(record.step, Restart) and Capability.RESEND in self._capabilities:
+        known = len(self.violations)
+        self._findings.step += 1
+        step: Any = record.step
+        kind, answers = step.__class__, record.answers
+        if len(answers) == 1 and kind in self._before:
+            for batch in self._batch:
+                batch((step,), answers)
+            self._answer(step, answers[0])
+        elif answers:
+            self._together(commands_of(step), answers)
+        elif isinstance(step, Crash) and step.in_flight is not None:
+            self.told.unknown.append(step.in_flight)
+        if record.resent:
+            for resent in record.resent:
+                self._resent(resent)
+        if self._resends and isinstance(step, Restart):
             self.told.unknown.clear()
-        self.violations += new
-        return new + self.look(record.view) if record.view is not None else new
+        if record.view is not None:
+            self.look(record.view)
+        return self.violations[known:]
 
     def look(self, view: View) -> list[Violation]:
         """Take a view at the current step; the violations that are new with it."""
-        new: list[Violation] = []
-        for monitor in self._monitors:
-            self._add(new, monitor.view(view))
-        self.violations += new
-        return new
+        known = len(self.violations)
+        self.told.look_up_view(view)
+        for look in self._views:
+            look(view)
+        return self.violations[known:]
 
-    def _answer(self, new: list[Violation], command: Command, answer: Answer) -> None:
-        for monitor in self._before:
-            self._add(new, monitor.before(command, answer))
+    def _together(self, commands: Sequence[Command], answers: Sequence[Answer]) -> None:
+        """Take commands that arrived together in the order in which they were decided, those refused last."""
+        pairs = list(zip(commands, answers, strict=True))
+        for batch in self._batch:
+            batch(commands, answers)
+        pairs.sort(key=lambda pair: (pair[1].seq is None, pair[1].seq or 0))
+        for command, answer in pairs:
+            self._answer(command, answer)
+
+    def _answer(self, command: Command, answer: Answer) -> None:
+        for look in self._before[command.__class__]:
+            look(command, answer)
+        calls = self._on
         for event in answer.events:
-            for handler in self._handlers.get(event.__class__, ()):
-                self._add(new, handler(event))
-            self.told.apply(event)
+            for call in calls[event.__class__]:
+                call(event)
         if answer.seq is not None:
             self.told.seq = answer.seq
         if answer.journal_sha256 is not None:
             self.told.head = answer.journal_sha256
-        for monitor in self._after:
-            self._add(new, monitor.after(command, answer))
+        for look in self._after[command.__class__]:
+            look(command, answer)
 
-    def _resent(self, new: list[Violation], record: JournalRecord) -> None:
+    def _resent(self, record: JournalRecord) -> None:
         """Hear of something decided while nobody listened: it must be a command whose outcome was unknown."""
         if record.command in self.told.unknown:
             self.told.unknown.remove(record.command)
-        elif Capability.RESEND in self._capabilities:
-            self._add(
-                new,
-                [
-                    Violation(
-                        invariant="FINAL-2",
-                        step=self._step,
-                        subject=f"journal record {record.seq}",
-                        found=f"{type(record.command).__name__} is in the history",
-                        expected="only commands that were given, once each",
-                    )
-                ],
+        elif self._resends:
+            self._findings.add(
+                "FINAL-2",
+                f"journal record {record.seq}",
+                found=f"{type(record.command).__name__} is in the history",
+                expected="only commands that were given, once each",
             )
         self._answer(
-            new,
             record.command,
             Answer(events=record.events, seq=record.seq, journal_sha256=record.journal_sha256),
         )
-
-    def _add(self, new: list[Violation], found: Found) -> None:
-        for violation in found:
-            key = (violation.invariant, violation.subject)
-            if key not in self._reported:
-                self._reported.add(key)
-                new.append(violation)
 
     def coverage(self) -> tuple[InvariantCoverage, ...]:
         """How often each invariant was checked, and how often it was violated; those not checkable have 0 checks."""

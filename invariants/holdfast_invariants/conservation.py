@@ -1,13 +1,15 @@
 """CONS: money is neither made nor lost, and AUDIT-1: every change of it has its entry."""
 
 from collections import defaultdict
+from typing import Any
 
-from holdfast_invariants.monitor import Found, Monitor, on
+from holdfast_invariants.monitor import Monitor, before, on
 from holdfast_invariants.told import Place, ToldOrder
 from holdfast_model.vocabulary import (
     FEES,
     OUTSIDE,
     ROUNDING,
+    Amount,
     Answer,
     AssetId,
     CauseKind,
@@ -19,6 +21,7 @@ from holdfast_model.vocabulary import (
 from holdfast_model.vocabulary.chain import JournalBody, seal
 
 _PPM = 1_000_000
+_TRADE = CauseKind.TRADE
 
 
 def _named(place: Place) -> str:
@@ -32,22 +35,32 @@ class EntriesBalance(Monitor):
     invariant = "CONS-1"
 
     @on(EntryPosted)
-    def entry(self, event: EntryPosted) -> Found:
+    def entry(self, event: EntryPosted) -> None:
         """Sum the postings of one entry."""
         self.checked += 1
-        totals: dict[AssetId, int] = defaultdict(int)
-        for posting in event.postings:
-            totals[posting.asset] += posting.amount
+        postings = event.postings
+        if len(postings) == 2:  # noqa: PLR2004 - most entries move an amount from one place to another
+            one, other = postings
+            if one.asset == other.asset and one.amount == -other.amount:
+                return
+        totals: dict[AssetId, int] = {}
+        for posting in postings:
+            asset = posting.asset
+            totals[asset] = totals.get(asset, 0) + posting.amount
+        if any(totals.values()):
+            self._unbalanced(event, totals)
+
+    def _unbalanced(self, event: EntryPosted, totals: dict[AssetId, int]) -> None:
         for asset, total in totals.items():
             if total:
-                yield self.violation(
+                self.report(
                     f"entry {event.cause_kind} {event.cause}",
                     found=f"the entry sums to {total} {asset}",
                     expected=f"0 {asset}",
                     evidence=[event],
                 )
 
-    def view(self, view: View) -> Found:
+    def view(self, view: View) -> None:
         """Compare what clients and house hold with custody, asset by asset."""
         owed: dict[AssetId, int] = defaultdict(int)
         for balance in view.balances:
@@ -59,7 +72,7 @@ class EntriesBalance(Monitor):
         for asset in self.told.setup.assets:
             self.checked += 1
             if owed[asset] != held[asset]:
-                yield self.violation(
+                self.report(
                     f"custody {asset}",
                     found=f"clients and house hold {owed[asset]} {asset}, custody holds {held[asset]}",
                     expected="the same amount",
@@ -72,25 +85,19 @@ class NothingIsOverdrawn(Monitor):
     invariant = "CONS-2"
 
     @on(EntryPosted)
-    def entry(self, event: EntryPosted) -> Found:
+    def entry(self, event: EntryPosted) -> None:
         """Look at the places that an entry takes from."""
         self.checked += 1
-        moved: dict[Place, int] = defaultdict(int)
-        for posting in event.postings:
-            moved[posting.account, posting.bucket, posting.asset] += posting.amount
-        for place, amount in moved.items():
-            after = self.told.amounts.get(place, 0) + amount
-            if amount < 0 and after < 0 and place[0] != OUTSIDE:
-                yield self.violation(
-                    _named(place), found=f"{after} after this entry", expected="0 or more", evidence=[event]
-                )
+        for place, amount in self.told.places.items():
+            if amount < 0 and amount < self.told.amounts.get(place, 0) and place[0] != OUTSIDE:
+                self.report(_named(place), found=f"{amount} after this entry", expected="0 or more", evidence=[event])
 
-    def view(self, view: View) -> Found:
+    def view(self, view: View) -> None:
         """Look at every balance shown."""
+        self.checked += len(view.balances)
         for balance in view.balances:
-            self.checked += 1
             if balance.amount < 0 and balance.account != OUTSIDE:
-                yield self.violation(
+                self.report(
                     _named((balance.account, balance.bucket, balance.asset)),
                     found=f"{balance.amount} is shown",
                     expected="0 or more",
@@ -103,58 +110,70 @@ class RemaindersArePosted(Monitor):
 
     invariant = "CONS-3"
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they are
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
+        super().__init__(*arguments)
         self._expected: dict[str, tuple[AssetId, int, int]] = {}
 
     @on(TradeExecuted)
-    def trade(self, event: TradeExecuted) -> Found:
+    def trade(self, event: TradeExecuted) -> None:
         """Reckon both fees anew."""
-        market = self.told.markets.get(event.market)
-        maker = self.told.orders.get((event.maker_client, event.maker_order))
-        taker = self.told.orders.get((event.taker_client, event.taker_order))
+        told = self.told
+        market, maker, taker = told.markets.get(event.market), told.maker, told.taker
         if market is None or maker is None or taker is None:
             return
+        self.checked += 2
         value = event.price_ticks * event.size_lots * market.tick_amount
-        charged = earned = 0
-        for role, order, rate, fee in (
-            ("maker", maker, market.maker_fee_ppm, event.maker_fee),
-            ("taker", taker, market.taker_fee_ppm, event.taker_fee),
-        ):
-            self.checked += 1
-            due, whole = self._due(order, value * rate)
-            charged += due
-            earned += whole
-            if fee != due:
-                yield self.violation(
-                    f"{role} fee of trade {event.trade}",
-                    found=f"{fee} {market.quote}",
-                    expected=f"{due} {market.quote}: the order's fee, rounded up once over all its trades",
-                    evidence=[event],
-                )
-        self._expected[str(event.trade)] = (market.quote, earned, charged - earned)
+        maker_due, maker_whole = _due(maker, value * market.maker_fee_ppm)
+        taker_due, taker_whole = _due(taker, value * market.taker_fee_ppm)
+        if event.maker_fee != maker_due:
+            self._wrong("maker", event.maker_fee, maker_due, event)
+        if event.taker_fee != taker_due:
+            self._wrong("taker", event.taker_fee, taker_due, event)
+        earned = maker_whole + taker_whole
+        self._expected[str(event.trade)] = (market.quote, earned, maker_due + taker_due - earned)
+
+    def _wrong(self, role: str, fee: Amount, due: int, event: TradeExecuted) -> None:
+        quote = self.told.markets[event.market].quote
+        self.report(
+            f"{role} fee of trade {event.trade}",
+            found=f"{fee} {quote}",
+            expected=f"{due} {quote}: the order's fee, rounded up once over all its trades",
+            evidence=[event],
+        )
 
     @on(EntryPosted)
-    def entry(self, event: EntryPosted) -> Found:
+    def entry(self, event: EntryPosted) -> None:
         """Look where the fee of a trade went."""
-        if event.cause_kind is not CauseKind.TRADE or event.cause not in self._expected:
+        if event.cause_kind is not _TRADE or event.cause not in self._expected:
             return
-        asset, earned, rounding = self._expected.pop(event.cause)
-        for account, expected in ((FEES, earned), (ROUNDING, rounding)):
-            self.checked += 1
-            posted = sum(posting.amount for posting in event.postings if posting.account == account)
+        self.checked += 2
+        asset, earned, remainder = self._expected.pop(event.cause)
+        fees = rounding = 0
+        for posting in event.postings:
+            if posting.account == FEES:
+                fees += posting.amount
+            elif posting.account == ROUNDING:
+                rounding += posting.amount
+        if fees != earned or rounding != remainder:
+            self._misposted(event, asset, ((FEES, fees, earned), (ROUNDING, rounding, remainder)))
+
+    def _misposted(self, event: EntryPosted, asset: AssetId, accounts: tuple[tuple[str, int, int], ...]) -> None:
+        for account, posted, expected in accounts:
             if posted != expected:
-                yield self.violation(
+                self.report(
                     f"{account} of trade {event.cause}",
                     found=f"{posted} {asset} posted",
                     expected=f"{expected} {asset}",
                     evidence=[event],
                 )
 
-    def _due(self, order: ToldOrder, numerator: int) -> tuple[int, int]:
-        """What a trade adds to an order's fee rounded up, and to its whole part."""
-        before, after = order.fee_numerator, order.fee_numerator + numerator
-        return -(-after // _PPM) + (-before // _PPM), after // _PPM - before // _PPM
+
+def _due(order: ToldOrder, numerator: int) -> tuple[int, int]:
+    """What a trade adds to an order's fee rounded up, and to its whole part."""
+    whole_before, rest_before = divmod(order.fee_numerator, _PPM)
+    whole_after, rest_after = divmod(order.fee_numerator + numerator, _PPM)
+    whole = whole_after - whole_before
+    return whole + (rest_after > 0) - (rest_before > 0), whole
 
 
 class EveryChangeHasItsEntry(Monitor):
@@ -162,7 +181,8 @@ class EveryChangeHasItsEntry(Monitor):
 
     invariant = "AUDIT-1"
 
-    def before(self, command: Command, answer: Answer) -> Found:
+    @before()
+    def chained(self, command: Command, answer: Answer) -> None:
         """Recompute the head of the chain from the command and its events alone."""
         if answer.seq is None or answer.journal_sha256 is None:
             return
@@ -170,26 +190,27 @@ class EveryChangeHasItsEntry(Monitor):
         body = JournalBody(seq=answer.seq, epoch=self.told.epoch, command=command, events=answer.events)
         _, head = seal(self.told.head, body)
         if answer.journal_sha256 != head:
-            yield self.violation(
+            self.report(
                 f"journal record {answer.seq}",
                 found=f"head {answer.journal_sha256}",
                 expected=f"head {head}, from the previous head, the command and its events",
                 evidence=[body],
             )
 
-    def view(self, view: View) -> Found:
+    def view(self, view: View) -> None:
         """Compare every balance shown with the sum of its entries, and the head shown with the last one told."""
         self.checked += 1
         if view.journal_sha256 != self.told.head:
-            yield self.violation(
+            self.report(
                 "journal head", found=f"{view.journal_sha256} is shown", expected=f"{self.told.head}, told last"
             )
         shown = {(balance.account, balance.bucket, balance.asset): int(balance.amount) for balance in view.balances}
         told = self.told.amounts
-        for place in told.keys() | shown.keys():
-            self.checked += 1
+        places = told | shown
+        self.checked += len(places)
+        for place in places:
             if shown.get(place, 0) != told.get(place, 0):
-                yield self.violation(
+                self.report(
                     _named(place),
                     found=f"{shown.get(place, 0)} is shown",
                     expected=f"{told.get(place, 0)}, the sum of all entries told",

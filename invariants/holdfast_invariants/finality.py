@@ -1,10 +1,7 @@
 """FINAL: what was told stays true."""
 
-from collections.abc import Iterator
-
-from holdfast_invariants.monitor import Found, Monitor, on
-from holdfast_invariants.told import ToldOrder
-from holdfast_model.findings import Violation
+from holdfast_invariants.monitor import Monitor, before, on
+from holdfast_invariants.told import TERMINAL, ToldOrder
 from holdfast_model.vocabulary import (
     Answer,
     Command,
@@ -35,32 +32,30 @@ class TerminalStatusIsAbsorbing(Monitor):
     invariant = "FINAL-1"
 
     @on(OrderRested, OrderFilled, OrderCancelled, OrderReduced, OrderAmended)
-    def change(self, event: OrderRested | OrderFilled | OrderCancelled | OrderReduced | OrderAmended) -> Found:
+    def change(self, event: OrderRested | OrderFilled | OrderCancelled | OrderReduced | OrderAmended) -> None:
         """Nothing may happen to an order that is over."""
         self.checked += 1
-        order = self.told.orders.get((event.client, event.order))
-        if order is not None and order.status.terminal:
-            yield self._broken(order, type(event).__name__)
+        order = self.told.order
+        if order is not None and order.status in TERMINAL:
+            self._broken(order, type(event).__name__)
 
     @on(TradeExecuted)
-    def trade(self, event: TradeExecuted) -> Found:
+    def trade(self, event: TradeExecuted) -> None:
         """Nor may it trade."""
-        for key in ((event.maker_client, event.maker_order), (event.taker_client, event.taker_order)):
-            self.checked += 1
-            order = self.told.orders.get(key)
-            if order is not None and order.status.terminal:
-                yield self._broken(order, f"trade {event.trade}")
+        self.checked += 2
+        for order in (self.told.maker, self.told.taker):
+            if order is not None and order.status in TERMINAL:
+                self._broken(order, f"trade {event.trade}")
 
-    def view(self, view: View) -> Found:
+    def view(self, view: View) -> None:
         """Nor may it be shown in the book."""
-        for shown in view.orders:
-            self.checked += 1
-            order = self.told.orders.get((shown.client, shown.order))
-            if order is not None and order.status.terminal:
-                yield self._broken(order, f"it is in the book with {shown.left_lots} lots left")
+        self.checked += len(view.orders)
+        for shown, _, order in self.told.shown:
+            if order is not None and order.status in TERMINAL:
+                self._broken(order, f"it is in the book with {shown.left_lots} lots left")
 
-    def _broken(self, order: ToldOrder, found: str) -> Violation:
-        return self.violation(
+    def _broken(self, order: ToldOrder, found: str) -> None:
+        self.report(
             f"order {order.client}/{order.order}", found=found, expected=f"nothing: it was told to be {order.status}"
         )
 
@@ -70,26 +65,28 @@ class AcknowledgedIsNeverLost(Monitor):
 
     invariant = "FINAL-2"
 
-    def before(self, command: Command, answer: Answer) -> Found:
+    @before()
+    def numbered(self, command: Command, answer: Answer) -> None:
         """A sequence number that was given before is a history that was overwritten."""
-        if answer.seq is None:
+        seq = answer.seq
+        if seq is None:
             return
         self.checked += 1
-        if answer.seq <= self.told.seq:
-            yield self.violation(
-                f"sequence number {answer.seq}",
-                found=f"{answer.seq} is given again",
+        if seq <= self.told.seq:
+            self.report(
+                f"sequence number {seq}",
+                found=f"{seq} is given again",
                 expected=f"{self.told.seq + 1}: numbers up to {self.told.seq} are acknowledged",
                 evidence=[command],
             )
 
     @on(WithdrawalPaid, WithdrawalRefunded)
-    def withdrawal(self, event: WithdrawalPaid | WithdrawalRefunded) -> Found:
+    def ended(self, event: WithdrawalPaid | WithdrawalRefunded) -> None:
         """A withdrawal ends in the asset and amount that were acknowledged."""
         self.checked += 1
-        told = self.told.withdrawals.get((event.client, event.withdrawal))
+        told = self.told.withdrawal
         if told is None or (told.asset, told.amount) != (event.asset, event.amount):
-            yield self.violation(
+            self.report(
                 f"withdrawal {event.client}/{event.withdrawal}",
                 found=f"{event.amount} {event.asset}",
                 expected=f"{told.amount} {told.asset}, as acknowledged"
@@ -98,55 +95,46 @@ class AcknowledgedIsNeverLost(Monitor):
                 evidence=[event],
             )
 
-    def view(self, view: View) -> Found:
+    def view(self, view: View) -> None:
         """Everything told is shown, everything shown was told."""
         self.checked += 1
         if view.seq < self.told.seq and view.journal_sha256 is not None:
-            yield self.violation(
+            self.report(
                 "history", found=f"it ends at {view.seq}", expected=f"{self.told.seq}, the last number acknowledged"
             )
         if view.phase is not self.told.phase:
-            yield self.violation("phase", found=str(view.phase), expected=f"{self.told.phase}, as told")
-        yield from self._orders(view)
-        yield from self._withdrawals(view)
+            self.report("phase", found=str(view.phase), expected=f"{self.told.phase}, as told")
+        self._orders()
+        self._withdrawals(view)
 
-    def _orders(self, view: View) -> Iterator[Violation]:
-        shown = {(order.client, order.order): order for order in view.orders}
+    def _orders(self) -> None:
+        shown = {key: order for order, key, _ in self.told.shown}
+        self.checked += len(self.told.resting)
         for key, told in self.told.resting.items():
-            self.checked += 1
             order = shown.pop(key, None)
             if order is None:
-                yield self.violation(
+                self.report(
                     f"order {'/'.join(key)}",
                     found="it is not in the book",
                     expected=f"{told.left_lots} lots at {told.price_ticks}, as acknowledged",
                 )
-            elif not self._same(order, told):
-                yield self.violation(
+            elif not _same(order, told):
+                self.report(
                     f"order {'/'.join(key)}",
                     found=f"{order.side} {order.left_lots} of {order.size_lots} lots at {order.price_ticks}",
                     expected=f"{told.side} {told.left_lots} of {told.size_lots} lots at {told.price_ticks}",
                 )
         for key, order in shown.items():
             if key not in self.told.orders or not self.told.orders[key].status.terminal:
-                yield self.violation(
+                self.report(
                     f"order {'/'.join(key)}",
                     found=f"{order.left_lots} lots at {order.price_ticks} are in the book",
                     expected="nothing: it was never acknowledged as resting",
                 )
 
-    def _same(self, shown: OpenOrder, told: ToldOrder) -> bool:
-        return (shown.market, shown.side, shown.price_ticks, shown.size_lots, shown.left_lots) == (
-            told.market,
-            told.side,
-            told.price_ticks,
-            told.size_lots,
-            told.left_lots,
-        )
-
-    def _withdrawals(self, view: View) -> Iterator[Violation]:
+    def _withdrawals(self, view: View) -> None:
         shown = {(withdrawal.client, withdrawal.withdrawal): withdrawal for withdrawal in view.withdrawals}
-        for key in self.told.withdrawals.keys() | shown.keys():
+        for key in {**self.told.withdrawals, **shown}:
             self.checked += 1
             told, now = self.told.withdrawals.get(key), shown.get(key)
             if (
@@ -159,11 +147,21 @@ class AcknowledgedIsNeverLost(Monitor):
                     now.status,
                 )
             ):
-                yield self.violation(
+                self.report(
                     f"withdrawal {'/'.join(key)}",
                     found=f"{now.status}: {now.amount} {now.asset}" if now else "it is not shown",
                     expected=f"{told.status}: {told.amount} {told.asset}" if told else "nothing: it was never told",
                 )
+
+
+def _same(shown: OpenOrder, told: ToldOrder) -> bool:
+    return (
+        shown.left_lots == told.left_lots
+        and shown.size_lots == told.size_lots
+        and shown.price_ticks == told.price_ticks
+        and shown.side is told.side
+        and shown.market == told.market
+    )
 
 
 class FillsOnlyGrow(Monitor):
@@ -172,34 +170,32 @@ class FillsOnlyGrow(Monitor):
     invariant = "FINAL-3"
 
     @on(TradeExecuted)
-    def trade(self, event: TradeExecuted) -> Found:
+    def trade(self, event: TradeExecuted) -> None:
         """A trade has the next number, and both orders have that much left."""
-        self.checked += 1
-        if event.trade != self.told.trade + 1:
-            yield self.violation(
+        told = self.told
+        self.checked += 3
+        if event.trade != told.trade + 1:
+            self.report(
                 f"trade {event.trade}",
                 found=f"number {event.trade}",
-                expected=f"number {self.told.trade + 1}: trades are numbered without gap and for ever",
+                expected=f"number {told.trade + 1}: trades are numbered without gap and for ever",
                 evidence=[event],
             )
-        for key in ((event.maker_client, event.maker_order), (event.taker_client, event.taker_order)):
-            self.checked += 1
-            order = self.told.orders.get(key)
-            if order is not None and (event.size_lots > order.left_lots or event.size_lots <= 0):
-                yield self.violation(
-                    f"order {'/'.join(key)}",
+        for order in (told.maker, told.taker):
+            if order is not None and not 0 < event.size_lots <= order.left_lots:
+                self.report(
+                    f"order {'/'.join(order.key)}",
                     found=f"{event.size_lots} lots filled in trade {event.trade}",
                     expected=f"between 1 and {order.left_lots}, which is what was left",
                     evidence=[event],
                 )
 
-    def view(self, view: View) -> Found:
+    def view(self, view: View) -> None:
         """No fill is taken back."""
-        for shown in view.orders:
-            self.checked += 1
-            told = self.told.orders.get((shown.client, shown.order))
+        self.checked += len(view.orders)
+        for shown, _, told in self.told.shown:
             if told is not None and shown.size_lots - shown.left_lots < told.filled_lots - _reduced(told, shown):
-                yield self.violation(
+                self.report(
                     f"order {shown.client}/{shown.order}",
                     found=f"{shown.size_lots - shown.left_lots} lots are shown as filled",
                     expected=f"{told.filled_lots} lots, as told in trades",
@@ -218,46 +214,46 @@ class RetriesTakeEffectOnce(Monitor):
     invariant = "FINAL-4"
 
     @on(OrderAccepted)
-    def order(self, event: OrderAccepted) -> Found:
+    def order(self, event: OrderAccepted) -> None:
         """An order id is accepted once per client, for ever."""
         self.checked += 1
-        if (event.client, event.order) in self.told.orders:
-            yield self._again(f"order {event.client}/{event.order}", "accepted", event)
+        if self.told.order is not None:
+            self._again(f"order {event.client}/{event.order}", "accepted", event)
 
     @on(DepositCredited)
-    def deposit(self, event: DepositCredited) -> Found:
+    def deposit(self, event: DepositCredited) -> None:
         """A chain transaction is credited once."""
         self.checked += 1
         if event.transaction in self.told.deposits:
-            yield self._again(f"deposit {event.transaction}", "credited", event)
+            self._again(f"deposit {event.transaction}", "credited", event)
 
     @on(WithdrawalRequested)
-    def request(self, event: WithdrawalRequested) -> Found:
+    def request(self, event: WithdrawalRequested) -> None:
         """A withdrawal id is taken once per client, for ever."""
         self.checked += 1
-        if (event.client, event.withdrawal) in self.told.withdrawals:
-            yield self._again(f"withdrawal {event.client}/{event.withdrawal}", "requested", event)
+        if self.told.withdrawal is not None:
+            self._again(f"withdrawal {event.client}/{event.withdrawal}", "requested", event)
 
     @on(WithdrawalPaid, WithdrawalRefunded)
-    def outcome(self, event: WithdrawalPaid | WithdrawalRefunded) -> Found:
+    def outcome(self, event: WithdrawalPaid | WithdrawalRefunded) -> None:
         """A withdrawal has one outcome."""
         self.checked += 1
-        told = self.told.withdrawals.get((event.client, event.withdrawal))
+        told = self.told.withdrawal
         if told is not None and told.status is not WithdrawalStatus.REQUESTED:
-            yield self._again(
+            self._again(
                 f"withdrawal {event.client}/{event.withdrawal}", f"given an outcome after it was {told.status}", event
             )
 
     @on(Rejected)
-    def refusal(self, event: Rejected) -> Found:
+    def refusal(self, event: Rejected) -> None:
         """A refused retry is what the invariant is about: it counts as a check."""
-        self.checked += event.reason in _DUPLICATES
-        return ()
+        if event.reason in _DUPLICATES:
+            self.checked += 1
 
     def _again(
         self,
         subject: str,
         what: str,
         event: OrderAccepted | DepositCredited | WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded,
-    ) -> Violation:
-        return self.violation(subject, found=f"{what} a second time", expected="at most once", evidence=[event])
+    ) -> None:
+        self.report(subject, found=f"{what} a second time", expected="at most once", evidence=[event])

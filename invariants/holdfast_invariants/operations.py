@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast_invariants.monitor import Found, Monitor, on
+from holdfast_invariants.monitor import Monitor, after, before, on
 from holdfast_invariants.told import OrderKey
 from holdfast_model.vocabulary import (
+    LEGAL_COMMANDS,
     LEGAL_TRANSITIONS,
     Answer,
     CancelOrder,
@@ -21,6 +22,9 @@ from holdfast_model.vocabulary import (
     legal,
 )
 
+_OPEN, _MAINTENANCE, _OVERLOADED = Phase.OPEN, Phase.MAINTENANCE, Reason.OVERLOADED
+_LEGAL_WHEN_OPEN = LEGAL_COMMANDS[Phase.OPEN]
+
 
 class EqualLogsGiveEqualStates(Monitor):
     """REPL-1: wherever and whenever a log of the same length was applied, the state has the same hash."""
@@ -31,15 +35,15 @@ class EqualLogsGiveEqualStates(Monitor):
         super().__init__(*arguments)
         self._hashes: dict[int, tuple[Sha256, str, int]] = {}
 
-    def view(self, view: View) -> Found:
+    def view(self, view: View) -> None:
         """Compare each replica with every replica that was ever seen at the same length."""
         for replica in view.replicas:
-            known = self._hashes.setdefault(replica.seq, (replica.state_sha256, replica.replica, self.step))
-            if known[1:] == (replica.replica, self.step):
+            known = self._hashes.setdefault(replica.seq, (replica.state_sha256, replica.replica, self.findings.step))
+            if known[1:] == (replica.replica, self.findings.step):
                 continue
             self.checked += 1
             if known[0] != replica.state_sha256:
-                yield self.violation(
+                self.report(
                     f"state at {replica.seq}",
                     found=f"{replica.state_sha256} at the {replica.replica}",
                     expected=f"{known[0]}, as the {known[1]} had it at step {known[2]}",
@@ -52,14 +56,17 @@ class OnlyLegalCommandsTakeEffect(Monitor):
 
     invariant = "PHASE-1"
 
-    def before(self, command: Command, answer: Answer) -> Found:
+    @before()
+    def legal(self, command: Command, answer: Answer) -> None:
         """Nothing but a refusal is answered to a command that the phase forbids."""
         if not answer.events:
             return
         self.checked += 1
+        if self.told.phase is _OPEN and command.__class__ in _LEGAL_WHEN_OPEN:
+            return
         effect = [event for event in answer.events if not isinstance(event, Rejected)]
         if effect and not legal(self.told.phase, command):
-            yield self.violation(
+            self.report(
                 f"{type(command).__name__} in {self.told.phase}",
                 found=", ".join(type(event).__name__ for event in effect),
                 expected="a refusal",
@@ -67,10 +74,10 @@ class OnlyLegalCommandsTakeEffect(Monitor):
             )
 
     @on(TradeExecuted)
-    def trade(self, event: TradeExecuted) -> Found:
+    def trade(self, event: TradeExecuted) -> None:
         """Nothing trades but in the open phase."""
-        if self.told.phase is not Phase.OPEN:
-            yield self.violation(
+        if self.told.phase is not _OPEN:
+            self.report(
                 f"trade in {self.told.phase}",
                 found=f"trade {event.trade}",
                 expected="no trade outside the open phase",
@@ -78,11 +85,11 @@ class OnlyLegalCommandsTakeEffect(Monitor):
             )
 
     @on(PhaseChanged)
-    def change(self, event: PhaseChanged) -> Found:
+    def change(self, event: PhaseChanged) -> None:
         """A phase follows one that it may follow."""
         self.checked += 1
         if event.before is not self.told.phase or event.after not in LEGAL_TRANSITIONS[event.before]:
-            yield self.violation(
+            self.report(
                 f"phase {event.before} to {event.after}",
                 found=f"from {event.before} to {event.after}",
                 expected=f"from {self.told.phase} to one of {', '.join(sorted(LEGAL_TRANSITIONS[self.told.phase]))}",
@@ -103,20 +110,20 @@ class MaintenanceChangesNothing(Monitor):
         self._watching = False
 
     @on(PhaseChanged)
-    def change(self, event: PhaseChanged) -> Found:
+    def change(self, event: PhaseChanged) -> None:
         """Maintenance begins."""
-        if event.after is Phase.MAINTENANCE:
+        if event.after is _MAINTENANCE:
             self._watching = True
-        return ()
 
-    def after(self, command: Command, answer: Answer) -> Found:  # noqa: ARG002 - only the events matter
+    @after()
+    def effect(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - only the events matter
         """Once maintenance is over, the next command with an effect ends the watch."""
-        effect = any(not isinstance(event, Rejected | PhaseChanged) for event in answer.events)
-        if effect and self.told.phase is not Phase.MAINTENANCE:
+        if not self._watching or self.told.phase is _MAINTENANCE:
+            return
+        if not all(isinstance(event, Rejected | PhaseChanged) for event in answer.events):
             self._watching = False
-        return ()
 
-    def view(self, view: View) -> Found:
+    def view(self, view: View) -> None:
         """Orders, balances and withdrawals are as they were told before."""
         if not self._watching:
             return
@@ -149,7 +156,7 @@ class MaintenanceChangesNothing(Monitor):
         ):
             for name in sorted(shown.keys() | told.keys()):
                 if shown.get(name) != told.get(name):
-                    yield self.violation(
+                    self.report(
                         f"{what} {name}",
                         found=f"{shown.get(name, 'nothing')} after maintenance",
                         expected=f"{told.get(name, 'nothing')}, as before it",
@@ -166,68 +173,85 @@ class EveryCommandIsAnsweredOnce(Monitor):
         self._shed: set[OrderKey] = set()
         self._shed_since_view = 0
 
-    def batch(self, commands: Sequence[Command], answers: Sequence[Answer]) -> Found:
+    def batch(self, commands: Sequence[Command], answers: Sequence[Answer]) -> None:
         """Look at commands that arrived together."""
+        self.checked += len(commands)
+        if len(answers) == 1 and _effective(answers[0]):
+            return
         for position, (command, answer) in enumerate(zip(commands, answers, strict=True)):
-            self.checked += 1
-            if not answer.events:
-                yield self.violation(
-                    f"{type(command).__name__} {position}",
-                    found="no answer",
-                    expected="one answer to each command",
-                    evidence=[command],
-                )
-            elif any(isinstance(event, Rejected) for event in answer.events) and len(answer.events) > 1:
-                yield self.violation(
-                    f"{type(command).__name__} {position}",
-                    found=f"a refusal with {len(answer.events) - 1} more events",
-                    expected="a refused command has no effect",
-                    evidence=[command, *answer.events],
-                )
+            self._answered(position, command, answer)
         shed = [command for command, answer in zip(commands, answers, strict=True) if _is_shed(answer)]
         admitted = [command for command, answer in zip(commands, answers, strict=True) if not _is_shed(answer)]
         self._shed_since_view += len(shed)
         self._shed.update((command.client, command.order) for command in shed if isinstance(command, PlaceOrder))
         if len(admitted) > self.told.setup.ingress_capacity:
-            yield self.violation(
+            self.report(
                 "ingress",
                 found=f"{len(admitted)} commands taken in at once",
                 expected=f"at most {self.told.setup.ingress_capacity}, its capacity",
             )
         starved = [command for command in shed if isinstance(command, CancelOrder)]
         if starved and any(isinstance(command, PlaceOrder) for command in admitted):
-            yield self.violation(
+            self.report(
                 "cancels",
                 found=f"{len(starved)} cancels were shed while new orders were taken in",
                 expected="cancels before new orders",
                 evidence=starved,
             )
 
-    def view(self, view: View) -> Found:
+    def _answered(self, position: int, command: Command, answer: Answer) -> None:
+        """Each command has one answer, and a refused one no effect."""
+        if not answer.events:
+            self.report(
+                f"{type(command).__name__} {position}",
+                found="no answer",
+                expected="one answer to each command",
+                evidence=[command],
+            )
+        elif len(answer.events) > 1 and any(isinstance(event, Rejected) for event in answer.events):
+            self.report(
+                f"{type(command).__name__} {position}",
+                found=f"a refusal with {len(answer.events) - 1} more events",
+                expected="a refused command has no effect",
+                evidence=[command, *answer.events],
+            )
+
+    def view(self, view: View) -> None:
         """Nothing that was shed is in the book, and no more was decided than was answered."""
         self.checked += 1
-        for shown in view.orders:
-            key = (shown.client, shown.order)
-            if key in self._shed and key not in self.told.orders:
-                yield self.violation(
-                    f"order {'/'.join(key)}", found="it rests", expected="nothing: it was refused", evidence=[shown]
-                )
+        if self._shed:
+            self._resting()
         if self._shed_since_view and view.seq > self.told.seq and not self.told.unknown:
-            yield self.violation(
+            self.report(
                 "shed commands",
                 found=f"{view.seq} commands were decided",
                 expected=f"{self.told.seq}: {self._shed_since_view} were refused at the door",
             )
         self._shed_since_view = 0
         if view.ingress_depth_max > self.told.setup.ingress_capacity:
-            yield self.violation(
+            self.report(
                 "ingress",
                 found=f"a queue of {view.ingress_depth_max}",
                 expected=f"at most {self.told.setup.ingress_capacity}, its capacity",
             )
 
+    def _resting(self) -> None:
+        for shown, key, told in self.told.shown:
+            if told is None and key in self._shed:
+                self.report(
+                    f"order {'/'.join(key)}", found="it rests", expected="nothing: it was refused", evidence=[shown]
+                )
+
+
+def _effective(answer: Answer) -> bool:
+    """Whether the command was answered and not refused."""
+    for event in answer.events:
+        if event.__class__ is Rejected:
+            return False
+    return bool(answer.events)
+
 
 def _is_shed(answer: Answer) -> bool:
     return not answer.events or any(
-        isinstance(event, Rejected) and event.reason is Reason.OVERLOADED for event in answer.events
+        isinstance(event, Rejected) and event.reason is _OVERLOADED for event in answer.events
     )

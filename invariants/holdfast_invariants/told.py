@@ -3,7 +3,9 @@
 It is folded from acknowledged events alone, one event at a time, at a cost that does not depend on how much there is.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 
@@ -17,6 +19,7 @@ from holdfast_model.vocabulary import (
     EntryPosted,
     Event,
     MarketId,
+    OpenOrder,
     OrderAccepted,
     OrderAmended,
     OrderCancelled,
@@ -35,6 +38,7 @@ from holdfast_model.vocabulary import (
     TimeInForce,
     TradeExecuted,
     TransactionId,
+    View,
     WithdrawalId,
     WithdrawalPaid,
     WithdrawalRefunded,
@@ -46,6 +50,7 @@ from holdfast_model.vocabulary.chain import GENESIS
 OrderKey = tuple[ClientId, OrderId]
 WithdrawalKey = tuple[ClientId, WithdrawalId]
 Place = tuple[str, Bucket, AssetId]
+OrderEvent = OrderAccepted | OrderRested | OrderFilled | OrderCancelled | OrderReduced | OrderAmended
 
 
 class ToldStatus(StrEnum):
@@ -59,12 +64,20 @@ class ToldStatus(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether the order is over."""
-        return self in (ToldStatus.FILLED, ToldStatus.CANCELLED)
+        return self in TERMINAL
 
 
-class ToldOrder(Struct, kw_only=True):
+TERMINAL = frozenset({ToldStatus.FILLED, ToldStatus.CANCELLED})
+"""The statuses of an order that is over."""
+
+# Until Python 3.12 a member costs ten times as much to look up in its enum as a name of the module.
+_ACCEPTED, _RESTING, _FILLED, _CANCELLED = ToldStatus
+
+
+class ToldOrder(Struct, kw_only=True, gc=False):
     """An order as its owner knows it."""
 
+    key: OrderKey
     client: ClientId
     order: OrderId
     market: MarketId
@@ -72,10 +85,10 @@ class ToldOrder(Struct, kw_only=True):
     price_ticks: PriceTicks | None
     size_lots: SizeLots
     left_lots: SizeLots
-    filled_lots: SizeLots
+    filled_lots: SizeLots = SizeLots(0)
     time_in_force: TimeInForce
     post_only: bool
-    status: ToldStatus
+    status: ToldStatus = ToldStatus.ACCEPTED
     amended: bool = False
     fee_numerator: int = 0
     """Sum over its trades of quote amount times fee rate in ppm."""
@@ -89,8 +102,16 @@ class ToldWithdrawal(Struct, kw_only=True):
     status: WithdrawalStatus
 
 
+Acts = tuple[Callable[[Any], None], ...]
+
+
 class Told:
-    """Everything acknowledged so far. `unknown` holds commands whose outcome nobody was told."""
+    """Everything acknowledged so far. `unknown` holds commands whose outcome nobody was told.
+
+    What an event or view speaks of is looked up once for all monitors, before they look at it: `order` (and its
+    `key`), or `maker` and `taker`, or `withdrawal`, each None where there is none of that name; `places`, what an
+    entry makes of each place that it touches; `shown`, the orders in a view. All but the one at hand are stale.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -107,92 +128,166 @@ class Told:
         self.head: Sha256 = GENESIS
         self.unknown: list[Command] = []
 
+        self.key: OrderKey = ("", "")
+        self.order: ToldOrder | None = None
+        self.maker: ToldOrder | None = None
+        self.taker: ToldOrder | None = None
+        self.withdrawal: ToldWithdrawal | None = None
+        self.places: dict[Place, int] = {}
+        self.shown: list[tuple[OpenOrder, OrderKey, ToldOrder | None]] = []
+
+        look_up_order, look_up_withdrawal = (self._look_up_order,), (self._look_up_withdrawal,)
+        self._acts: dict[type, tuple[Acts, Acts]] = {
+            EntryPosted: ((self._look_up_places,), (self._posted,)),
+            OrderAccepted: (look_up_order, (self._accepted,)),
+            OrderRested: (look_up_order, (self._rested,)),
+            TradeExecuted: ((self._look_up_both,), (self._traded,)),
+            OrderFilled: (look_up_order, (self._filled,)),
+            OrderCancelled: (look_up_order, (self._cancelled,)),
+            OrderReduced: (look_up_order, (self._reduced,)),
+            OrderAmended: (look_up_order, (self._amended,)),
+            DepositCredited: ((), (self._credited,)),
+            WithdrawalRequested: (look_up_withdrawal, (self._requested,)),
+            WithdrawalPaid: (look_up_withdrawal, (self._paid,)),
+            WithdrawalRefunded: (look_up_withdrawal, (self._refunded,)),
+            PhaseChanged: ((), (self._phase_changed,)),
+            StandbyPromoted: ((), (self._promoted,)),
+        }
+
+    def lookups(self, event: type) -> Acts:
+        """What looks up what events of this class speak of."""
+        return self._acts.get(event, ((), ()))[0]
+
+    def beliefs(self, event: type) -> Acts:
+        """What believes events of this class, once `lookups` has looked at them."""
+        return self._acts.get(event, ((), ()))[1]
+
     def apply(self, event: Event) -> None:
         """Believe one event."""
-        match event:
-            case EntryPosted(postings=postings):
-                for posting in postings:
-                    place = (posting.account, posting.bucket, posting.asset)
-                    self.amounts[place] = self.amounts.get(place, 0) + posting.amount
-            case OrderAccepted():
-                self.orders[event.client, event.order] = ToldOrder(
-                    client=event.client,
-                    order=event.order,
-                    market=event.market,
-                    side=event.side,
-                    price_ticks=event.price_ticks,
-                    size_lots=event.size_lots,
-                    left_lots=event.size_lots,
-                    filled_lots=SizeLots(0),
-                    time_in_force=event.time_in_force,
-                    post_only=event.post_only,
-                    status=ToldStatus.ACCEPTED,
-                )
-            case TradeExecuted():
-                self._trade(event)
-            case OrderRested() | OrderFilled() | OrderCancelled() | OrderReduced() | OrderAmended():
-                order = self.orders.get((event.client, event.order))
-                if order is not None:
-                    self._change(order, event)
-            case DepositCredited(transaction=transaction):
-                self.deposits.add(transaction)
-            case WithdrawalRequested() | WithdrawalPaid() | WithdrawalRefunded():
-                self._withdrawal(event)
-            case PhaseChanged(after=after):
-                self.phase = after
-            case StandbyPromoted(epoch=epoch):
-                self.epoch = epoch
-            case _:
-                pass
+        for act in (*self.lookups(type(event)), *self.beliefs(type(event))):
+            act(event)
 
-    def _trade(self, event: TradeExecuted) -> None:
+    # Looking up: once for all monitors ----------------------------------------------------------------------------
+
+    def look_up_view(self, view: View) -> None:
+        """Find what was told of each order shown."""
+        self.shown = [
+            (order, key, self.orders.get(key)) for order in view.orders for key in ((order.client, order.order),)
+        ]
+
+    def _look_up_order(self, event: OrderEvent) -> None:
+        self.key = key = (event.client, event.order)
+        self.order = self.orders.get(key)
+
+    def _look_up_both(self, event: TradeExecuted) -> None:
+        self.maker = self.orders.get((event.maker_client, event.maker_order))
+        self.taker = self.orders.get((event.taker_client, event.taker_order))
+
+    def _look_up_withdrawal(self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded) -> None:
+        self.withdrawal = self.withdrawals.get((event.client, event.withdrawal))
+
+    def _look_up_places(self, event: EntryPosted) -> None:
+        amounts = self.amounts
+        places: dict[Place, int] = {}
+        for posting in event.postings:
+            place = (posting.account, posting.bucket, posting.asset)
+            if place in places:
+                places[place] += posting.amount
+            else:
+                places[place] = amounts.get(place, 0) + posting.amount
+        self.places = places
+
+    # Believing: each event once, after it was looked up -------------------------------------------------------------
+
+    def _posted(self, event: EntryPosted) -> None:  # noqa: ARG002 - `places` is what it makes of the amounts
+        self.amounts.update(self.places)
+
+    def _accepted(self, event: OrderAccepted) -> None:
+        key = self.key
+        self.orders[key] = ToldOrder(
+            key=key,
+            client=event.client,
+            order=event.order,
+            market=event.market,
+            side=event.side,
+            price_ticks=event.price_ticks,
+            size_lots=event.size_lots,
+            left_lots=event.size_lots,
+            time_in_force=event.time_in_force,
+            post_only=event.post_only,
+        )
+
+    def _rested(self, event: OrderRested) -> None:  # noqa: ARG002 - `order` is the one that rests
+        order = self.order
+        if order is not None:
+            order.status = _RESTING
+            self.resting[order.key] = order
+
+    def _traded(self, event: TradeExecuted) -> None:
         self.trade = event.trade
         market = self.markets.get(event.market)
         if market is None:
             return
-        value = event.price_ticks * event.size_lots * market.tick_amount
-        for key, rate in (
-            ((event.maker_client, event.maker_order), market.maker_fee_ppm),
-            ((event.taker_client, event.taker_order), market.taker_fee_ppm),
-        ):
-            order = self.orders.get(key)
+        size = event.size_lots
+        value = event.price_ticks * size * market.tick_amount
+        for order, rate in ((self.maker, market.maker_fee_ppm), (self.taker, market.taker_fee_ppm)):
             if order is not None:
-                order.left_lots = SizeLots(order.left_lots - event.size_lots)
-                order.filled_lots = SizeLots(order.filled_lots + event.size_lots)
+                order.left_lots -= size  # type: ignore[assignment]  # a size less a size is a size
+                order.filled_lots += size  # type: ignore[assignment]  # and so is their sum
                 order.fee_numerator += value * rate
 
-    def _change(
-        self, order: ToldOrder, event: OrderRested | OrderFilled | OrderCancelled | OrderReduced | OrderAmended
-    ) -> None:
-        key = (order.client, order.order)
-        match event:
-            case OrderRested():
-                order.status = ToldStatus.RESTING
-                self.resting[key] = order
-            case OrderFilled():
-                order.status = ToldStatus.FILLED
-                self.resting.pop(key, None)
-            case OrderCancelled():
-                order.status = ToldStatus.CANCELLED
-                order.left_lots = SizeLots(0)
-                self.resting.pop(key, None)
-            case OrderReduced():
-                order.size_lots, order.left_lots = event.size_lots, event.left_lots
-            case OrderAmended():
-                order.size_lots, order.left_lots = event.size_lots, event.left_lots
-                order.price_ticks, order.amended = event.price_ticks, True
-                if not event.priority_kept:
-                    order.status = ToldStatus.ACCEPTED
-                    self.resting.pop(key, None)
+    def _filled(self, event: OrderFilled) -> None:  # noqa: ARG002 - `order` is the one that is filled
+        self._over(_FILLED)
 
-    def _withdrawal(self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded) -> None:
-        key = (event.client, event.withdrawal)
-        known = self.withdrawals.get(key)
-        if isinstance(event, WithdrawalRequested) or known is None:
-            known = self.withdrawals[key] = ToldWithdrawal(
-                asset=event.asset, amount=event.amount, status=WithdrawalStatus.REQUESTED
+    def _cancelled(self, event: OrderCancelled) -> None:  # noqa: ARG002 - `order` is the one that is cancelled
+        if self.order is not None:
+            self.order.left_lots = SizeLots(0)
+            self._over(_CANCELLED)
+
+    def _over(self, status: ToldStatus) -> None:
+        order = self.order
+        if order is not None:
+            order.status = status
+            self.resting.pop(order.key, None)
+
+    def _reduced(self, event: OrderReduced) -> None:
+        if self.order is not None:
+            self.order.size_lots, self.order.left_lots = event.size_lots, event.left_lots
+
+    def _amended(self, event: OrderAmended) -> None:
+        order = self.order
+        if order is None:
+            return
+        order.size_lots, order.left_lots = event.size_lots, event.left_lots
+        order.price_ticks, order.amended = event.price_ticks, True
+        if not event.priority_kept:
+            order.status = _ACCEPTED
+            self.resting.pop(order.key, None)
+
+    def _credited(self, event: DepositCredited) -> None:
+        self.deposits.add(event.transaction)
+
+    def _requested(self, event: WithdrawalRequested) -> None:
+        self._withdrawal(event, WithdrawalStatus.REQUESTED)
+
+    def _paid(self, event: WithdrawalPaid) -> None:
+        self._withdrawal(event, WithdrawalStatus.PAID)
+
+    def _refunded(self, event: WithdrawalRefunded) -> None:
+        self._withdrawal(event, WithdrawalStatus.REFUNDED)
+
+    def _withdrawal(
+        self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded, status: WithdrawalStatus
+    ) -> None:
+        if self.withdrawal is None or status is WithdrawalStatus.REQUESTED:
+            self.withdrawals[event.client, event.withdrawal] = ToldWithdrawal(
+                asset=event.asset, amount=event.amount, status=status
             )
-        if isinstance(event, WithdrawalPaid):
-            known.status = WithdrawalStatus.PAID
-        elif isinstance(event, WithdrawalRefunded):
-            known.status = WithdrawalStatus.REFUNDED
+        else:
+            self.withdrawal.status = status
+
+    def _phase_changed(self, event: PhaseChanged) -> None:
+        self.phase = event.after
+
+    def _promoted(self, event: StandbyPromoted) -> None:
+        self.epoch = event.epoch
