@@ -396,9 +396,9 @@ def pro_rata(total: Amount, *, weights: list[int]) -> list[Amount]:
     pre: total >= 0
     pre: 1 <= len(weights) <= 3
     pre: all(weight >= 0 for weight in weights) and any(weights)
+    post: all(share == 0 for share, weight in zip(_, weights) if weight == 0)
     post: sum(_) == total
     post: len(_) == len(weights) and all(share >= 0 for share in _)
-    post: all(share == 0 for share, weight in zip(_, weights) if weight == 0)
     post: all(abs(_[i] * sum(weights) - total * weights[i]) <= sum(weights) for i in range(len(weights)))
     post: all(_[i] >= _[i + 1] for i in range(len(weights) - 1) if weights[i] == weights[i + 1])
     """
@@ -432,9 +432,9 @@ def mark_price(prices: list[int], *, band_ppm: int, sources_min: int) -> PriceTi
     pre: len(prices) <= 3
     pre: 0 <= band_ppm <= PPM
     pre: 1 <= sources_min <= 4
+    post: not (len(prices) == 3 and prices[0] == prices[1] > 0 and sources_min <= 2) or _ == prices[0]
     post: _ is None or (len(prices) >= sources_min and _ > 0)
     post: _ is None or min(prices) <= _ <= max(prices)
-    post: not (len(prices) == 3 and prices[0] == prices[1] > 0 and sources_min <= 2) or _ == prices[0]
     post: mark_price(prices[::-1], band_ppm=band_ppm, sources_min=sources_min) == _
     post: mark_price(prices[1:] + prices[:1], band_ppm=band_ppm, sources_min=sources_min) == _
     """
@@ -549,7 +549,7 @@ def _median(prices: list[int]) -> int:
     >>> _median([3, 1, 2]), _median([4, 1]), _median([-1, 0])
     (2, 2, -1)
 
-    pre: 1 <= len(prices) <= 3
+    pre: 1 <= len(prices) <= 4
     post: 2 * sum(price <= _ for price in prices) >= len(prices)
     post: 2 * sum(price >= _ for price in prices) >= len(prices)
     post: len(prices) != 2 or 0 <= sum(prices) - 2 * _ <= 1

@@ -1,6 +1,6 @@
 """Checks every function of a module against the PEP 316 contract in its docstring, with CrossHair.
 
-    python tests/crosshair/check_contracts.py [MODULE | FILE.py] [--seconds 10] [--jobs 2] [--out FOLDER]
+    python tests/crosshair/check_contracts.py [MODULE | FILE.py] [--seconds 30] [--jobs 2] [--out FOLDER]
 
 The functions are found by inspection, so that one without a contract fails by its name. Each is checked in a process
 of its own, so that no outcome depends on the order or on what else is there.
@@ -45,10 +45,11 @@ from holdfast_model.findings import (
 from holdfast_reports.dossier import VERDICT_BY_OUTCOME, counted, derived_verdict
 
 if TYPE_CHECKING:
+    from crosshair.condition_parser import Conditions
     from crosshair.statespace import AnalysisMessage
 
 ARITHMETIC = "holdfast_engine.arithmetic"
-SECONDS = 10.0
+SECONDS = 30.0
 JOBS = 2
 POSTCONDITIONS_MAX = 20
 START_SECONDS = 60
@@ -124,22 +125,15 @@ def function_names(module: ModuleType) -> Iterator[str]:
 
 def check(module: ModuleType, name: str, seconds: float) -> ContractCheck:
     """What CrossHair finds out about one function of the module, in this process."""
-    from crosshair.condition_parser import Pep316Parser  # noqa: PLC0415 - it patches the interpreter's builtins
-    from crosshair.core_and_libs import analyze_function  # noqa: PLC0415 - as above
-    from crosshair.fnutil import FunctionInfo  # noqa: PLC0415 - as above
+    from crosshair.core_and_libs import analyze_function  # noqa: PLC0415 - it patches the interpreter's builtins
     from crosshair.options import AnalysisKind, AnalysisOptionSet  # noqa: PLC0415 - as above
 
     function = getattr(module, name)
-    conditions = Pep316Parser().get_fn_conditions(FunctionInfo.from_fn(function))
-    assert conditions is not None
+    conditions = _contract(function)
+    missing = without_contract(function)
+    if missing:
+        return ContractCheck(function=name, outcome=ContractOutcome.NO_CONTRACT, reason=missing)
     posts = [condition.expr_source for condition in conditions.post]
-    if not any(_RETURNED.search(post) for post in posts):
-        reason = "no postcondition speaks about what is returned" if posts else "there is no postcondition"
-        return ContractCheck(function=name, outcome=ContractOutcome.NO_CONTRACT, reason=reason)
-    unreadable = "; ".join(message.message for message in conditions.syntax_messages())
-    if unreadable:
-        reason = f"the contract cannot be read: {unreadable}"
-        return ContractCheck(function=name, outcome=ContractOutcome.NO_CONTRACT, reason=reason)
     options = AnalysisOptionSet(
         analysis_kind=[AnalysisKind.PEP316], per_condition_timeout=seconds, report_all=True, enabled=True
     )
@@ -161,6 +155,29 @@ def check(module: ModuleType, name: str, seconds: float) -> ContractCheck:
         preconditions=tuple(condition.expr_source for condition in conditions.pre),
         conditions=tuple(checked),
     )
+
+
+def without_contract(function: FunctionType) -> str:
+    """Why a function promises nothing that can be checked, or "" where it does."""
+    conditions = _contract(function)
+    unreadable = "; ".join(message.message for message in conditions.syntax_messages())
+    if unreadable:
+        return f"the contract cannot be read: {unreadable}"
+    if not conditions.post:
+        return "there is no postcondition"
+    if not any(_RETURNED.search(condition.expr_source) for condition in conditions.post):
+        return "no postcondition speaks about what is returned"
+    return f"exceptions are allowed: {conditions.raises}" if conditions.raises else ""
+
+
+def _contract(function: FunctionType) -> "Conditions":
+    """The PEP 316 contract in the docstring, as CrossHair reads it."""
+    from crosshair.condition_parser import Pep316Parser  # noqa: PLC0415 - it patches the interpreter's builtins
+    from crosshair.fnutil import FunctionInfo  # noqa: PLC0415 - as above
+
+    conditions = Pep316Parser().get_fn_conditions(FunctionInfo.from_fn(function))
+    assert conditions is not None
+    return conditions
 
 
 def _chosen(names: list[str], options: argparse.Namespace) -> list[str]:

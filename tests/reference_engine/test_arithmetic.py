@@ -328,8 +328,7 @@ def test_the_first_to_be_deleveraged_gained_most_with_least_behind_it() -> None:
         lambda: margin_required(Amount(1), floors=[0, 2], rates_ppm=[2, 1]),
         lambda: released_entry(1, closed=SizeLots(2), size=SizeLots(1)),
         lambda: released_entry(1, closed=SizeLots(0), size=SizeLots(1)),
-        lambda: realised(closed_long=True, value=Amount(1), released=-1),
-        lambda: realised(closed_long=False, value=Amount(1), released=1),
+        lambda: realised(closed_long=True, value=Amount(-1), released=0),
         lambda: bankruptcy_price(mark=PriceTicks(1), position=0, equity=1, tick_amount=Amount(1)),
         lambda: funding_payment(1, mark=PriceTicks(0), tick_amount=Amount(1), rate_ppm=1),
         lambda: funding_payment(1, mark=PriceTicks(1), tick_amount=Amount(1), rate_ppm=PPM + 1),
@@ -456,21 +455,22 @@ def test_two_positions_never_need_more_margin_than_one_of_their_size(
 
 
 @on_both_backends(
+    is_long=st.booleans(),
     entry_value=SIGNED,
     closings=st.lists(st.tuples(st.integers(1, 10**6), AMOUNTS), min_size=1, max_size=3),
 )
 def test_closing_in_parts_realises_the_whole_profit_and_leaves_no_entry(
-    entry_value: int, closings: list[tuple[int, Amount]]
+    *, is_long: bool, entry_value: int, closings: list[tuple[int, Amount]]
 ) -> None:
     left, entry, profit = sum(lots for lots, _ in closings), entry_value, 0
     for lots, value in closings:
         released = released_entry(entry, closed=SizeLots(lots), size=SizeLots(left))
-        profit += realised(closed_long=entry_value >= 0, value=value, released=released)
+        profit += realised(closed_long=is_long, value=value, released=released)
         entry -= released
         left -= lots
-    proceeds = sum(value for _, value in closings)
+    paid_or_received = sum(value for _, value in closings)
     assert entry == 0
-    assert profit == (proceeds - entry_value if entry_value >= 0 else -entry_value - proceeds)
+    assert profit == (paid_or_received - entry_value if is_long else -entry_value - paid_or_received)
 
 
 @on_both_backends(mark=PRICES, position=POSITIONS, equity=SIGNED, tick_amount=UNITS)
@@ -522,7 +522,7 @@ def test_funding_never_creates_money(
     assert 0 <= paid < len(everyone)
 
 
-@on_both_backends(total=AMOUNTS, weights=st.lists(st.integers(0, 10**12), min_size=1, max_size=4))
+@on_both_backends(total=AMOUNTS, weights=st.lists(st.integers(0, 10**12), min_size=1, max_size=3))
 def test_shares_sum_to_the_total_and_differ_from_the_exact_ones_by_at_most_one_unit(
     total: Amount, weights: list[int]
 ) -> None:
