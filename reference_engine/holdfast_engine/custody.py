@@ -6,9 +6,12 @@ from msgspec import Struct
 
 from holdfast_engine.storage import Storage
 from holdfast_model.vocabulary import Amount, AssetId, Custody, DepositCredited, Event, HouseFunded, WithdrawalPaid
-from holdfast_model.vocabulary.wire import decode, encode
+from holdfast_model.vocabulary.wire import canonical, from_canonical
 
 LOG = "wallet"
+
+MOVING = (DepositCredited, HouseFunded, WithdrawalPaid)
+"""The events that tell of something that comes into the wallet or leaves it."""
 
 
 class Movement(Struct, frozen=True, kw_only=True):
@@ -30,17 +33,24 @@ class HotWallet:
         self._moved: dict[str, Movement] = {}
         self._amounts: dict[AssetId, int] = {}
         for line in storage.lines(LOG):
-            self._apply(decode(line, Movement))
+            self._apply(from_canonical(line, Movement))
 
     def follow(self, events: Iterable[Event]) -> None:
         """Carry out the movements that events tell of; those carried out before are skipped."""
         for event in events:
-            if isinstance(event, DepositCredited):
+            if event.__class__ in MOVING:
+                self._carry_out(event)
+
+    def _carry_out(self, event: Event) -> None:
+        match event:
+            case DepositCredited():
                 self._move(f"deposit {event.transaction}", event.asset, event.amount)
-            elif isinstance(event, HouseFunded):
+            case HouseFunded():
                 self._move(f"house {event.transaction}", event.asset, event.amount)
-            elif isinstance(event, WithdrawalPaid):
+            case WithdrawalPaid():
                 self._move(f"withdrawal {event.client}/{event.withdrawal}", event.asset, Amount(-event.amount))
+            case _:
+                pass
 
     def custody(self) -> tuple[Custody, ...]:
         """What is in the wallet, by asset; nothing for an asset it has none of."""
@@ -54,7 +64,7 @@ class HotWallet:
         if key in self._moved:
             return
         movement = Movement(key=key, asset=asset, amount=amount)
-        self._storage.append(LOG, encode(movement))
+        self._storage.append(LOG, canonical(movement))
         self._apply(movement)
 
     def _apply(self, movement: Movement) -> None:

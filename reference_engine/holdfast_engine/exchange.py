@@ -4,12 +4,12 @@ Acknowledged means durable in the journal. The standby is fed record by record a
 and its promotion is refused until it has everything that was acknowledged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 
 from msgspec import Struct
 
-from holdfast_engine.custody import HotWallet
+from holdfast_engine.custody import MOVING, HotWallet
 from holdfast_engine.ingress import Ingress
 from holdfast_engine.journal import Journal
 from holdfast_engine.state import VenueState, state_sha256
@@ -32,7 +32,7 @@ from holdfast_model.vocabulary import (
     Side,
     View,
 )
-from holdfast_model.vocabulary.wire import decode, encode
+from holdfast_model.vocabulary.wire import canonical, from_canonical
 
 SNAPSHOT = "snapshot"
 SETUP = "setup"
@@ -41,11 +41,11 @@ SETUP = "setup"
 class Recovery:
     """How a venue is rebuilt: the last snapshot, then every journal record after it."""
 
-    def recover(self, venue: Venue, snapshot: VenueState | None, records: Sequence[JournalRecord]) -> None:
-        """Bring a new venue to where the journal ends."""
+    def recover(self, venue: Venue, snapshot: VenueState | None, tail: Iterable[JournalRecord]) -> None:
+        """Bring a new venue to where the journal ends; `tail` is what `tail()` gave."""
         if snapshot is not None:
             venue.load(self.snapshot(snapshot))
-        for record in self.tail(records, after_seq=venue.seq):
+        for record in tail:
             self.replay(venue, record)
 
     def snapshot(self, snapshot: VenueState) -> VenueState:
@@ -91,13 +91,16 @@ class Standby:
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What an exchange is made of. A planted fault replaces one part by a small subclass."""
+    """What an exchange is made of. A planted fault replaces one part by a small subclass.
+
+    Without a standby nothing is fed, and a promotion is refused as stale.
+    """
 
     venue: type[Venue] = Venue
     journal: type[Journal] = Journal
     recovery: type[Recovery] = Recovery
     ingress: type[Ingress] = Ingress
-    standby: type[Standby] = Standby
+    standby: type[Standby] | None = Standby
     wallet: type[HotWallet] = HotWallet
 
 
@@ -110,7 +113,7 @@ class Exchange:
         self._setup: Setup | None = None
         setup = storage.read(SETUP)
         if setup is not None:
-            self._begin(decode(setup, Setup))
+            self._begin(from_canonical(setup, Setup))
 
     @property
     def started(self) -> bool:
@@ -120,7 +123,7 @@ class Exchange:
     def reset(self, setup: Setup) -> None:
         """Forget everything and begin with this setup."""
         self._storage.clear()
-        self._storage.write(SETUP, encode(setup))
+        self._storage.write(SETUP, canonical(setup))
         self._begin(setup)
 
     def _begin(self, setup: Setup) -> None:
@@ -134,19 +137,26 @@ class Exchange:
         assert self._setup is not None
         self._journal = self._parts.journal(self._storage)
         records = self._journal.load()
-        snapshot = self._storage.read(SNAPSHOT)
-        venues = []
-        for _ in ("primary", "standby"):
+        recovery = self._parts.recovery()
+        saved = self._storage.read(SNAPSHOT)
+        first = from_canonical(saved, VenueState) if saved else None
+        tail = tuple(recovery.tail(records, after_seq=first.seq if first else 0))
+        self._primary = self._parts.venue(self._setup)
+        recovery.recover(self._primary, first, tail)
+        self._standby: Standby | None = None
+        if self._parts.standby is not None:
+            # Replicas share no order, so that each has its own reading of the snapshot.
             venue = self._parts.venue(self._setup)
-            self._parts.recovery().recover(venue, decode(snapshot, VenueState) if snapshot else None, records)
-            venues.append(venue)
-        self._primary, standby = venues
-        self._standby = self._parts.standby(standby)
-        for record in records:
+            recovery.recover(venue, from_canonical(saved, VenueState) if saved else None, tail)
+            self._standby = self._parts.standby(venue)
+        for record in records.telling_of(*MOVING):
             self._wallet.follow(record.events)
 
     def submit(self, commands: Sequence[Command]) -> tuple[Answer, ...]:
         """Answer commands that arrive together, in the order in which they were given."""
+        if len(commands) == 1:
+            self._ingress.admit_one()
+            return (self._decide(commands[0]),)
         admission = self._ingress.admit(commands)
         answers: dict[int, Answer] = {}
         for position in admission.admitted:
@@ -158,31 +168,35 @@ class Exchange:
     def _decide(self, command: Command) -> Answer:
         epoch = self._primary.epoch
         events = self._apply(command)
-        self._journal.append(seq=self._primary.seq, epoch=epoch, command=command, events=events)
-        self._standby.feed(events)
-        if isinstance(command, PauseStandby):
-            self._standby.paused = True
+        seq = self._primary.seq
+        self._journal.append(seq=seq, epoch=epoch, command=command, events=events)
+        if self._standby is not None:
+            self._standby.feed(events)
+            if command.__class__ is PauseStandby:
+                self._standby.paused = True
         self._wallet.follow(events)
-        return Answer(events=events, seq=self._primary.seq, journal_sha256=self._journal.head)
+        return Answer(events=events, seq=seq, journal_sha256=self._journal.head)
 
     def _apply(self, command: Command) -> Events:
-        if isinstance(command, PromoteStandby):
-            if not self._standby.promotable(self._primary.seq):
-                events = (Rejected(reason=Reason.STANDBY_STALE),)
-                self._primary.replay(events)
-                return events
-            self._promote()
-        if isinstance(command, ResumeStandby):
+        if command.__class__ is PromoteStandby and not self._promote():
+            events = (Rejected(reason=Reason.STANDBY_STALE),)
+            self._primary.replay(events)
+            return events
+        if command.__class__ is ResumeStandby and self._standby is not None:
             self._standby.catch_up()
             self._standby.paused = False
         return self._primary.apply(command)
 
-    def _promote(self) -> None:
-        """Make the standby the primary, and start a new standby from its state."""
-        self._primary = self._standby.venue
+    def _promote(self) -> bool:
+        """Make the standby the primary, and start a new standby from its state; not where it lacks something."""
+        standby = self._standby
+        if standby is None or not standby.promotable(self._primary.seq):
+            return False
+        self._primary = standby.venue
         successor = self._parts.venue(self._primary.setup)
         successor.load(deepcopy(self._primary.state()))
-        self._standby = self._parts.standby(successor)
+        self._standby = standby.__class__(successor)
+        return True
 
     def crash(self, command: Command, point: CrashPoint) -> None:
         """Come as far with a command as a process does that dies at the point; the object is useless afterwards."""
@@ -197,7 +211,7 @@ class Exchange:
 
     def snapshot(self) -> None:
         """Write a snapshot of the primary; after a crash the old or the new one is there, whole."""
-        self._storage.write(SNAPSHOT, encode(self._primary.state()))
+        self._storage.write(SNAPSHOT, canonical(self._primary.state()))
 
     def restore(self) -> None:
         """Throw primary and standby away and rebuild them from the storage."""
@@ -234,12 +248,8 @@ class Exchange:
             withdrawals=state.withdrawals,
             custody=self._wallet.custody(),
             replicas=(
-                Replica(replica="primary", seq=venue.seq, state_sha256=state_sha256(state)),
-                Replica(
-                    replica="standby",
-                    seq=self._standby.venue.seq,
-                    state_sha256=state_sha256(self._standby.venue.state()),
-                ),
+                _replica("primary", state),
+                *(() if self._standby is None else (_replica("standby", self._standby.venue.state()),)),
             ),
             journal_sha256=self._journal.head,
             ingress_depth_max=self._ingress.depth_max,
@@ -249,3 +259,7 @@ class Exchange:
             stages=state.stages,
             transfers=tuple(sorted(state.transfers, key=lambda item: (item.client, item.request))),
         )
+
+
+def _replica(name: str, state: VenueState) -> Replica:
+    return Replica(replica=name, seq=state.seq, state_sha256=state_sha256(state))

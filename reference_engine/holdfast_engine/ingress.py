@@ -43,6 +43,10 @@ class Ingress:
             tuple(admitted), tuple(position for position in range(len(commands)) if position not in taken)
         )
 
+    def admit_one(self) -> None:
+        """Take in a command that arrives alone: it goes before nobody, and there is always room for one."""
+        self.depth_max = self.depth_max or 1
+
     def rank(self, command: Command) -> int:
         """Who goes first: the lower the earlier; equals stay in order of arrival."""
         if isinstance(command, SetPhase | StandbyCommand):

@@ -24,7 +24,7 @@ from holdfast_model.vocabulary import (
     Transfer,
     Withdrawal,
 )
-from holdfast_model.vocabulary.wire import encode
+from holdfast_model.vocabulary.wire import canonical
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -82,4 +82,4 @@ class VenueState(Struct, frozen=True, kw_only=True):
 
 def state_sha256(state: VenueState) -> Sha256:
     """The hash by which replicas are compared."""
-    return sha256(encode(state)).hexdigest()
+    return sha256(canonical(state)).hexdigest()

@@ -1,5 +1,6 @@
 """Journal and storage: what is written survives, what is torn is cut off, what is broken is refused."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from holdfast_model.vocabulary import (
     Amount,
     CancelOrder,
     CreditDeposit,
+    DepositCredited,
     Market,
     Reason,
     Rejected,
@@ -54,7 +56,7 @@ def test_what_was_appended_is_loaded_in_order_and_the_head_goes_on(storage: Stor
 
 def test_an_empty_journal_begins_at_genesis(storage: Storage) -> None:
     journal = Journal(storage)
-    assert journal.load() == []
+    assert list(journal.load()) == []
     assert journal.head == GENESIS
 
 
@@ -79,8 +81,24 @@ def test_a_torn_last_line_is_cut_off_for_good_and_its_number_is_given_again(stor
         (lambda lines: [lines[0], lines[1][:20], lines[2]], "journal record 2: "),
         (lambda lines: [lines[0], b"", lines[2]], "journal record 2: "),
         (lambda lines: [b"\xff\x00", lines[1]], "journal record 1: "),
+        (
+            lambda lines: [lines[0], lines[1].replace(b"alice", b"malice"), lines[2]],
+            "journal record 3: does not cont",
+        ),
+        (lambda lines: [lines[0], b"1" + lines[1][1:], lines[2]], "journal record 2: does not continue"),
+        (lambda lines: [*lines[:2], lines[2].replace(b"}", b"")], "journal record 3: "),
     ],
-    ids=["gap", "beginning lost", "twice", "torn in the middle", "empty line", "binary"],
+    ids=[
+        "gap",
+        "beginning lost",
+        "twice",
+        "torn in the middle",
+        "empty line",
+        "binary",
+        "changed",
+        "head changed",
+        "last one broken",
+    ],
 )
 def test_a_journal_that_is_not_one_unbroken_sequence_is_refused_with_the_record(
     storage: Storage, spoil: object, said: str
@@ -93,6 +111,29 @@ def test_a_journal_that_is_not_one_unbroken_sequence_is_refused_with_the_record(
         storage.append(LOG, line)
     with pytest.raises(JournalCorruptError, match=said):
         Journal(storage).load()
+
+
+def test_a_line_is_the_hash_of_the_line_before_it_and_the_record(storage: Storage) -> None:
+    journal = written(storage, 3)
+    lines = storage.lines(LOG)
+    heads = [GENESIS, *(sha256(line).hexdigest() for line in lines)]
+    assert [line[:64].decode() for line in lines] == heads[:-1]
+    assert [record.journal_sha256 for record in Journal(storage).load()] == heads[1:]
+    assert journal.head == heads[-1]
+
+
+def test_records_are_found_by_what_they_tell_of_and_not_by_what_they_quote(storage: Storage) -> None:
+    journal = written(storage, 1)
+    deposit = DepositCredited(client="alice", asset="USD", amount=Amount(5), transaction="t")
+    quote = Rejected(reason=Reason.OTHER, detail='{"type":"deposit_credited"}')
+    for seq, events in ((2, (quote,)), (3, (deposit,)), (4, EVENTS)):
+        journal.append(seq=seq, epoch=1, command=COMMAND, events=events)
+    records = Journal(storage).load()
+    assert [record.seq for record in records.telling_of(DepositCredited)] == [3]
+    assert [record.seq for record in records.telling_of(DepositCredited, Rejected)] == [1, 2, 3, 4]
+    assert [record.seq for record in records[2:]] == [3, 4]
+    assert records[-1].events == EVENTS
+    assert len(records) == 4
 
 
 def test_an_exchange_does_not_start_on_a_broken_journal(storage: Storage) -> None:

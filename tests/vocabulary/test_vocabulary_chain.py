@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from holdfast_model.vocabulary import (
     CancelOrder,
-    JournalRecord,
     OrderCancelled,
     Reason,
     Rejected,
@@ -19,7 +18,7 @@ from holdfast_model.vocabulary import (
 from holdfast_model.vocabulary.chain import GENESIS, JournalBody, seal
 from holdfast_model.vocabulary.commands import Phase
 from holdfast_model.vocabulary.events import CancelReason
-from holdfast_model.vocabulary.wire import decode, encode
+from holdfast_model.vocabulary.wire import from_canonical
 
 CANCEL = JournalBody(
     seq=1,
@@ -29,7 +28,7 @@ CANCEL = JournalBody(
 )
 CANCEL_TEXT = (
     b'{"seq":1,"epoch":1,"command":{"type":"cancel_order","client":"alice","order":"1"},"events":['
-    b'{"type":"order_cancelled","client":"alice","order":"1","left_lots":"3","reason":"requested"}]}'
+    b'{"type":"order_cancelled","client":"alice","order":"1","left_lots":3,"reason":"requested"}]}'
 )
 REFUSED = JournalBody(
     seq=2,
@@ -44,32 +43,36 @@ def test_the_chain_begins_at_64_zeros() -> None:
 
 
 def test_a_head_is_the_hash_of_the_head_before_it_and_the_record_s_json() -> None:
-    line, head = seal(GENESIS, CANCEL)
-    assert head == sha256(b"0" * 64 + CANCEL_TEXT).hexdigest()
-    assert line == CANCEL_TEXT[:-1] + b',"journal_sha256":"' + head.encode() + b'"}'
+    link, head = seal(GENESIS, CANCEL)
+    assert link == b"0" * 64 + CANCEL_TEXT
+    assert head == sha256(link).hexdigest()
 
 
 def test_a_chain_can_be_checked_with_a_json_reader_and_a_hash_function_alone() -> None:
-    lines, head = [], GENESIS
+    links, head = [], GENESIS
     for body in (CANCEL, REFUSED):
-        line, head = seal(head, body)
-        lines.append(line)
+        link, head = seal(head, body)
+        links.append(link)
     recomputed = "0" * 64
-    for line in lines:
-        fields = json.loads(line)
-        claimed = fields.pop("journal_sha256")
-        text = json.dumps(fields, separators=(",", ":"))
+    for text_of_link in map(bytes.decode, links):
+        before, text = text_of_link[:64], text_of_link[64:]
+        assert before == recomputed
+        assert json.dumps(json.loads(text), separators=(",", ":")) == text
         recomputed = sha256((recomputed + text).encode()).hexdigest()
-        assert claimed == recomputed
     assert recomputed == head
 
 
-def test_a_sealed_line_is_a_journal_record() -> None:
-    line, head = seal(GENESIS, CANCEL)
-    assert decode(line, JournalRecord) == JournalRecord(
-        seq=1, epoch=1, command=CANCEL.command, events=CANCEL.events, journal_sha256=head
-    )
-    assert encode(decode(line, JournalRecord)) == line
+def test_amounts_are_bare_digits_however_long_and_letters_are_not_escaped() -> None:
+    event = OrderCancelled(client="a", order="1", left_lots=SizeLots(10**37), reason=CancelReason.REQUESTED)
+    said = Rejected(reason=Reason.OTHER, detail='"é\n')
+    link, _ = seal(GENESIS, JournalBody(seq=1, epoch=1, command=CANCEL.command, events=(event, said)))
+    assert b'"left_lots":1' + b"0" * 37 + b"," in link
+    assert '"detail":"\\"é\\n"'.encode() in link
+
+
+def test_a_link_is_read_back_as_what_was_sealed() -> None:
+    link, _ = seal(GENESIS, CANCEL)
+    assert from_canonical(link[64:], JournalBody) == CANCEL
 
 
 @pytest.mark.parametrize(

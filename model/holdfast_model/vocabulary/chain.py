@@ -11,12 +11,12 @@ from msgspec import Struct
 from holdfast_model.vocabulary.amounts import Sha256
 from holdfast_model.vocabulary.commands import Command
 from holdfast_model.vocabulary.events import Event
-from holdfast_model.vocabulary.wire import encode
+from holdfast_model.vocabulary.wire import canonical
 
 GENESIS: Sha256 = "0" * 64
 
 
-class JournalBody(Struct, frozen=True, kw_only=True):
+class JournalBody(Struct, frozen=True, kw_only=True, gc=False):
     """A journal record before it is sealed with its hash."""
 
     seq: int
@@ -26,7 +26,6 @@ class JournalBody(Struct, frozen=True, kw_only=True):
 
 
 def seal(previous: Sha256, body: JournalBody) -> tuple[bytes, Sha256]:
-    """The record's JSON (a `JournalRecord`) and the chain's head after it."""
-    text = encode(body)
-    head = sha256(previous.encode("ascii") + text).hexdigest()
-    return b'%b,"journal_sha256":"%b"}' % (text[:-1], head.encode("ascii")), head
+    """The link of the chain, which is the previous head and the record's JSON, and its hash: the head after it."""
+    link = previous.encode("ascii") + canonical(body)
+    return link, sha256(link).hexdigest()

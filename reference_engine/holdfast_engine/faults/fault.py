@@ -6,7 +6,7 @@ from holdfast_engine.exchange import Parts
 from holdfast_engine.journal import Journal
 from holdfast_engine.ledger import Ledger
 from holdfast_engine.venue import Venue
-from holdfast_model.vocabulary import EntryPosted, JournalRecord
+from holdfast_model.vocabulary import EntryPosted
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class UncheckedVenue(Venue):
 class OverwritingJournal(Journal):
     """A journal in which a record replaces those from its number on, as after a rollback that nobody wrote down."""
 
-    def chain(self, records: list[JournalRecord], record: JournalRecord) -> None:
+    def chain(self, lines: list[bytes], line: bytes, *, seq: int) -> None:
         """Drop the records that the new one overwrites."""
-        del records[record.seq - 1 :]
-        records.append(record)
+        del lines[seq - 1 :]
+        lines.append(line)
