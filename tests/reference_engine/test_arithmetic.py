@@ -363,23 +363,30 @@ def test_what_is_charged_and_not_earned_is_a_remainder_of_less_than_one_unit(deb
 
 @on_both_backends(
     limit=PRICES,
-    tick_amount=UNITS,
-    rate_ppm=RATES,
-    fills=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 10**6), RATES), min_size=1, max_size=2),
+    maker_ppm=RATES,
+    taker_ppm=RATES,
+    fills=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 10**6), st.booleans()), min_size=1, max_size=2),
 )
 def test_what_is_held_for_a_buy_covers_every_way_to_fill_it(
-    limit: PriceTicks, tick_amount: Amount, rate_ppm: int, fills: list[tuple[int, int, int]]
+    limit: PriceTicks, maker_ppm: int, taker_ppm: int, fills: list[tuple[int, int, bool]]
 ) -> None:
+    def hold(lots: int, fee_numerator: int) -> int:
+        return hold_to_buy(
+            limit,
+            SizeLots(lots),
+            tick_amount=Amount(1),
+            fee_numerator=fee_numerator,
+            rate_ppm=max(maker_ppm, taker_ppm),
+        )
+
     left = sum(lots for _, lots, _ in fills)
-    held = hold_to_buy(limit, SizeLots(left), tick_amount=tick_amount, fee_numerator=0, rate_ppm=rate_ppm)
-    paid = numerator = 0
-    for better, lots, rate in fills:
-        value = notional(PriceTicks(max(0, limit - better)), SizeLots(lots), tick_amount=tick_amount)
-        paid += value + fee_charged(numerator + value * min(rate, rate_ppm)) - fee_charged(numerator)
-        numerator += value * min(rate, rate_ppm)
+    held, paid, numerator = hold(left, 0), 0, 0
+    for better, lots, is_maker in fills:
+        value = notional(PriceTicks(max(0, limit - better)), SizeLots(lots), tick_amount=Amount(1))
+        numerator += value * (maker_ppm if is_maker else taker_ppm)
+        paid += value
         left -= lots
-        rest = hold_to_buy(limit, SizeLots(left), tick_amount=tick_amount, fee_numerator=numerator, rate_ppm=rate_ppm)
-        assert paid + rest <= held
+        assert paid + fee_charged(numerator) + hold(left, numerator) <= held
 
 
 @on_both_backends(one=AMOUNTS, other=AMOUNTS, price=PRICES, tick_amount=UNITS, lot_amount=UNITS, haircut_ppm=RATES)
