@@ -435,9 +435,10 @@ def mark_price(prices: list[int], *, band_ppm: int, sources_min: int) -> PriceTi
     post: not (len(prices) == 3 and prices[0] == prices[1] > 0 and sources_min <= 2) or _ == prices[0]
     post: _ is None or (len(prices) >= sources_min and _ > 0)
     post: _ is None or min(prices) <= _ <= max(prices)
+    post: _ is None or sum(abs(price - _median(prices)) * PPM <= band_ppm * abs(_median(prices)) for price in prices) >= sources_min
     post: mark_price(prices[::-1], band_ppm=band_ppm, sources_min=sources_min) == _
     post: mark_price(prices[1:] + prices[:1], band_ppm=band_ppm, sources_min=sources_min) == _
-    """
+    """  # noqa: E501 - a condition stands on one line
     assert 0 <= band_ppm <= PPM
     assert sources_min > 0
     if len(prices) < sources_min:
@@ -465,7 +466,9 @@ def deleveraging_score(*, unrealised: int, entry_value: int, notional: Amount, e
 
     pre: entry_value != 0 and notional > 0
     post: (_ < 0) == (unrealised < 0)
-    post: unrealised != 0 or _ == 0
+    post: not (abs(entry_value) == notional == equity == 1) or _ == unrealised * PPM * PPM
+    post: unrealised < 0 or _ * abs(entry_value) * max(1, equity) <= unrealised * notional * PPM * PPM
+    post: equity > 0 or _ == deleveraging_score(unrealised=unrealised, entry_value=entry_value, notional=notional, equity=1)
     post: _ == deleveraging_score(unrealised=unrealised, entry_value=-entry_value, notional=notional, equity=equity)
     post: _ >= deleveraging_score(unrealised=unrealised - 1, entry_value=entry_value, notional=notional, equity=equity)
     post: _ >= deleveraging_score(unrealised=unrealised, entry_value=entry_value, notional=notional, equity=equity + 1)

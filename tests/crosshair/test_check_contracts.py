@@ -139,6 +139,16 @@ BUGS = {
         "mark = _median(kept)",
         "mark = sum(kept) // len(kept)",
     ),
+    "a low price that is kept": (
+        "mark_price",
+        "abs(price - middle) * PPM",
+        "(price - middle) * PPM",
+    ),
+    "a leverage rounded up": (
+        "deleveraging_score",
+        "leverage = notional * PPM // max(1, equity)",
+        "leverage = ceil_div(notional * PPM, max(1, equity))",
+    ),
     "a negative mark": (
         "mark_price",
         "return PriceTicks(mark) if mark > 0 else None",
