@@ -31,11 +31,11 @@ class OrderStatus(StrEnum):
 OPEN_STATUSES = frozenset({OrderStatus.WAITING, OrderStatus.RESTING})
 
 
-class Order(Struct, kw_only=True):
+class Order(Struct, kw_only=True, gc=False):
     """An order from its acceptance on, for ever: its id stays used.
 
     `filled_lots + left_lots` is at most `size_lots`: a cancelled order has nothing left. `fee_numerator` is the sum
-    over its trades of quote amount times fee rate in ppm.
+    over its trades of quote amount times fee rate in ppm. `accepted` numbers a venue's orders as they were accepted.
     """
 
     client: ClientId
@@ -51,7 +51,7 @@ class Order(Struct, kw_only=True):
     filled_lots: SizeLots
     left_lots: SizeLots
     fee_numerator: Amount
-    accepted: int = 0
+    accepted: int
     conditions: Conditions | None = None
 
     @property

@@ -62,6 +62,7 @@ class VenueState(Struct, frozen=True, kw_only=True):
     epoch: int
     phase: Phase
     trades: int
+    accepted: int
     balances: tuple[Balance, ...]
     resting: tuple[Order, ...]
     closed: tuple[Order, ...]

@@ -51,6 +51,7 @@ class Trading(Products):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.trades = 0
+        self.accepted = 0
         self.books = {market: self.book_class() for market in self.markets}
         self.orders: dict[tuple[ClientId, OrderId], Order] = {}
 
@@ -410,7 +411,9 @@ class Trading(Products):
     # Evolving -----------------------------------------------------------------------------------------------------
 
     def _on_order_accepted(self, event: OrderAccepted) -> None:
+        self.accepted += 1
         self.orders[event.client, event.order] = Order(
+            accepted=self.accepted,
             client=event.client,
             order=event.order,
             market=event.market,
@@ -476,6 +479,7 @@ class Trading(Products):
     def _parts(self) -> dict[str, Any]:
         return super()._parts() | {
             "trades": self.trades,
+            "accepted": self.accepted,
             "resting": tuple(
                 order
                 for market in sorted(self.books)
@@ -490,7 +494,7 @@ class Trading(Products):
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
         super().load(state)
-        self.trades = state.trades
+        self.trades, self.accepted = state.trades, state.accepted
         self.books = {market: self.book_class() for market in self.markets}
         self.orders = {}
         for order in state.resting:

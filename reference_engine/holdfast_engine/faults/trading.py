@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from holdfast_engine.book import Book, MatchPlan, MatchStep, OrderKey
+from holdfast_engine.book import Book, MatchPlan, MatchStep, Queue
 from holdfast_engine.exchange import Parts
 from holdfast_engine.faults.fault import Fault, UncheckedVenue
 from holdfast_engine.order import Order, OrderStatus
@@ -24,7 +24,7 @@ from holdfast_model.vocabulary import (
 
 
 class _NewestFirst(Book):
-    def queue(self, level: dict[OrderKey, Order]) -> Iterator[Order]:
+    def queue(self, level: Queue) -> Iterator[Order]:
         return reversed(level.values())
 
 
