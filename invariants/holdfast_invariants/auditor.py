@@ -46,22 +46,25 @@ class Auditor:
             if invariant.needs <= capabilities
         ]
         self._before = self._calls(Moment.BEFORE, COMMANDS)
-        self._on = self._calls(Moment.EVENT, EVENTS)
+        self._on = self._event_calls()
         self._after = self._calls(Moment.AFTER, COMMANDS)
         self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
         self._views = [monitor.view for monitor in self._monitors if type(monitor).view is not Monitor.view]
 
     def _calls(self, moment: Moment, classes: tuple[type, ...]) -> Calls:
-        """The monitors' methods for a moment; an event is looked up first, and believed when all have seen it."""
+        """The monitors' methods for a moment."""
         calls: dict[type, list[Handler]] = {cls: [] for cls in classes}
         for monitor in self._monitors:
             for name, marked, watched in monitor.marked:
                 if marked is moment:
                     for cls in watched:
                         calls[cls].append(getattr(monitor, name))
-        if moment is Moment.EVENT:
-            return {cls: (*self.told.lookups(cls), *found, *self.told.beliefs(cls)) for cls, found in calls.items()}
         return {cls: tuple(found) for cls, found in calls.items()}
+
+    def _event_calls(self) -> Calls:
+        """All that is done with an event: it is looked up, looked at, believed, and looked at again."""
+        told, at, again = self.told, self._calls(Moment.EVENT, EVENTS), self._calls(Moment.BELIEVED, EVENTS)
+        return {cls: (*told.lookups(cls), *at[cls], *told.beliefs(cls), *again[cls]) for cls in EVENTS}
 
     def watch(self, record: Record) -> list[Violation]:
         """Take the next step of the history; the violations that are new with it."""
@@ -69,22 +72,27 @@ class Auditor:
         self._findings.step += 1
         step: Any = record.step
         kind, answers = step.__class__, record.answers
-        if len(answers) == 1 and kind in self._before:
+        if len(answers) == 1 and kind in self._before and not record.resent:
             for batch in self._batch:
                 batch((step,), answers)
             self._answer(step, answers[0])
-        elif answers:
-            self._together(commands_of(step), answers)
-        elif isinstance(step, Crash) and step.in_flight is not None:
-            self.told.unknown.append(step.in_flight)
-        if record.resent:
-            for resent in record.resent:
-                self._resent(resent)
-        if self._resends and isinstance(step, Restart):
-            self.told.unknown.clear()
+        else:
+            self._unusual(record)
         if record.view is not None:
             self.look(record.view)
         return self.violations[known:]
+
+    def _unusual(self, record: Record) -> None:
+        """Take a step that is not just one command and its answer."""
+        step = record.step
+        if record.answers:
+            self._together(commands_of(step), record.answers)
+        if isinstance(step, Crash) and step.in_flight is not None:
+            self.told.unknown.append(step.in_flight)
+        for resent in record.resent:
+            self._resent(resent)
+        if self._resends and isinstance(step, Restart):
+            self.told.unknown.clear()
 
     def look(self, view: View) -> list[Violation]:
         """Take a view at the current step; the violations that are new with it."""
@@ -104,9 +112,9 @@ class Auditor:
             self._answer(command, answer)
 
     def _answer(self, command: Command, answer: Answer) -> None:
-        for look in self._before[command.__class__]:
+        kind, calls = command.__class__, self._on
+        for look in self._before[kind]:
             look(command, answer)
-        calls = self._on
         for event in answer.events:
             for call in calls[event.__class__]:
                 call(event)
@@ -114,7 +122,7 @@ class Auditor:
             self.told.seq = answer.seq
         if answer.journal_sha256 is not None:
             self.told.head = answer.journal_sha256
-        for look in self._after[command.__class__]:
+        for look in self._after[kind]:
             look(command, answer)
 
     def _resent(self, record: JournalRecord) -> None:

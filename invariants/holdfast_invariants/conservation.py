@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-from holdfast_invariants.monitor import Monitor, before, on
+from holdfast_invariants.monitor import Monitor, before, on, once_believed
 from holdfast_invariants.told import Place, ToldOrder
 from holdfast_model.vocabulary import (
     FEES,
@@ -84,13 +84,21 @@ class NothingIsOverdrawn(Monitor):
 
     invariant = "CONS-2"
 
-    @on(EntryPosted)
+    @once_believed(EntryPosted)
     def entry(self, event: EntryPosted) -> None:
         """Look at the places that an entry takes from."""
         self.checked += 1
-        for place, amount in self.told.places.items():
-            if amount < 0 and amount < self.told.amounts.get(place, 0) and place[0] != OUTSIDE:
-                self.report(_named(place), found=f"{amount} after this entry", expected="0 or more", evidence=[event])
+        if self.told.below:
+            self._below(event)
+
+    def _below(self, event: EntryPosted) -> None:
+        moved: dict[Place, int] = defaultdict(int)
+        for posting in event.postings:
+            moved[posting.account, posting.bucket, posting.asset] += posting.amount
+        for place in self.told.below:
+            after = self.told.amounts[place]
+            if moved[place] < 0 and after < 0 and place[0] != OUTSIDE:
+                self.report(_named(place), found=f"{after} after this entry", expected="0 or more", evidence=[event])
 
     def view(self, view: View) -> None:
         """Look at every balance shown."""
@@ -170,10 +178,13 @@ class RemaindersArePosted(Monitor):
 
 def _due(order: ToldOrder, numerator: int) -> tuple[int, int]:
     """What a trade adds to an order's fee rounded up, and to its whole part."""
-    whole_before, rest_before = divmod(order.fee_numerator, _PPM)
-    whole_after, rest_after = divmod(order.fee_numerator + numerator, _PPM)
-    whole = whole_after - whole_before
-    return whole + (rest_after > 0) - (rest_before > 0), whole
+    before = order.fee_numerator
+    whole, rest = divmod(before + numerator, _PPM)
+    due = whole + (rest > 0)
+    if before:
+        whole_before, rest_before = divmod(before, _PPM)
+        return due - whole_before - (rest_before > 0), whole - whole_before
+    return due, whole
 
 
 class EveryChangeHasItsEntry(Monitor):

@@ -31,12 +31,18 @@ class Moment(Enum):
 
     BEFORE = auto()
     EVENT = auto()
+    BELIEVED = auto()
     AFTER = auto()
 
 
 def on(*events: type) -> Callable[[H], H]:
     """Mark a method `(event)` of a monitor: it looks at each of these events just before it is believed."""
     return _mark(Moment.EVENT, events)
+
+
+def once_believed(*events: type) -> Callable[[H], H]:
+    """Mark a method `(event)` of a monitor: it looks at each of these events just after it is believed."""
+    return _mark(Moment.BELIEVED, events)
 
 
 def before(*commands: type) -> Callable[[H], H]:

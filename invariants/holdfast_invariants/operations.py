@@ -11,6 +11,8 @@ from holdfast_model.vocabulary import (
     Answer,
     CancelOrder,
     Command,
+    Event,
+    Events,
     Phase,
     PhaseChanged,
     PlaceOrder,
@@ -176,7 +178,7 @@ class EveryCommandIsAnsweredOnce(Monitor):
     def batch(self, commands: Sequence[Command], answers: Sequence[Answer]) -> None:
         """Look at commands that arrived together."""
         self.checked += len(commands)
-        if len(answers) == 1 and _effective(answers[0]):
+        if len(answers) == 1 and _is_ordinary(answers[0].events):
             return
         for position, (command, answer) in enumerate(zip(commands, answers, strict=True)):
             self._answered(position, command, answer)
@@ -243,15 +245,19 @@ class EveryCommandIsAnsweredOnce(Monitor):
                 )
 
 
-def _effective(answer: Answer) -> bool:
-    """Whether the command was answered and not refused."""
-    for event in answer.events:
-        if event.__class__ is Rejected:
-            return False
-    return bool(answer.events)
+def _is_ordinary(events: Events) -> bool:
+    """Whether nothing is to be said of a single command's answer: it was carried out, or refused in its turn."""
+    if len(events) > 1:
+        for event in events:  # noqa: SIM110 - `all` with a generator takes three times as long
+            if event.__class__ is Rejected:
+                return False
+        return True
+    return bool(events) and not _is_overload(events[0])
+
+
+def _is_overload(event: Event) -> bool:
+    return isinstance(event, Rejected) and event.reason is _OVERLOADED
 
 
 def _is_shed(answer: Answer) -> bool:
-    return not answer.events or any(
-        isinstance(event, Rejected) and event.reason is _OVERLOADED for event in answer.events
-    )
+    return not answer.events or any(_is_overload(event) for event in answer.events)

@@ -47,12 +47,13 @@ class _Queues:
 
     def best(self) -> int | None:
         """The best price at which an order rests. A level that emptied is dropped once it is in front."""
-        while self._best_first:
-            price = self._best_first[0] * self._direction
-            if self.levels[price]:
+        prices, levels = self._best_first, self.levels
+        while prices:
+            price = prices[0] * self._direction
+            if levels[price]:
                 return price
-            heappop(self._best_first)
-            del self.levels[price]
+            heappop(prices)
+            del levels[price]
         return None
 
 
@@ -76,8 +77,8 @@ class PriceTimePriority(Monitor):
         super().__init__(*arguments)
         self._books: dict[MarketId, _Book] = {market: _Book() for market in self.told.markets}
         self._where: dict[OrderKey, tuple[_Queue, PriceTicks]] = {}
-        self._joined: dict[MarketId, _Book] = {}
-        """The books that an order joined since a command was last done: no other can have become crossed."""
+        self._crossed: set[MarketId] = set()
+        """The books that an order joined so that it crossed the other side, unless the command goes on to mend it."""
 
     @on(OrderRested)
     def rested(self, event: OrderRested) -> None:
@@ -86,9 +87,19 @@ class PriceTimePriority(Monitor):
         if order is not None and order.key not in self._where:
             key, market, price = order.key, order.market, event.price_ticks
             book = self._books.get(market)
-            if book is not None:
-                self._where[key] = ((book.bids if order.side is _BUY else book.asks).join(key, price), price)
-                self._joined[market] = book
+            if book is None:
+                return
+            self.checked += 1
+            if order.side is _BUY:
+                self._where[key] = (book.bids.join(key, price), price)
+                ask = book.asks.best()
+                crossed = ask is not None and price >= ask
+            else:
+                self._where[key] = (book.asks.join(key, price), price)
+                bid = book.bids.best()
+                crossed = bid is not None and price <= bid
+            if crossed:
+                self._crossed.add(market)
 
     @on(OrderCancelled, OrderFilled)
     def gone(self, event: OrderCancelled | OrderFilled) -> None:  # noqa: ARG002 - told.key is the order's
@@ -123,7 +134,11 @@ class PriceTimePriority(Monitor):
         self.checked += 1
         book = self._books.get(event.market)
         if book is not None:
-            self._from_head(event, book.asks if event.taker_side is _BUY else book.bids)
+            queues = book.asks if event.taker_side is _BUY else book.bids
+            best = queues.best()
+            head = None if best is None else next(iter(queues.levels[best]))
+            if head != (event.maker_client, event.maker_order) or best != event.price_ticks:
+                self._out_of_turn(event, head, best)
         taker = self.told.taker
         if taker is not None and not _within(taker, event.price_ticks):
             self.report(
@@ -133,10 +148,8 @@ class PriceTimePriority(Monitor):
                 evidence=[event],
             )
 
-    def _from_head(self, event: TradeExecuted, queues: _Queues) -> None:
+    def _out_of_turn(self, event: TradeExecuted, head: OrderKey | None, best: int | None) -> None:
         maker = (event.maker_client, event.maker_order)
-        best = queues.best()
-        head = None if best is None else next(iter(queues.levels[best]))
         if head != maker:
             self.report(
                 f"trade {event.trade}",
@@ -155,15 +168,15 @@ class PriceTimePriority(Monitor):
 
     @after()
     def uncrossed(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all in the queues
-        """No book is crossed when a command is done."""
-        if not self._joined:
+        """No book is crossed when a command is done; it can only become so when an order joins it."""
+        if not self._crossed:
             return
-        for market, book in self._joined.items():
-            self.checked += 1
+        for market in sorted(self._crossed):
+            book = self._books[market]
             bid, ask = book.bids.best(), book.asks.best()
             if bid is not None and ask is not None and bid >= ask:
                 self.report(f"book of {market}", found=f"bid {bid}, ask {ask}", expected="every bid below every ask")
-        self._joined.clear()
+        self._crossed.clear()
 
     def view(self, view: View) -> None:  # noqa: ARG002 - told.shown has its orders
         """The queues shown are in the order in which the orders came."""

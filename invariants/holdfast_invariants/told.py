@@ -109,8 +109,9 @@ class Told:
     """Everything acknowledged so far. `unknown` holds commands whose outcome nobody was told.
 
     What an event or view speaks of is looked up once for all monitors, before they look at it: `order` (and its
-    `key`), or `maker` and `taker`, or `withdrawal`, each None where there is none of that name; `places`, what an
-    entry makes of each place that it touches; `shown`, the orders in a view. All but the one at hand are stale.
+    `key`), or `maker` and `taker`, or `withdrawal`, each None where there is none of that name; `shown`, the orders
+    in a view. When an entry is believed, `below` are the places that one of its postings left below zero. Of all
+    these, only those of the event at hand mean anything.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -133,12 +134,12 @@ class Told:
         self.maker: ToldOrder | None = None
         self.taker: ToldOrder | None = None
         self.withdrawal: ToldWithdrawal | None = None
-        self.places: dict[Place, int] = {}
+        self.below: list[Place] = []
         self.shown: list[tuple[OpenOrder, OrderKey, ToldOrder | None]] = []
 
         look_up_order, look_up_withdrawal = (self._look_up_order,), (self._look_up_withdrawal,)
         self._acts: dict[type, tuple[Acts, Acts]] = {
-            EntryPosted: ((self._look_up_places,), (self._posted,)),
+            EntryPosted: ((), (self._posted,)),
             OrderAccepted: (look_up_order, (self._accepted,)),
             OrderRested: (look_up_order, (self._rested,)),
             TradeExecuted: ((self._look_up_both,), (self._traded,)),
@@ -186,21 +187,17 @@ class Told:
     def _look_up_withdrawal(self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded) -> None:
         self.withdrawal = self.withdrawals.get((event.client, event.withdrawal))
 
-    def _look_up_places(self, event: EntryPosted) -> None:
-        amounts = self.amounts
-        places: dict[Place, int] = {}
-        for posting in event.postings:
-            place = (posting.account, posting.bucket, posting.asset)
-            if place in places:
-                places[place] += posting.amount
-            else:
-                places[place] = amounts.get(place, 0) + posting.amount
-        self.places = places
-
     # Believing: each event once, after it was looked up -------------------------------------------------------------
 
-    def _posted(self, event: EntryPosted) -> None:  # noqa: ARG002 - `places` is what it makes of the amounts
-        self.amounts.update(self.places)
+    def _posted(self, event: EntryPosted) -> None:
+        amounts = self.amounts
+        amount = amounts.get
+        self.below = []
+        for posting in event.postings:
+            place = (posting.account, posting.bucket, posting.asset)
+            amounts[place] = after = amount(place, 0) + posting.amount
+            if after < 0:
+                self.below.append(place)
 
     def _accepted(self, event: OrderAccepted) -> None:
         key = self.key
@@ -228,13 +225,11 @@ class Told:
         market = self.markets.get(event.market)
         if market is None:
             return
-        size = event.size_lots
-        value = event.price_ticks * size * market.tick_amount
-        for order, rate in ((self.maker, market.maker_fee_ppm), (self.taker, market.taker_fee_ppm)):
-            if order is not None:
-                order.left_lots -= size  # type: ignore[assignment]  # a size less a size is a size
-                order.filled_lots += size  # type: ignore[assignment]  # and so is their sum
-                order.fee_numerator += value * rate
+        value = event.price_ticks * event.size_lots * market.tick_amount
+        if self.maker is not None:
+            _fill(self.maker, event.size_lots, value * market.maker_fee_ppm)
+        if self.taker is not None:
+            _fill(self.taker, event.size_lots, value * market.taker_fee_ppm)
 
     def _filled(self, event: OrderFilled) -> None:  # noqa: ARG002 - `order` is the one that is filled
         self._over(_FILLED)
@@ -291,3 +286,9 @@ class Told:
 
     def _promoted(self, event: StandbyPromoted) -> None:
         self.epoch = event.epoch
+
+
+def _fill(order: ToldOrder, size: SizeLots, fee_numerator: int) -> None:
+    order.left_lots -= size  # type: ignore[assignment]  # a size less a size is a size
+    order.filled_lots += size  # type: ignore[assignment]  # and so is their sum
+    order.fee_numerator += fee_numerator
