@@ -434,6 +434,7 @@ def mark_price(prices: list[int], *, band_ppm: int, sources_min: int) -> PriceTi
     pre: 1 <= sources_min <= 4
     post: not (len(prices) == 3 and prices[0] == prices[1] > 0 and sources_min <= 2) or _ == prices[0]
     post: _ is None or (len(prices) >= sources_min and _ > 0)
+    post: len(prices) < sources_min or any(price != prices[0] or price <= 0 for price in prices) or _ == prices[0]
     post: _ is None or min(prices) <= _ <= max(prices)
     post: _ is None or sum(abs(price - _median(prices)) * PPM <= band_ppm * abs(_median(prices)) for price in prices) >= sources_min
     post: mark_price(prices[::-1], band_ppm=band_ppm, sources_min=sources_min) == _
@@ -464,10 +465,11 @@ def deleveraging_score(*, unrealised: int, entry_value: int, notional: Amount, e
     >>> deleveraging_score(unrealised=-50, entry_value=-100, notional=150, equity=50)
     -166666666667
 
-    pre: entry_value != 0 and notional > 0
+    pre: notional > 0
     post: (_ < 0) == (unrealised < 0)
     post: not (abs(entry_value) == notional == equity == 1) or _ == unrealised * PPM * PPM
-    post: unrealised < 0 or _ * abs(entry_value) * max(1, equity) <= unrealised * notional * PPM * PPM
+    post: unrealised < 0 or _ * max(1, abs(entry_value)) * max(1, equity) <= unrealised * notional * PPM * PPM
+    post: unrealised >= 0 or notional * PPM < equity or _ * max(1, abs(entry_value)) * notional <= unrealised * max(1, equity) * PPM * PPM
     post: equity > 0 or _ == deleveraging_score(unrealised=unrealised, entry_value=entry_value, notional=notional, equity=1)
     post: _ == deleveraging_score(unrealised=unrealised, entry_value=-entry_value, notional=notional, equity=equity)
     post: _ >= deleveraging_score(unrealised=unrealised - 1, entry_value=entry_value, notional=notional, equity=equity)

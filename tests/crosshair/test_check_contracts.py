@@ -149,6 +149,11 @@ BUGS = {
         "leverage = notional * PPM // max(1, equity)",
         "leverage = ceil_div(notional * PPM, max(1, equity))",
     ),
+    "one source too many asked for": (
+        "mark_price",
+        "if len(prices) < sources_min:",
+        "if len(prices) <= sources_min:",
+    ),
     "a negative mark": (
         "mark_price",
         "return PriceTicks(mark) if mark > 0 else None",
