@@ -30,7 +30,7 @@ from msgspec import Struct
 from holdfast.console import say, verdict_line
 from holdfast.reporting import Session, write_json
 from holdfast_engine.book import Book, StepKind
-from holdfast_engine.exchange import Exchange
+from holdfast_engine.exchange import Exchange, Parts
 from holdfast_engine.journal import LOG, Journal
 from holdfast_engine.order import Order, OrderStatus
 from holdfast_engine.storage import FileStorage, MemoryStorage
@@ -267,10 +267,12 @@ def run_book(flow: Sequence[Operation]) -> tuple[float, list[Trade]]:
     return seconds, [(str(taker), str(maker), price, size) for taker, maker, price, size in trades]
 
 
-def run_engine(commands: Sequence[Command], *, audited: bool) -> tuple[float, list[Answer], MemoryStorage]:
-    """Seconds, answers and storage of the whole exchange: ledger, book, journal in memory, standby, wallet."""
+def run_engine(
+    commands: Sequence[Command], *, audited: bool = False, standby: bool = False
+) -> tuple[float, list[Answer], MemoryStorage]:
+    """Seconds, answers and storage of the exchange: ledger, book, journal in memory, wallet, maybe a standby."""
     storage = MemoryStorage()
-    exchange = Exchange(storage)
+    exchange = Exchange(storage, None if standby else Parts(standby=None))
     exchange.reset(SETUP)
     auditor = Auditor(SETUP)
     for command in _deposits():
@@ -365,8 +367,9 @@ class Bench:
         """What can be measured, by name, in the order in which it is."""
         return {
             "book": self.book,
-            "engine": lambda: self._engine(audited=False),
-            "monitors": lambda: self._engine(audited=True),
+            "engine": lambda: self._engine("engine"),
+            "standby": lambda: self._engine("standby", standby=True),
+            "monitors": lambda: self._engine("monitors", audited=True),
             "journal-sync": lambda: self._journal(sync=True),
             "journal": lambda: self._journal(sync=False),
             "snapshot": self.snapshot,
@@ -410,26 +413,24 @@ class Bench:
             "book", what, rates=rates, unit="operations/s", yardstick=NAIVE_BOOK, against=self._against(naive)
         )
 
-    def _engine(self, *, audited: bool) -> Figure:
-        name = "monitors" if audited else "engine"
+    def _engine(self, name: str, *, audited: bool = False, standby: bool = False) -> Figure:
         flow = self.flow[:ENGINE_OPERATIONS]
         commands = commands_of_flow(flow)
         rates: list[float] = []
         naive: list[float] = []
         for _ in range(self._repetitions):
             self._yardstick(flow, naive)
-            seconds, answers, _ = run_engine(commands, audited=audited)
+            seconds, answers, _ = run_engine(commands, audited=audited, standby=standby)
             rates.append(len(flow) / seconds)
             self._compare(name, trades_of(answers), len(flow))
-        what = f"{ENGINE_OPERATIONS:,} commands: ledger, book, journal in memory, standby"
-        if audited:
-            what += ", all monitors and a view"
+        what = f"{ENGINE_OPERATIONS:,} commands: ledger, book, journal in memory"
+        what += ", a standby fed" if standby else ", all monitors and a view" if audited else ""
         return _figure(name, what, rates=rates, unit="commands/s", yardstick=NAIVE_BOOK, against=self._against(naive))
 
     def _journal(self, *, sync: bool) -> Figure:
         count = SYNCED_RECORDS if sync else ENGINE_OPERATIONS
         commands = commands_of_flow(self.flow[:count])
-        _, answers, storage = run_engine(commands, audited=False)
+        _, answers, storage = run_engine(commands)
         lines = [line + b"\n" for line in storage.lines(LOG)][-count:]
         rates: list[float] = []
         raw: list[float] = []

@@ -46,6 +46,10 @@ Evolvers = dict[type, Callable[[Any], None]]
 """What an event changes, by its class."""
 
 
+_posting: Callable[..., Posting] = Posting
+"""A line of an entry, without a call that only tells a type checker that an integer is an amount."""
+
+
 def combined(lines: Lines) -> Lines:
     """The lines of an entry, with all that goes to one place in one line."""
     totals: dict[tuple[str, Bucket, AssetId], int] = {}
@@ -79,7 +83,7 @@ class Core:
 
     def _evolvers(self) -> Evolvers:
         """What each event of this chapter changes; a further chapter adds its own to what `super()` returns."""
-        return {Rejected: self._unchanged, EntryPosted: self._on_entry_posted}
+        return {Rejected: self._unchanged, EntryPosted: self.ledger.post}
 
     # Deciding -----------------------------------------------------------------------------------------------------
 
@@ -87,7 +91,7 @@ class Core:
         """Decide one command and change the state accordingly; the events tell all that changed."""
         self._events = []
         if self.phase_allows(command):
-            self._decide(command)
+            self._decider_of[command.__class__](command)
         else:
             self.refuse(Reason.PHASE_FORBIDS)
         self.seq += 1
@@ -96,7 +100,7 @@ class Core:
     def replay(self, events: Iterable[Event]) -> None:
         """Change the state by the events of one command that was decided before, here or on another replica."""
         for event in events:
-            self._evolve(event)
+            self._evolver_of[event.__class__](event)
         self.seq += 1
 
     def phase_allows(self, command: Command) -> bool:
@@ -106,15 +110,12 @@ class Core:
     def emit(self, event: Event) -> None:
         """Let something have happened: tell it, and change the state by it."""
         self._events.append(event)
-        self._evolve(event)
+        self._evolver_of[event.__class__](event)
 
     def refuse(self, reason: Reason) -> None:
         """Refuse the command; nothing else may have been emitted for it."""
         assert not self._events, "a refused command has no effect"
         self.emit(Rejected(reason=reason))
-
-    def _decide(self, command: Command) -> None:
-        self._decider_of[command.__class__](command)
 
     def covers(self, client: ClientId, asset: AssetId, amount: Amount) -> bool:
         """Whether a client's free balance covers an amount."""
@@ -122,24 +123,18 @@ class Core:
 
     def post(self, kind: CauseKind, cause: str, postings: Iterable[tuple[str, Bucket, AssetId, int]]) -> None:
         """Post an entry; lines of nothing are left out, and so is an entry of nothing."""
-        lines = tuple(
-            Posting(account=account, bucket=bucket, asset=asset, amount=Amount(amount))
+        lines = [
+            _posting(account=account, bucket=bucket, asset=asset, amount=amount)
             for account, bucket, asset, amount in postings
             if amount
-        )
+        ]
         if lines:
-            self.emit(EntryPosted(cause_kind=kind, cause=cause, postings=lines))
+            self.emit(EntryPosted(cause_kind=kind, cause=cause, postings=tuple(lines)))
 
     # Evolving -----------------------------------------------------------------------------------------------------
 
-    def _evolve(self, event: Event) -> None:
-        self._evolver_of[event.__class__](event)
-
     def _unchanged(self, event: Event) -> None:
         """Some events change nothing in the replicated state."""
-
-    def _on_entry_posted(self, event: EntryPosted) -> None:
-        self.ledger.post(event)
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 

@@ -30,23 +30,28 @@ class Ledger:
         return Amount(self._amounts.get((account, bucket, asset), 0))
 
     def post(self, entry: EntryPosted) -> None:
-        """Apply an entry. Complexity: its number of postings."""
-        self.check(entry)
+        """Apply an entry; one that may be wrong is looked at closely. Complexity: its number of postings."""
         amounts = self._amounts
+        totals: dict[AssetId, int] = {}
+        below_zero = False
         for posting in entry.postings:
-            place = (posting.account, posting.bucket, posting.asset)
-            amounts[place] = amounts.get(place, 0) + posting.amount
+            asset, amount = posting.asset, posting.amount
+            totals[asset] = totals.get(asset, 0) + amount
+            place = (posting.account, posting.bucket, asset)
+            after = amounts[place] = amounts.get(place, 0) + amount
+            if after < 0:
+                below_zero = True
+        if below_zero or any(totals.values()):
+            self.check(entry)
 
     def check(self, entry: EntryPosted) -> None:
-        """Assert that the entry balances and overdraws nobody: anything else is a bug of the exchange."""
+        """Assert that an entry that was applied balances and overdrew nobody: else it is a bug of the exchange."""
         totals: dict[AssetId, int] = defaultdict(int)
-        moved: dict[Place, int] = defaultdict(int)
         for posting in entry.postings:
             totals[posting.asset] += posting.amount
-            moved[posting.account, posting.bucket, posting.asset] += posting.amount
+            place = (posting.account, posting.bucket, posting.asset)
+            assert self._amounts[place] >= 0 or may_be_negative(place), f"overdraft at {place}"
         assert not any(totals.values()), f"unbalanced entry for {entry.cause}"
-        for place, amount in moved.items():
-            assert self._amounts.get(place, 0) + amount >= 0 or may_be_negative(place), f"overdraft at {place}"
 
     def balances(self) -> tuple[Balance, ...]:
         """Every balance that is not zero, sorted by account, bucket and asset."""

@@ -4,10 +4,10 @@ Refusals are decided in the order in which the checks stand in each `_decide_…
 """
 
 from collections.abc import Iterable
-from typing import Any, assert_never
+from typing import Any
 
 from holdfast_engine.arithmetic import fee_charged, fee_earned, hold_to_buy, hold_to_sell, notional
-from holdfast_engine.book import Book, MatchPlan, MatchStep, StepKind
+from holdfast_engine.book import BUY, SELL, TRADE, Book, MatchPlan, MatchStep, StepKind
 from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Lines
 from holdfast_engine.order import Order, OrderStatus
 from holdfast_engine.products import Products
@@ -41,6 +41,10 @@ from holdfast_model.vocabulary import (
     TimeInForce,
     TradeExecuted,
 )
+
+# The members of an enum take as long to look up as all else that is done with them.
+RESTING, FILLED, CANCELLED = OrderStatus.RESTING, OrderStatus.FILLED, OrderStatus.CANCELLED
+GTC, FOK = TimeInForce.GTC, TimeInForce.FOK
 
 
 class Trading(Products):
@@ -100,7 +104,7 @@ class Trading(Products):
             size=command.size_lots,
             self_trade=command.self_trade,
         )
-        if command.time_in_force is TimeInForce.FOK and not self.fillable(plan, command.size_lots):
+        if command.time_in_force is FOK and not self.fillable(plan, command.size_lots):
             return self.refuse(Reason.FOK_UNFILLABLE)
         reason = self.uncovered(command, plan)
         if reason is not None:
@@ -188,17 +192,14 @@ class Trading(Products):
     def _execute(self, taker: Order, plan: MatchPlan) -> None:
         """Carry out what a taker meets, then let what is left of it rest or be cancelled."""
         for step in plan.steps:
-            match step.kind:
-                case StepKind.TRADE:
-                    self.trade(taker, step)
-                case StepKind.CANCEL_MAKER:
-                    self.cancel(step.maker, CancelReason.SELF_TRADE)
-                case StepKind.DECREMENT:
-                    self._decrement(step.maker, step.lots)
-                    self._decrement(taker, step.lots)
-                case _:
-                    assert_never(step.kind)
-        if taker.status in (OrderStatus.FILLED, OrderStatus.CANCELLED):
+            if step.kind is TRADE:
+                self.trade(taker, step)
+            elif step.kind is StepKind.CANCEL_MAKER:
+                self.cancel(step.maker, CancelReason.SELF_TRADE)
+            else:
+                self._decrement(step.maker, step.lots)
+                self._decrement(taker, step.lots)
+        if taker.status in (FILLED, CANCELLED):
             return
         if plan.taker_cancelled:
             self.cancel(taker, CancelReason.SELF_TRADE)
@@ -223,7 +224,8 @@ class Trading(Products):
         market = self.markets[taker.market]
         price = self.trade_price(maker, taker)
         value = notional(price, size, tick_amount=market.tick_amount)
-        before = {order.key: (self.hold(order), order.fee_numerator) for order in (maker, taker)}
+        maker_held, taker_held = self.hold(maker), self.hold(taker)
+        earned_before = fee_earned(maker.fee_numerator) + fee_earned(taker.fee_numerator)
         maker_fee = self.fee(maker, value, market.maker_fee_ppm)
         taker_fee = self.fee(taker, value, market.taker_fee_ppm)
         self.emit(
@@ -241,11 +243,11 @@ class Trading(Products):
                 taker_fee=taker_fee,
             )
         )
-        sides = [(maker, maker_fee, before[maker.key][0]), (taker, taker_fee, before[taker.key][0])]
+        sides = ((maker, maker_fee, maker_held), (taker, taker_fee, taker_held))
         settle = self._settle_spot if market.perpetual is None else self.settle_trade
         postings = settle(market, price, size, sides)
-        earned = sum(fee_earned(order.fee_numerator) - fee_earned(before[order.key][1]) for order in (maker, taker))
-        postings += self.fee_postings(market.quote, charged=maker_fee + taker_fee, earned=earned)
+        earned = fee_earned(maker.fee_numerator) + fee_earned(taker.fee_numerator)
+        postings += self.fee_postings(market.quote, charged=maker_fee + taker_fee, earned=earned - earned_before)
         self.post(CauseKind.TRADE, str(self.trades), postings)
         for order in (maker, taker):
             if not order.left_lots:
@@ -260,7 +262,7 @@ class Trading(Products):
         lines: Lines = []
         for order, fee, held in sides:
             released = held - self.hold(order)
-            if order.side is Side.BUY:
+            if order.side is BUY:
                 lines += [
                     (order.client, HELD, market.quote, -released),
                     (order.client, FREE, market.quote, released - value - fee),
@@ -316,11 +318,11 @@ class Trading(Products):
 
     def rests(self, order: Order) -> bool:
         """Whether what is left of an order stays in the book."""
-        return order.price_ticks is not None and order.time_in_force is TimeInForce.GTC
+        return order.price_ticks is not None and order.time_in_force is GTC
 
     def cancellable(self, order: Order) -> bool:
         """Whether an order can be cancelled: only a resting one."""
-        return order.status is OrderStatus.RESTING
+        return order.status is RESTING
 
     def keeps_priority(self, order: Order, command: AmendOrder) -> bool:
         """Whether an amended order keeps its place: only at the same price, and not for more."""
@@ -354,7 +356,7 @@ class Trading(Products):
         market = self.markets[order.market]
         if market.perpetual is not None:
             return Amount(0)
-        if order.side is Side.SELL:
+        if order.side is SELL:
             return hold_to_sell(left, lot_amount=market.lot_amount)
         return hold_to_buy(
             price,
@@ -377,7 +379,7 @@ class Trading(Products):
     def funded(self, command: PlaceOrder, plan: MatchPlan) -> bool:
         """Whether the free balance covers what an order may cost: limit and fee, or for a market buy its plan."""
         market = self.markets[command.market]
-        if command.side is Side.SELL:
+        if command.side is SELL:
             need = hold_to_sell(command.size_lots, lot_amount=market.lot_amount)
             return self.covers(command.client, market.base, need)
         if command.price_ticks is not None:
@@ -392,14 +394,14 @@ class Trading(Products):
             value = sum(
                 notional(step.maker.price_ticks or PriceTicks(0), step.lots, tick_amount=market.tick_amount)
                 for step in plan.steps
-                if step.kind is StepKind.TRADE
+                if step.kind is TRADE
             )
             need = Amount(value + fee_charged(value * market.taker_fee_ppm))
         return self.covers(command.client, market.quote, need)
 
     def _hold_asset(self, order: Order) -> AssetId:
         market = self.markets[order.market]
-        return market.quote if order.side is Side.BUY else market.base
+        return market.quote if order.side is BUY else market.base
 
     def _move_hold(self, order: Order, before: Amount, kind: CauseKind) -> None:
         """Move between free and held what the order's hold changed by."""
@@ -431,7 +433,7 @@ class Trading(Products):
 
     def _on_order_rested(self, event: OrderRested) -> None:
         order = self.orders[event.client, event.order]
-        order.status = OrderStatus.RESTING
+        order.status = RESTING
         self.books[order.market].add(order)
 
     def _on_trade_executed(self, event: TradeExecuted) -> None:
@@ -450,12 +452,12 @@ class Trading(Products):
     def _on_order_filled(self, event: OrderFilled) -> None:
         order = self.orders[event.client, event.order]
         self._leave_book(order)
-        order.status = OrderStatus.FILLED
+        order.status = FILLED
 
     def _on_order_cancelled(self, event: OrderCancelled) -> None:
         order = self.orders[event.client, event.order]
         self._leave_book(order)
-        order.status = OrderStatus.CANCELLED
+        order.status = CANCELLED
         order.left_lots = SizeLots(0)
 
     def _on_order_reduced(self, event: OrderReduced) -> None:
@@ -471,7 +473,7 @@ class Trading(Products):
         order.price_ticks = event.price_ticks
 
     def _leave_book(self, order: Order) -> None:
-        if order.status is OrderStatus.RESTING:
+        if order.status is RESTING:
             self.books[order.market].remove(order)
 
     # Snapshots ----------------------------------------------------------------------------------------------------
