@@ -16,7 +16,7 @@ from holdfast_engine.arithmetic import (
     notional,
     unrealised,
 )
-from holdfast_engine.book import MatchPlan, StepKind
+from holdfast_engine.book import MatchPlan, Reduction, StepKind
 from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Lines, combined
 from holdfast_engine.loans import Loans
 from holdfast_engine.order import OPEN_STATUSES
@@ -191,12 +191,14 @@ class Liquidation(Perpetuals, Loans):
         return self._deleverage(shortfall.account, target)
 
     def _plan(self, target: Target, price: PriceTicks | None, lots: SizeLots) -> MatchPlan:
-        return self.books[target.market.market].plan(
+        book = self.books[target.market.market]
+        return book.plan(
             client=target.position.client,
             side=target.side,
             price=price,
             size=lots,
             self_trade=SelfTrade.CANCEL_OLDEST,
+            reduction=Reduction(self.reducible, None) if book.reducing else None,
         )
 
     def _order(self, target: Target, price: PriceTicks, lots: SizeLots) -> None:
@@ -216,7 +218,7 @@ class Liquidation(Perpetuals, Loans):
                 conditions=Conditions(reduce_only=True),
             )
         )
-        self._execute(self.orders[client, identifier], self._plan(target, price, lots))
+        self.execute(self.orders[client, identifier], self._plan(target, price, lots))
 
     def insurable(self, target: Target) -> tuple[SizeLots, PriceTicks, int]:
         """How many lots can be closed in the book beyond the bankruptcy price with what the insurance fund has.

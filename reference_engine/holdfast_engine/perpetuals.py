@@ -88,7 +88,7 @@ class Perpetuals(Accounts):
         fee = fee_charged(value * max(market.maker_fee_ppm, market.taker_fee_ppm))
         return fee + max(0, value - fair if side is Side.BUY else fair - value)
 
-    def reducible(self, order: Order) -> int:
+    def reducible(self, order: PlaceOrder | Order) -> int:
         """The lots of the owner's position that an order could close."""
         lots = self.position(order.client, order.market).position_lots
         return max(0, -lots if order.side is Side.BUY else lots)
