@@ -205,7 +205,8 @@ class Trading(Products):
                 return self.refuse(Reason.UNKNOWN_MARKET)
             if self.restricted and not self.stage_allows(command.market, command):
                 return self.refuse(Reason.PRODUCT_HALTED)
-        return self.cancel_each(self.cancelled_together(command), CancelReason.REQUESTED)
+        orders = self.cancelled_together(command)
+        return self.cancel_each(orders, CancelReason.REQUESTED) if orders else self.refuse(Reason.NOTHING_TO_CANCEL)
 
     def _decide_disconnect(self, command: DisconnectClient) -> None:
         if command.client not in self.clients:

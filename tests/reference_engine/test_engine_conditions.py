@@ -482,7 +482,7 @@ def test_cancel_all_cancels_in_the_order_of_acceptance_stops_included_and_links_
         ("z", CancelReason.REQUESTED),
     ]
     assert [order for order, _ in cancelled(accepted(venue, CancelAll(client="alice")))] == ["n", "s", "a", "t", "z"]
-    assert venue.apply(CancelAll(client="alice")) == ()
+    assert venue.apply(CancelAll(client="alice")) == (Rejected(reason=Reason.NOTHING_TO_CANCEL),)
     assert venue.ledger.amount("alice", Bucket.HELD, "USD") == 0
     assert venue.orders["bob", "b"].left_lots == 1
 
