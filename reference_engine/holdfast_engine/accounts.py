@@ -1,6 +1,6 @@
 """Margin accounts: what a client has in them, what it needs, and how collateral comes in and goes out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -10,6 +10,7 @@ from holdfast_engine.arithmetic import (
     ceil_div,
     collateral_value,
     debt_value,
+    fee_charged,
     margin_required,
     notional,
     unrealised,
@@ -53,6 +54,8 @@ from holdfast_model.vocabulary import (
 NOTHING: Mapping[AssetId, int] = {}
 AddedLots = Mapping[tuple[MarketId, Side], int]
 NO_LOTS: AddedLots = {}
+Fills = Sequence[tuple[PriceTicks, SizeLots]]
+"""The price and lots of each trade of an order."""
 
 
 class MarginAccount(Struct, frozen=True, kw_only=True):
@@ -252,7 +255,7 @@ class Accounts(Trading):
             needed = self._required(market, self.lots_at_worst(account, market, added), initial=True)
             if needed is None:
                 return None
-            total += needed
+            total += needed + self.resting_loss(account, market)
         margin = self.setup.margin
         return self._with_loans(account, total, margin.loan_initial_ppm if margin is not None else 0, lent)
 
@@ -269,6 +272,34 @@ class Accounts(Trading):
             for side in (Side.BUY, Side.SELL)
         )
         return max(abs(position + bought), abs(position - sold))
+
+    def resting_loss(self, account: MarginAccount, market: Market) -> int:
+        """What an account's resting orders in a market may lose, if all are filled at their limits."""
+        orders = self.working.get((account.client, market.market))
+        if not orders:
+            return 0
+        return sum(self.loss_of(order, market) for order in orders.values() if order.status is OrderStatus.RESTING)
+
+    def loss_of(self, order: Order, market: Market) -> int:
+        """What an order may lose if what is left of it is filled at its limit; nothing while there is no mark."""
+        mark = self.marks[market.market]
+        if mark is None or order.price_ticks is None:
+            return 0
+        fills = [(order.price_ticks, order.left_lots)]
+        return self.loss_at_worst(market, mark, order.side, fills, fee_numerator=order.fee_numerator)
+
+    def loss_at_worst(
+        self, market: Market, mark: PriceTicks, side: Side, fills: Fills, *, fee_numerator: int = 0
+    ) -> int:
+        """What an order may lose at once: its fee at the higher rate, and its prices against the mark.
+
+        `fee_numerator` is that of the order's trades so far, already charged.
+        """
+        value = sum(notional(price, lots, tick_amount=market.tick_amount) for price, lots in fills)
+        fair = sum(notional(mark, lots, tick_amount=market.tick_amount) for _, lots in fills)
+        rate_ppm = max(market.maker_fee_ppm, market.taker_fee_ppm)
+        fee = fee_charged(fee_numerator + value * rate_ppm) - fee_charged(fee_numerator)
+        return fee + max(0, value - fair if side is Side.BUY else fair - value)
 
     def counts_for_margin(self, order: Order) -> bool:
         """Whether an open order is counted in the initial margin: not a waiting stop, nor one that only reduces."""

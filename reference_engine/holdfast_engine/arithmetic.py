@@ -416,6 +416,24 @@ def pro_rata(total: Amount, *, weights: list[int]) -> list[Amount]:
     return [Amount(share) for share in shares]
 
 
+def agreeing(prices: list[int], *, band_ppm: int) -> list[int]:
+    """The prices that lie within `band_ppm` of the median of all, in the order given: the others are outliers.
+
+    >>> agreeing([100, 900, 102], band_ppm=50_000), agreeing([100, 200], band_ppm=50_000), agreeing([], band_ppm=0)
+    ([100, 102], [], [])
+
+    pre: len(prices) <= 3
+    pre: 0 <= band_ppm <= PPM
+    post: len(_) <= len(prices) and all(price in prices for price in _)
+    post: not (len(prices) == 3 and prices[0] == prices[1]) or _[:2] == prices[:2]
+    """
+    assert 0 <= band_ppm <= PPM
+    if not prices:
+        return []
+    middle = _median(prices)
+    return [price for price in prices if abs(price - middle) * PPM <= band_ppm * abs(middle)]
+
+
 def mark_price(prices: list[int], *, band_ppm: int, sources_min: int) -> PriceTicks | None:
     """The mark of the fresh prices of several sources, or None where too few agree: unavailable is never a guess.
 
@@ -444,8 +462,7 @@ def mark_price(prices: list[int], *, band_ppm: int, sources_min: int) -> PriceTi
     assert sources_min > 0
     if len(prices) < sources_min:
         return None
-    middle = _median(prices)
-    kept = [price for price in prices if abs(price - middle) * PPM <= band_ppm * abs(middle)]
+    kept = agreeing(prices, band_ppm=band_ppm)
     if len(kept) < sources_min:
         return None
     mark = _median(kept)

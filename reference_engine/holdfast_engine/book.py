@@ -5,7 +5,7 @@ insertion-ordered dicts. The best price is kept at hand, because every order ask
 its queue is O(1), a new or emptied level O(log levels).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from itertools import islice
 
@@ -28,28 +28,35 @@ class StepKind(Enum):
     TRADE = auto()
     CANCEL_MAKER = auto()
     DECREMENT = auto()
+    NOTHING_TO_REDUCE = auto()
 
 
 TRADE = StepKind.TRADE
 
 
 class MatchStep(Struct, frozen=True, gc=False):
-    """One meeting of a taker with a resting order; `lots` are traded or taken off both."""
+    """One meeting of a taker with a resting order; `lots` are traded or taken off both.
+
+    `price` is that of a trade in an auction; any other trade is at the resting order's.
+    """
 
     kind: StepKind
     maker: Order
     lots: SizeLots
+    price: PriceTicks | None = None
 
 
 class MatchPlan(Struct, frozen=True, gc=False):
     """All that a taker would meet, in order, without anything done yet.
 
-    `left` is what the taker then has left; `taker_cancelled` says that self-trade prevention ends it there.
+    `left` is what the taker then has left; `taker_cancelled` says that self-trade prevention ends it there, `reduced`
+    that it is reduce-only, has no position left to reduce, and could trade on.
     """
 
     steps: tuple[MatchStep, ...]
     left: SizeLots
     taker_cancelled: bool
+    reduced: bool = False
 
     @property
     def fills(self) -> list[tuple[PriceTicks, SizeLots]]:
@@ -105,10 +112,52 @@ class Ladder:
         return (self.levels[price] for price in islice(prices, 1, None))
 
 
+class Reduction(Struct, frozen=True):
+    """What a plan must know where reduce-only orders meet.
+
+    `reducible` tells how many lots of its owner's position an order could close now; `room` is that of the taker,
+    None where the taker is not reduce-only.
+    """
+
+    reducible: Callable[[Order], int]
+    room: int | None
+
+
+class Bounds:
+    """How far reduce-only orders may still trade, while a plan is made in which their owners' positions change.
+
+    All resting orders that a taker meets stand on one side, so that whatever an owner's earlier ones trade takes away
+    from what its later ones may reduce.
+    """
+
+    def __init__(self, reduction: Reduction) -> None:
+        self._reducible = reduction.reducible
+        self._room = reduction.room
+        self._traded: dict[ClientId, int] = {}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the taker is reduce-only and has nothing left to reduce."""
+        return self._room is not None and self._room <= 0
+
+    def take(self, maker: Order, lots: SizeLots) -> SizeLots:
+        """The lots of at most these that the two may trade, which they then do; none where the maker may not."""
+        if self._room is not None:
+            lots = SizeLots(min(lots, self._room))
+        if maker.reduce_only:
+            reducible = self._reducible(maker) - self._traded.get(maker.client, 0)
+            lots = SizeLots(max(0, min(lots, reducible)))
+        if self._room is not None:
+            self._room -= lots
+        self._traded[maker.client] = self._traded.get(maker.client, 0) + lots
+        return lots
+
+
 class Book:
-    """The resting orders of one market."""
+    """The resting orders of one market; `reducing` of them are reduce-only."""
 
     def __init__(self) -> None:
+        self.reducing = 0
         bids, asks = Ladder(BUY), Ladder(SELL)
         self._ladders = {BUY: bids, SELL: asks}
         self._facing = {BUY: asks, SELL: bids}
@@ -116,10 +165,14 @@ class Book:
     def add(self, order: Order) -> None:
         """Put an order at the back of its price's queue."""
         self._ladders[order.side].add(order)
+        if order.conditions is not None:
+            self.reducing += order.conditions.reduce_only
 
     def remove(self, order: Order) -> None:
         """Take an order out of its queue."""
         self._ladders[order.side].remove(order)
+        if order.conditions is not None:
+            self.reducing -= order.conditions.reduce_only
 
     def best_price(self, side: Side) -> PriceTicks | None:
         """The highest bid or the lowest ask; None where the side is empty."""
@@ -137,6 +190,11 @@ class Book:
         """The orders of one price in the order in which a taker meets them: oldest first."""
         return iter(level.values())
 
+    def lots_by_price(self, side: Side) -> dict[PriceTicks, int]:
+        """The lots that rest on one side at each price."""
+        levels = self._ladders[side].levels
+        return {price: sum(order.left_lots for order in queue.values()) for price, queue in levels.items()}
+
     def crosses(self, side: Side, price: PriceTicks | None) -> bool:
         """Whether an order of this side and price would meet a resting order at once (None: a market order)."""
         best = self._facing[side].best
@@ -145,17 +203,26 @@ class Book:
         return price is None or (best <= price if side is BUY else best >= price)
 
     def plan(
-        self, *, client: ClientId | None, side: Side, price: PriceTicks | None, size: SizeLots, self_trade: SelfTrade
+        self,
+        *,
+        client: ClientId | None,
+        side: Side,
+        price: PriceTicks | None,
+        size: SizeLots,
+        self_trade: SelfTrade,
+        reduction: Reduction | None = None,
     ) -> MatchPlan:
         """What an incoming order would meet. Nothing is changed.
 
         The taker's self-trade mode decides what happens at an order of its own client (None: there is no such).
+        `reduction` is needed where the taker or an order of the book is reduce-only.
         """
         if not self.crosses(side, price):
             return MatchPlan((), size, False)  # noqa: FBT003 - by name it takes twice as long
         left: int = size
         at: PriceTicks | None = None
         steps: list[MatchStep] = []
+        bounds = None if reduction is None else Bounds(reduction)
         for maker in self.orders(SELL if side is BUY else BUY):
             if not left:
                 break
@@ -164,8 +231,15 @@ class Book:
                 assert at is not None
                 if not self.acceptable(side, price, at):
                     break
+            if bounds is not None and bounds.exhausted:
+                return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=False, reduced=True)
             lots = maker.left_lots if maker.left_lots < left else SizeLots(left)
             if maker.client != client:
+                if bounds is not None:
+                    lots = bounds.take(maker, lots)
+                    if not lots:
+                        steps.append(MatchStep(StepKind.NOTHING_TO_REDUCE, maker, lots))
+                        continue
                 steps.append(MatchStep(TRADE, maker, lots))
                 left -= lots
                 continue

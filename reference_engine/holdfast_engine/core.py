@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from holdfast_engine.ledger import Ledger
+from holdfast_engine.order import Order
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
     Amount,
@@ -25,6 +26,7 @@ from holdfast_model.vocabulary import (
     EntryPosted,
     Event,
     Events,
+    OrderId,
     Phase,
     Posting,
     Reason,
@@ -70,8 +72,9 @@ class Core:
         self.assets = frozenset(setup.assets)
         self.seq = 0
         self.epoch = 1
-        self.phase = Phase.OPEN
+        self.phase = Phase.CLOSED if setup.auctions else Phase.OPEN
         self.time_ms: Timestamp = 0
+        self.waiting: dict[tuple[ClientId, OrderId], Order] = {}
         self.ledger = self.ledger_class()
         self._events: list[Event] = []
         self._decider_of = self._deciders()
@@ -92,6 +95,8 @@ class Core:
         self._events = []
         if self.phase_allows(command):
             self._decider_of[command.__class__](command)
+            if self.waiting:
+                self.follow_up()
         else:
             self.refuse(Reason.PHASE_FORBIDS)
         self.seq += 1
@@ -106,6 +111,9 @@ class Core:
     def phase_allows(self, command: Command) -> bool:
         """Whether the phase lets the command take effect."""
         return legal(self.phase, command)
+
+    def follow_up(self) -> None:
+        """What follows a command's own work while stop orders wait (see the chapter on triggers)."""
 
     def emit(self, event: Event) -> None:
         """Let something have happened: tell it, and change the state by it."""
@@ -144,9 +152,15 @@ class Core:
 
     def _parts(self) -> dict[str, Any]:
         """The chapter's fields of the state; a further chapter adds its own to what `super()` returns."""
-        return {"seq": self.seq, "epoch": self.epoch, "phase": self.phase, "balances": self.ledger.balances()}
+        return {
+            "seq": self.seq,
+            "epoch": self.epoch,
+            "phase": self.phase,
+            "time_ms": self.time_ms,
+            "balances": self.ledger.balances(),
+        }
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's; a further chapter loads its own part after `super()`'s."""
-        self.seq, self.epoch, self.phase = state.seq, state.epoch, state.phase
+        self.seq, self.epoch, self.phase, self.time_ms = state.seq, state.epoch, state.phase, state.time_ms
         self.ledger.load(state.balances)

@@ -31,6 +31,7 @@ from holdfast_model.vocabulary import (
     Setup,
     Side,
     View,
+    WaitingStop,
 )
 from holdfast_model.vocabulary.wire import canonical, from_canonical
 
@@ -254,6 +255,19 @@ class Exchange:
             journal_sha256=self._journal.head,
             ingress_depth_max=self._ingress.depth_max,
             time_ms=venue.time_ms,
+            stops=tuple(
+                WaitingStop(
+                    client=order.client,
+                    order=order.order,
+                    market=order.market,
+                    side=order.side,
+                    price_ticks=order.price_ticks,
+                    size_lots=order.left_lots,
+                    trigger=order.conditions.trigger,
+                )
+                for order in venue.waiting.values()
+                if order.conditions is not None and order.conditions.trigger is not None
+            ),
             positions=state.positions,
             marks=state.marks,
             stages=state.stages,

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from holdfast_model.vocabulary import (
+    CancelAll,
     CancelOrder,
     Command,
     Events,
+    OperatorCommand,
     PlaceOrder,
     Reason,
     Rejected,
-    SetPhase,
-    StandbyCommand,
 )
 
 
@@ -49,9 +49,9 @@ class Ingress:
 
     def rank(self, command: Command) -> int:
         """Who goes first: the lower the earlier; equals stay in order of arrival."""
-        if isinstance(command, SetPhase | StandbyCommand):
+        if isinstance(command, OperatorCommand):
             return 0
-        if isinstance(command, CancelOrder):
+        if isinstance(command, CancelOrder | CancelAll):
             return 1
         return 3 if isinstance(command, PlaceOrder) else 2
 

@@ -16,7 +16,7 @@ from holdfast_engine.arithmetic import (
     notional,
     unrealised,
 )
-from holdfast_engine.book import MatchPlan, StepKind
+from holdfast_engine.book import MatchPlan, Reduction, StepKind
 from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Lines, combined
 from holdfast_engine.loans import Loans
 from holdfast_engine.order import OPEN_STATUSES
@@ -191,12 +191,14 @@ class Liquidation(Perpetuals, Loans):
         return self._deleverage(shortfall.account, target)
 
     def _plan(self, target: Target, price: PriceTicks | None, lots: SizeLots) -> MatchPlan:
-        return self.books[target.market.market].plan(
+        book = self.books[target.market.market]
+        return book.plan(
             client=target.position.client,
             side=target.side,
             price=price,
             size=lots,
             self_trade=SelfTrade.CANCEL_OLDEST,
+            reduction=Reduction(self.reducible, None) if book.reducing else None,
         )
 
     def _order(self, target: Target, price: PriceTicks, lots: SizeLots) -> None:
@@ -216,7 +218,7 @@ class Liquidation(Perpetuals, Loans):
                 conditions=Conditions(reduce_only=True),
             )
         )
-        self._execute(self.orders[client, identifier], self._plan(target, price, lots))
+        self.execute(self.orders[client, identifier], self._plan(target, price, lots))
 
     def insurable(self, target: Target) -> tuple[SizeLots, PriceTicks, int]:
         """How many lots can be closed in the book beyond the bankruptcy price with what the insurance fund has.
@@ -305,24 +307,30 @@ class Liquidation(Perpetuals, Loans):
     # Obligations ----------------------------------------------------------------------------------------------------
 
     def _meet_obligations(self, shortfall: Shortfall) -> None:
-        account = shortfall.account
-        obligations = list(self._obligations(account))
-        if not obligations:
-            return self.refuse(Reason.NOTHING_TO_LIQUIDATE)
-        obligation = obligations[0]
-        margin = self.setup.margin
+        """Take the first obligation for which anything can be had: collateral first, then the insurance fund."""
+        obligations = list(self._obligations(shortfall.account))
+        if any(self._seize(shortfall, obligation) for obligation in obligations):
+            return
+        if any(self._write_off(shortfall, obligation) for obligation in obligations):
+            return
+        self.refuse(Reason.NOTHING_TO_LIQUIDATE)
+
+    def _seize(self, shortfall: Shortfall, obligation: Obligation) -> bool:
+        """Meet a step of an obligation out of collateral; whether there was any."""
+        account, margin = shortfall.account, self.setup.margin
         assert margin is not None
         due = liquidation_lots(SizeLots(obligation.amount), step_ppm=margin.liquidation_step_ppm)
         own = min(due, self.ledger.amount(account.name, COLLATERAL, obligation.asset))
         if own:
             self._tell(shortfall, LiquidationKind.SEIZE)
-            return self._meet(account, obligation, own, [(account.name, COLLATERAL, obligation.asset, -own)])
+            self._meet(account, obligation, own, [(account.name, COLLATERAL, obligation.asset, -own)])
+            return True
         fund = self.ledger.amount(INSURANCE, FREE, obligation.asset)
         for item in sorted(account.collateral, key=lambda item: item.asset):
             paid, seized = self.seizable(account, item, obligation, min(due, fund))
             if paid:
                 self._tell(shortfall, LiquidationKind.SEIZE)
-                return self._meet(
+                self._meet(
                     account,
                     obligation,
                     paid,
@@ -332,13 +340,18 @@ class Liquidation(Perpetuals, Loans):
                         (INSURANCE, FREE, obligation.asset, -paid),
                     ],
                 )
-        written_off = min(obligation.amount, fund)
-        if not written_off:
-            return self.refuse(Reason.NOTHING_TO_LIQUIDATE)
+                return True
+        return False
+
+    def _write_off(self, shortfall: Shortfall, obligation: Obligation) -> bool:
+        """Have the insurance fund pay what it can of an obligation; whether it could pay any."""
+        paid = min(obligation.amount, self.ledger.amount(INSURANCE, FREE, obligation.asset))
+        if not paid:
+            return False
         self._tell(shortfall, LiquidationKind.WRITE_OFF)
-        return self._meet(
-            account, obligation, written_off, [(INSURANCE, FREE, obligation.asset, -written_off)], CauseKind.INSURANCE
-        )
+        lines: Lines = [(INSURANCE, FREE, obligation.asset, -paid)]
+        self._meet(shortfall.account, obligation, paid, lines, CauseKind.INSURANCE)
+        return True
 
     def _obligations(self, account: MarginAccount) -> Iterable[Obligation]:
         """What is owed for positions, by market, then debts, by asset."""

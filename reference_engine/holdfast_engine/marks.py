@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast_engine.arithmetic import mark_price
+from holdfast_engine.arithmetic import agreeing, mark_price
 from holdfast_engine.core import Core, Deciders, Evolvers
 from holdfast_engine.state import Report, VenueState
 from holdfast_model.vocabulary import (
@@ -67,9 +67,11 @@ class Marks(Core):
         rule = self.markets[market].mark
         assert rule is not None
         reports = self.counting(rule, market)
-        mark = self.mark_of(rule, [report.price_ticks for report in reports])
+        prices = [report.price_ticks for report in reports]
+        mark = self.mark_of(rule, prices)
         if mark != self.marks[market]:
-            sources = tuple(report.source for report in reports) if mark is not None else ()
+            kept = agreeing(list[int](prices), band_ppm=rule.band_ppm) if mark is not None else []
+            sources = tuple(report.source for report in reports if report.price_ticks in kept)
             self.emit(MarkChanged(market=market, mark_ticks=mark, sources=sources))
 
     def counting(self, rule: MarkRule, market: MarketId) -> list[Report]:

@@ -19,7 +19,7 @@ from holdfast_model.vocabulary import (
 
 
 class OrderStatus(StrEnum):
-    """ACCEPTED only while its own command runs; FILLED and CANCELLED are terminal."""
+    """ACCEPTED only while it is being matched; WAITING for its trigger; FILLED and CANCELLED are terminal."""
 
     ACCEPTED = "accepted"
     WAITING = "waiting"
@@ -35,7 +35,8 @@ class Order(Struct, kw_only=True, gc=False):
     """An order from its acceptance on, for ever: its id stays used.
 
     `filled_lots + left_lots` is at most `size_lots`: a cancelled order has nothing left. `fee_numerator` is the sum
-    over its trades of quote amount times fee rate in ppm. `accepted` numbers a venue's orders as they were accepted.
+    over its trades of quote amount times fee rate in ppm. `accepted` numbers the orders of the venue in the order in
+    which they were accepted. `other` is the id of the order that it is linked with as one-cancels-other.
     """
 
     client: ClientId
@@ -53,8 +54,14 @@ class Order(Struct, kw_only=True, gc=False):
     fee_numerator: Amount
     accepted: int
     conditions: Conditions | None = None
+    other: OrderId | None = None
 
     @property
     def key(self) -> tuple[ClientId, OrderId]:
         """The order's identity."""
         return (self.client, self.order)
+
+    @property
+    def reduce_only(self) -> bool:
+        """Whether it may only make its owner's position smaller."""
+        return self.conditions is not None and self.conditions.reduce_only

@@ -1,12 +1,12 @@
 """Linear perpetuals: how trades change positions, what is settled in cash, and funding."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
 
-from holdfast_engine.accounts import Accounts, MarginAccount
-from holdfast_engine.arithmetic import PPM, fee_charged, funding_payment, notional, realised, released_entry
+from holdfast_engine.accounts import Accounts, Fills, MarginAccount
+from holdfast_engine.arithmetic import PPM, funding_payment, notional, realised, released_entry
 from holdfast_engine.book import MatchPlan
 from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Lines, combined
 from holdfast_engine.order import Order
@@ -32,9 +32,6 @@ from holdfast_model.vocabulary import (
     Stage,
 )
 
-Fills = Sequence[tuple[PriceTicks, SizeLots]]
-"""The price and lots of each trade of an order."""
-
 
 class Perpetuals(Accounts):
     """Positions and funding. Whatever is gained or lost is settled against `@clearing`."""
@@ -58,37 +55,45 @@ class Perpetuals(Accounts):
             return super().uncovered(command, plan)
         fills = [(limit, command.size_lots)] if limit is not None else plan.fills
         reduces = command.conditions is not None and command.conditions.reduce_only
-        return self._uncovered(command.client, market, command.side, fills, 0 if reduces else command.size_lots)
+        return self._uncovered(command.client, market, command.side, fills, None if reduces else command.size_lots)
 
     def amendment_uncovered(self, order: Order, *, price: PriceTicks, left: SizeLots) -> Reason | None:
-        """Why an order is not covered at a new price with this much left, if it is not."""
+        """Why an order is not covered at a new price with this much left, if it is not; less of it always is."""
         market = self.markets[order.market]
         if market.perpetual is None:
             return super().amendment_uncovered(order, price=price, left=left)
-        added = left - order.left_lots if self.counts_for_margin(order) else 0
-        return self._uncovered(order.client, market, order.side, [(price, left)], added)
+        if price == order.price_ticks and left <= order.left_lots:
+            return None
+        added = left - order.left_lots if self.counts_for_margin(order) else None
+        return self._uncovered(order.client, market, order.side, [(price, left)], added, instead_of=order)
 
-    def _uncovered(self, client: ClientId, market: Market, side: Side, fills: Fills, added: int) -> Reason | None:
-        """Why a margin account does not bear an order that may trade so; with nothing `added` it only reduces."""
+    def _uncovered(
+        self,
+        client: ClientId,
+        market: Market,
+        side: Side,
+        fills: Fills,
+        added: int | None,
+        *,
+        instead_of: Order | None = None,
+    ) -> Reason | None:
+        """Why a margin account does not bear an order that may trade so; one of which nothing is `added` reduces."""
         account, mark = self.margin_account(client, market.product), self.marks[market.market]
         if mark is None:
             return Reason.MARK_UNAVAILABLE
-        loss = self.loss_at_worst(market, mark, side, fills)
-        if added > 0:
+        charged = instead_of.fee_numerator if instead_of is not None else 0
+        loss = self.loss_at_worst(market, mark, side, fills, fee_numerator=charged)
+        if instead_of is not None:
+            loss -= self.loss_of(instead_of, market)
+        if added is not None:
             return self.risk_refusal(account, loss=loss, added={(market.market, side): added})
         equity = self.equity(account)
         if equity is None:
             return Reason.MARK_UNAVAILABLE
-        return None if self.suffices(equity - loss, 0) else Reason.INSUFFICIENT_MARGIN
+        resting = sum(self.resting_loss(account, item) for item in account.markets)
+        return None if self.suffices(equity - loss, resting) else Reason.INSUFFICIENT_MARGIN
 
-    def loss_at_worst(self, market: Market, mark: PriceTicks, side: Side, fills: Fills) -> int:
-        """What an order may lose at once: its fee at the higher rate, and its prices against the mark."""
-        value = sum(notional(price, lots, tick_amount=market.tick_amount) for price, lots in fills)
-        fair = sum(notional(mark, lots, tick_amount=market.tick_amount) for _, lots in fills)
-        fee = fee_charged(value * max(market.maker_fee_ppm, market.taker_fee_ppm))
-        return fee + max(0, value - fair if side is Side.BUY else fair - value)
-
-    def reducible(self, order: Order) -> int:
+    def reducible(self, order: PlaceOrder | Order) -> int:
         """The lots of the owner's position that an order could close."""
         lots = self.position(order.client, order.market).position_lots
         return max(0, -lots if order.side is Side.BUY else lots)

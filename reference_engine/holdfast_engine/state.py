@@ -55,16 +55,29 @@ class Period(Struct, frozen=True, kw_only=True):
         return tuple(Period(name=name, period=periods[name]) for name in sorted(periods))
 
 
+class LastTrade(Struct, frozen=True, kw_only=True):
+    """The price of a market's last trade."""
+
+    market: MarketId
+    price_ticks: PriceTicks
+
+
 class VenueState(Struct, frozen=True, kw_only=True):
-    """The venue's state. `resting` is in queue order, all else sorted by id, so that equal states are equal bytes."""
+    """The venue's state. `resting` is in queue order, `waiting` in order of acceptance, all else sorted by id.
+
+    Equal states are therefore equal bytes.
+    """
 
     seq: int
     epoch: int
     phase: Phase
+    time_ms: Timestamp
     trades: int
     accepted: int
+    last_trades: tuple[LastTrade, ...]
     balances: tuple[Balance, ...]
     resting: tuple[Order, ...]
+    waiting: tuple[Order, ...]
     closed: tuple[Order, ...]
     deposits: tuple[TransactionId, ...]
     withdrawals: tuple[Withdrawal, ...]

@@ -6,24 +6,37 @@ Refusals are decided in the order in which the checks stand in each `_decide_…
 from collections.abc import Iterable
 from typing import Any
 
-from holdfast_engine.arithmetic import fee_charged, fee_earned, hold_to_buy, hold_to_sell, notional
-from holdfast_engine.book import BUY, SELL, TRADE, Book, MatchPlan, MatchStep, StepKind
+from holdfast_engine.arithmetic import (
+    fee_charged,
+    fee_earned,
+    hold_to_buy,
+    hold_to_sell,
+    notional,
+    price_band,
+    protected_price,
+)
+from holdfast_engine.book import BUY, SELL, TRADE, Book, MatchPlan, MatchStep, Reduction, StepKind
 from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Lines
-from holdfast_engine.order import Order, OrderStatus
+from holdfast_engine.order import OPEN_STATUSES, Order, OrderStatus
 from holdfast_engine.products import Products
-from holdfast_engine.state import VenueState
+from holdfast_engine.state import LastTrade, VenueState
 from holdfast_model.vocabulary import (
     FEES,
+    LIQUIDATION_ORDER_PREFIX,
     ROUNDING,
     AmendOrder,
     Amount,
     AssetId,
     Bucket,
+    CancelAll,
     CancelOrder,
     CancelReason,
     CauseKind,
+    ClientDisconnected,
     ClientId,
+    DisconnectClient,
     Market,
+    MarketId,
     OrderAccepted,
     OrderAmended,
     OrderCancelled,
@@ -44,7 +57,9 @@ from holdfast_model.vocabulary import (
 
 # The members of an enum take as long to look up as all else that is done with them.
 RESTING, FILLED, CANCELLED = OrderStatus.RESTING, OrderStatus.FILLED, OrderStatus.CANCELLED
-GTC, FOK = TimeInForce.GTC, TimeInForce.FOK
+FOK = TimeInForce.FOK
+LASTING = (TimeInForce.GTC, TimeInForce.GTT)
+"""What is left of a limit order with these rests."""
 
 
 class Trading(Products):
@@ -56,6 +71,7 @@ class Trading(Products):
         super().__init__(setup)
         self.trades = 0
         self.accepted = 0
+        self.last_trades: dict[MarketId, PriceTicks] = {}
         self.books = {market: self.book_class() for market in self.markets}
         self.orders: dict[tuple[ClientId, OrderId], Order] = {}
 
@@ -64,6 +80,8 @@ class Trading(Products):
             PlaceOrder: self._decide_place,
             CancelOrder: self._decide_cancel,
             AmendOrder: self._decide_amend,
+            CancelAll: self._decide_cancel_all,
+            DisconnectClient: self._decide_disconnect,
         }
 
     def _evolvers(self) -> Evolvers:
@@ -75,40 +93,83 @@ class Trading(Products):
             OrderCancelled: self._on_order_cancelled,
             OrderReduced: self._on_order_reduced,
             OrderAmended: self._on_order_amended,
+            ClientDisconnected: self._unchanged,
         }
 
     # Deciding -----------------------------------------------------------------------------------------------------
 
     def _decide_place(self, command: PlaceOrder) -> None:
-        if command.client not in self.clients:
-            return self.refuse(Reason.UNKNOWN_CLIENT)
-        if command.market not in self.markets:
-            return self.refuse(Reason.UNKNOWN_MARKET)
-        if self.restricted and not self.stage_allows(command.market, command):
-            return self.refuse(Reason.PRODUCT_HALTED)
-        if command.size_lots <= 0:
-            return self.refuse(Reason.SIZE_NOT_POSITIVE)
-        if command.price_ticks is not None and command.price_ticks <= 0:
-            return self.refuse(Reason.PRICE_NOT_POSITIVE)
-        if command.price_ticks is None and command.post_only:
-            return self.refuse(Reason.MARKET_ORDER_CANNOT_REST)
-        if self.order_id_used(command.client, command.order):
-            return self.refuse(Reason.DUPLICATE_ORDER)
-        book = self.books[command.market]
-        if command.post_only and self.takes(book, command.side, command.price_ticks):
+        reason = self._form_refusal(command) or self._placing_refusal(command)
+        if reason is not None:
+            return self.refuse(reason)
+        if command.conditions is not None and command.conditions.trigger is not None:
+            return self._decide_stop(command)
+        if command.post_only and self.takes(self.books[command.market], command.side, command.price_ticks):
             return self.refuse(Reason.POST_ONLY_WOULD_TAKE)
-        plan = book.plan(
-            client=command.client,
-            side=command.side,
-            price=command.price_ticks,
-            size=command.size_lots,
-            self_trade=command.self_trade,
-        )
+        plan = self.plan(command, client=command.client, size=command.size_lots)
         if command.time_in_force is FOK and not self.fillable(plan, command.size_lots):
             return self.refuse(Reason.FOK_UNFILLABLE)
+        if command.conditions is not None and command.conditions.reduce_only and not self.reducible(command):
+            return self.refuse(Reason.REDUCE_ONLY_WOULD_INCREASE)
         reason = self.uncovered(command, plan)
         if reason is not None:
             return self.refuse(reason)
+        return self.execute(self._accept(command), plan)
+
+    def _form_refusal(self, command: PlaceOrder) -> Reason | None:
+        """Why an order is refused for what stands in it alone, but for its conditions."""
+        if command.client not in self.clients:
+            return Reason.UNKNOWN_CLIENT
+        if command.market not in self.markets:
+            return Reason.UNKNOWN_MARKET
+        if self.restricted and not self.stage_allows(command.market, command):
+            return Reason.PRODUCT_HALTED
+        if command.size_lots <= 0:
+            return Reason.SIZE_NOT_POSITIVE
+        if command.price_ticks is None:
+            return Reason.MARKET_ORDER_CANNOT_REST if command.post_only else None
+        return Reason.PRICE_NOT_POSITIVE if command.price_ticks <= 0 else None
+
+    def _placing_refusal(self, command: PlaceOrder) -> Reason | None:
+        """Why a well-formed order is refused before it is looked at what it would meet."""
+        conditions, market = command.conditions, self.markets[command.market]
+        if (conditions is not None or command.time_in_force is TimeInForce.GTT) and self._contradicts(
+            command, market
+        ):
+            return Reason.CONDITIONS_CONTRADICT
+        if command.order.startswith(LIQUIDATION_ORDER_PREFIX):
+            return Reason.RESERVED_ID
+        if self.order_id_used(command.client, command.order):
+            return Reason.DUPLICATE_ORDER
+        if conditions is not None:
+            if conditions.expires_ms is not None and conditions.expires_ms <= self.time_ms:
+                return Reason.EXPIRY_PASSED
+            if conditions.one_cancels_other is not None and not self.linkable(command):
+                return Reason.OTHER_ORDER_NOT_LINKABLE
+        if market.band_ppm and command.price_ticks is not None and not self.within_band(market, command.price_ticks):
+            return Reason.PRICE_OUTSIDE_BAND
+        if self.phase is Phase.AUCTION and not self.auction_takes(command):
+            return Reason.AUCTION_TAKES_LIMIT_ORDERS
+        return None
+
+    def _contradicts(self, command: PlaceOrder, market: Market) -> bool:
+        """Whether an order's conditions contradict each other or its market."""
+        conditions = command.conditions
+        expires_ms = None if conditions is None else conditions.expires_ms
+        if (command.time_in_force is TimeInForce.GTT) is not (expires_ms is not None):
+            return True
+        if conditions is None:
+            return False
+        if conditions.reduce_only and market.perpetual is None:
+            return True
+        return conditions.trigger is not None and conditions.trigger.price_ticks <= 0
+
+    def _decide_stop(self, command: PlaceOrder) -> None:
+        """Take in a stop order: see the chapter on triggers."""
+        raise NotImplementedError
+
+    def _accept(self, command: PlaceOrder) -> Order:
+        """Take an order in and hold what must be held for it."""
         self.emit(
             OrderAccepted(
                 client=command.client,
@@ -120,12 +181,12 @@ class Trading(Products):
                 time_in_force=command.time_in_force,
                 post_only=command.post_only,
                 self_trade=command.self_trade,
+                conditions=command.conditions,
             )
         )
         order = self.orders[command.client, command.order]
         self._move_hold(order, Amount(0), CauseKind.ORDER_HOLD)
-        self._execute(order, plan)
-        return None
+        return order
 
     def _decide_cancel(self, command: CancelOrder) -> None:
         if command.client not in self.clients:
@@ -139,29 +200,30 @@ class Trading(Products):
             return self.refuse(Reason.PRODUCT_HALTED)
         return self.cancel(order, CancelReason.REQUESTED)
 
-    def _decide_amend(self, command: AmendOrder) -> None:
+    def _decide_cancel_all(self, command: CancelAll) -> None:
         if command.client not in self.clients:
             return self.refuse(Reason.UNKNOWN_CLIENT)
-        if command.size_lots <= 0:
-            return self.refuse(Reason.SIZE_NOT_POSITIVE)
-        if command.price_ticks <= 0:
-            return self.refuse(Reason.PRICE_NOT_POSITIVE)
+        if command.market is not None:
+            if command.market not in self.markets:
+                return self.refuse(Reason.UNKNOWN_MARKET)
+            if self.restricted and not self.stage_allows(command.market, command):
+                return self.refuse(Reason.PRODUCT_HALTED)
+        orders = self.cancelled_together(command)
+        return self.cancel_each(orders, CancelReason.REQUESTED) if orders else self.refuse(Reason.NOTHING_TO_CANCEL)
+
+    def _decide_disconnect(self, command: DisconnectClient) -> None:
+        if command.client not in self.clients:
+            return self.refuse(Reason.UNKNOWN_CLIENT)
+        self.emit(ClientDisconnected(client=command.client))
+        return self.cancel_each(self.cancelled_by_disconnect(command.client), CancelReason.DISCONNECTED)
+
+    def _decide_amend(self, command: AmendOrder) -> None:
         order = self.orders.get((command.client, command.order))
-        if order is None:
-            return self.refuse(Reason.UNKNOWN_ORDER)
-        if order.status is not OrderStatus.RESTING:
-            return self.refuse(Reason.ORDER_NOT_OPEN)
-        if self.restricted and not self.stage_allows(order.market, command):
-            return self.refuse(Reason.PRODUCT_HALTED)
+        reason = self._amending_refusal(command, order)
+        if reason is not None:
+            return self.refuse(reason)
+        assert order is not None
         left = SizeLots(command.size_lots - order.filled_lots)
-        if left <= 0:
-            return self.refuse(Reason.SIZE_NOT_ABOVE_FILLED)
-        book = self.books[order.market]
-        never_takes = (
-            order.post_only or self.phase is Phase.POST_ONLY or self.markets[order.market].product in self.restricted
-        )
-        if never_takes and self.takes(book, order.side, command.price_ticks):
-            return self.refuse(Reason.POST_ONLY_WOULD_TAKE)
         reason = self.amendment_uncovered(order, price=command.price_ticks, left=left)
         if reason is not None:
             return self.refuse(reason)
@@ -180,29 +242,77 @@ class Trading(Products):
         self._move_hold(order, before, CauseKind.ORDER_HOLD)
         if kept:
             return None
-        plan = book.plan(
-            client=self.amended_taker(order),
-            side=order.side,
-            price=order.price_ticks,
-            size=order.left_lots,
-            self_trade=order.self_trade,
-        )
-        return self._execute(order, plan)
+        return self.execute(order, self.plan(order, client=self.amended_taker(order), size=order.left_lots))
 
-    def _execute(self, taker: Order, plan: MatchPlan) -> None:
+    def _amending_refusal(self, command: AmendOrder, order: Order | None) -> Reason | None:
+        """Why an amendment is refused before it is looked at what it must be covered with."""
+        if command.client not in self.clients:
+            return Reason.UNKNOWN_CLIENT
+        if command.size_lots <= 0:
+            return Reason.SIZE_NOT_POSITIVE
+        if command.price_ticks <= 0:
+            return Reason.PRICE_NOT_POSITIVE
+        if order is None:
+            return Reason.UNKNOWN_ORDER
+        if order.status is not OrderStatus.RESTING:
+            return Reason.ORDER_NOT_OPEN
+        if self.restricted and not self.stage_allows(order.market, command):
+            return Reason.PRODUCT_HALTED
+        if command.size_lots <= order.filled_lots:
+            return Reason.SIZE_NOT_ABOVE_FILLED
+        market = self.markets[order.market]
+        if market.band_ppm and not self.within_band(market, command.price_ticks):
+            return Reason.PRICE_OUTSIDE_BAND
+        if self._never_takes(order) and self.takes(self.books[order.market], order.side, command.price_ticks):
+            return Reason.POST_ONLY_WOULD_TAKE
+        return None
+
+    def _never_takes(self, order: Order) -> bool:
+        """Whether an amended order must not trade: post-only is the order, the phase or the stage."""
+        if order.post_only or self.phase is Phase.POST_ONLY:
+            return True
+        return self.markets[order.market].product in self.restricted
+
+    # What an order meets --------------------------------------------------------------------------------------------
+
+    def plan(self, order: PlaceOrder | Order, *, client: ClientId | None, size: SizeLots) -> MatchPlan:
+        """What this much of an order would meet now: nothing in an auction, nobody beyond its market's protection."""
+        if self.phase is Phase.AUCTION:
+            return MatchPlan((), size, taker_cancelled=False)
+        book, price = self.books[order.market], order.price_ticks
+        if price is None:
+            price = self.protected(order)
+        reduction = None
+        only_reduces = order.conditions is not None and order.conditions.reduce_only
+        if only_reduces or book.reducing:
+            reduction = Reduction(self.reducible, self.reducible(order) if only_reduces else None)
+        return book.plan(
+            client=client,
+            side=order.side,
+            price=price,
+            size=size,
+            self_trade=order.self_trade,
+            reduction=reduction,
+        )
+
+    def execute(self, taker: Order, plan: MatchPlan) -> None:
         """Carry out what a taker meets, then let what is left of it rest or be cancelled."""
         for step in plan.steps:
             if step.kind is TRADE:
                 self.trade(taker, step)
             elif step.kind is StepKind.CANCEL_MAKER:
                 self.cancel(step.maker, CancelReason.SELF_TRADE)
+            elif step.kind is StepKind.DECREMENT:
+                self.decrement(step.maker, step.lots)
+                self.decrement(taker, step.lots)
             else:
-                self._decrement(step.maker, step.lots)
-                self._decrement(taker, step.lots)
+                self.cancel(step.maker, CancelReason.REDUCE_ONLY)
         if taker.status in (FILLED, CANCELLED):
             return
         if plan.taker_cancelled:
             self.cancel(taker, CancelReason.SELF_TRADE)
+        elif plan.reduced:
+            self.cancel(taker, CancelReason.REDUCE_ONLY)
         elif self.rests(taker):
             assert taker.price_ticks is not None
             self.emit(
@@ -213,16 +323,21 @@ class Trading(Products):
                     left_lots=taker.left_lots,
                 )
             )
-        elif taker.price_ticks is None:
-            self.cancel(taker, CancelReason.MARKET_REMAINDER)
         else:
-            self.cancel(taker, CancelReason.IOC_REMAINDER)
+            self.cancel(taker, self._remainder(taker))
+
+    def _remainder(self, taker: Order) -> CancelReason:
+        """Why what is left of an order that does not rest is cancelled."""
+        if taker.price_ticks is not None:
+            return CancelReason.IOC_REMAINDER
+        offered = self.books[taker.market].best_price(taker.side.opposite) is not None
+        return CancelReason.PRICE_PROTECTION if offered else CancelReason.MARKET_REMAINDER
 
     def trade(self, taker: Order, step: MatchStep) -> None:
         """Trade with a resting order at its price: the trade, its entry, and the end of an order that is filled."""
         maker, size = step.maker, step.lots
         market = self.markets[taker.market]
-        price = self.trade_price(maker, taker)
+        price = self.trade_price(maker, taker) if step.price is None else step.price
         value = notional(price, size, tick_amount=market.tick_amount)
         maker_held, taker_held = self.hold(maker), self.hold(taker)
         earned_before = fee_earned(maker.fee_numerator) + fee_earned(taker.fee_numerator)
@@ -252,6 +367,23 @@ class Trading(Products):
         for order in (maker, taker):
             if not order.left_lots:
                 self.emit(OrderFilled(client=order.client, order=order.order))
+        for order in (maker, taker):
+            if order.other is not None or order.conditions is not None:
+                self._after_trade(order)
+
+    def _after_trade(self, order: Order) -> None:
+        """End what a trade of the order ends: the order that it is linked with, and a reduction that is complete."""
+        other = self.linked(order)
+        if other is not None:
+            self.cancel(other, CancelReason.ONE_CANCELS_OTHER)
+        if order.left_lots and order.reduce_only and not self.reducible(order):
+            self.cancel(order, CancelReason.REDUCE_ONLY)
+
+    def cancel_each(self, orders: Iterable[Order], reason: CancelReason) -> None:
+        """Cancel orders one by one; one that ended with another before it is passed over."""
+        for order in orders:
+            if order.status in OPEN_STATUSES:
+                self.cancel(order, reason)
 
     def _settle_spot(
         self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
@@ -283,12 +415,17 @@ class Trading(Products):
         raise NotImplementedError
 
     def cancel(self, order: Order, reason: CancelReason) -> None:
-        """Cancel what is left of an order and release exactly what is held for it."""
+        """Cancel what is left of an order, release exactly what is held for it, cancel the order linked with it."""
+        ends_other = order.other is not None and reason is not CancelReason.ONE_CANCELS_OTHER
+        other = self.linked(order) if ends_other else None
         before = self.hold(order)
         self.emit(OrderCancelled(client=order.client, order=order.order, left_lots=order.left_lots, reason=reason))
         self._move_hold(order, before, CauseKind.ORDER_RELEASE)
+        if other is not None:
+            self.cancel(other, CancelReason.ONE_CANCELS_OTHER)
 
-    def _decrement(self, order: Order, lots: SizeLots) -> None:
+    def decrement(self, order: Order, lots: SizeLots) -> None:
+        """Take lots off an order that meets one of its own client; an order of nothing left is cancelled."""
         if order.left_lots == lots:
             return self.cancel(order, CancelReason.SELF_TRADE)
         before = self.hold(order)
@@ -318,11 +455,74 @@ class Trading(Products):
 
     def rests(self, order: Order) -> bool:
         """Whether what is left of an order stays in the book."""
-        return order.price_ticks is not None and order.time_in_force is GTC
+        return order.price_ticks is not None and order.time_in_force in LASTING
 
     def cancellable(self, order: Order) -> bool:
-        """Whether an order can be cancelled: only a resting one."""
-        return order.status is RESTING
+        """Whether an order can be cancelled: only one that rests or waits."""
+        return order.status in OPEN_STATUSES
+
+    def cancelled_together(self, command: CancelAll) -> list[Order]:
+        """The open orders that are all cancelled at once, in the order in which they were accepted."""
+        return [
+            order
+            for order in self.orders_of(command.client)
+            if (command.market is None or order.market == command.market)
+            and (not self.restricted or self.stage_allows(order.market, command))
+        ]
+
+    def cancelled_by_disconnect(self, client: ClientId) -> list[Order]:
+        """A client's open orders that asked to be cancelled when its session is lost."""
+        return [
+            order
+            for order in self.orders_of(client)
+            if order.conditions is not None and order.conditions.cancel_on_disconnect
+        ]
+
+    def orders_of(self, client: ClientId | None = None) -> list[Order]:
+        """The resting orders and waiting stops of a client, or of all, in the order in which they were accepted."""
+        resting = (order for book in self.books.values() for side in Side for order in book.orders(side))
+        found = [order for order in (*resting, *self.waiting.values()) if client is None or order.client == client]
+        return sorted(found, key=lambda order: order.accepted)
+
+    def linkable(self, command: PlaceOrder) -> bool:
+        """Whether the order named can be linked with a new one: open, of the same market, one of the two a stop."""
+        conditions = command.conditions
+        assert conditions is not None
+        other = self.orders.get((command.client, conditions.one_cancels_other or ""))
+        if other is None or other.market != command.market or other.other is not None:
+            return False
+        return other.status is (OrderStatus.WAITING if conditions.trigger is None else RESTING)
+
+    def linked(self, order: Order) -> Order | None:
+        """The order that ends when this one trades, is triggered or ends."""
+        return None if order.other is None else self.orders[order.client, order.other]
+
+    def within_band(self, market: Market, price: PriceTicks) -> bool:
+        """Whether a limit price is within the band around the market's last trade, or else around its reference."""
+        reference = self.last_trades.get(market.market, market.reference_ticks)
+        if reference is None:
+            return True
+        lowest, highest = price_band(reference, band_ppm=market.band_ppm)
+        return lowest <= price <= highest
+
+    def protected(self, order: PlaceOrder | Order) -> PriceTicks | None:
+        """The worst price that a market order may trade at; None where its market does not protect it."""
+        protection_ppm = self.markets[order.market].protection_ppm
+        best = self.books[order.market].best_price(order.side.opposite)
+        if not protection_ppm or best is None:
+            return None
+        return protected_price(best, protection_ppm=protection_ppm, buying=order.side is Side.BUY)
+
+    def auction_takes(self, command: PlaceOrder) -> bool:
+        """Whether an auction takes an order in: stops, and limit orders that rest without further promises."""
+        conditions = command.conditions
+        if conditions is not None and (conditions.trigger is not None or conditions.reduce_only):
+            return conditions.trigger is not None
+        return command.price_ticks is not None and command.time_in_force in LASTING and not command.post_only
+
+    def reducible(self, order: PlaceOrder | Order) -> int:  # noqa: ARG002 - the chapter on perpetuals knows
+        """The lots of its owner's position that an order could close now: in a spot market there is no position."""
+        return 0
 
     def keeps_priority(self, order: Order, command: AmendOrder) -> bool:
         """Whether an amended order keeps its place: only at the same price, and not for more."""
@@ -367,14 +567,16 @@ class Trading(Products):
         )
 
     def uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
-        """Why a new order is not covered, if it is not."""
-        return None if self.funded(command, plan) else Reason.INSUFFICIENT_FUNDS
+        """Why a new order is not covered, if it is not; a waiting spot stop without a price need not be covered."""
+        waits = command.conditions is not None and command.conditions.trigger is not None
+        if (waits and command.price_ticks is None) or self.funded(command, plan):
+            return None
+        return Reason.INSUFFICIENT_FUNDS
 
     def amendment_uncovered(self, order: Order, *, price: PriceTicks, left: SizeLots) -> Reason | None:
-        """Why an order is not covered at a new price with this much left, if it is not."""
-        more = self.hold_for(order, price=price, left=left) - self.hold(order)
-        covered = self.covers(order.client, self._hold_asset(order), Amount(more))
-        return None if covered else Reason.INSUFFICIENT_FUNDS
+        """Why an order with this price and this much left would not be covered, if it would not."""
+        more = Amount(self.hold_for(order, price=price, left=left) - self.hold(order))
+        return None if self.covers(order.client, self._hold_asset(order), more) else Reason.INSUFFICIENT_FUNDS
 
     def funded(self, command: PlaceOrder, plan: MatchPlan) -> bool:
         """Whether the free balance covers what an order may cost: limit and fee, or for a market buy its plan."""
@@ -414,8 +616,7 @@ class Trading(Products):
 
     def _on_order_accepted(self, event: OrderAccepted) -> None:
         self.accepted += 1
-        self.orders[event.client, event.order] = Order(
-            accepted=self.accepted,
+        order = Order(
             client=event.client,
             order=event.order,
             market=event.market,
@@ -429,7 +630,21 @@ class Trading(Products):
             filled_lots=SizeLots(0),
             left_lots=event.size_lots,
             fee_numerator=Amount(0),
+            accepted=self.accepted,
+            conditions=event.conditions,
         )
+        self.orders[order.key] = order
+        if event.conditions is not None and event.conditions.one_cancels_other is not None:
+            other = self.orders[event.client, event.conditions.one_cancels_other]
+            order.other, other.other = other.order, order.order
+        if event.conditions is not None:
+            self.note(order)
+
+    def note(self, order: Order) -> None:
+        """Take note of an order that has conditions (see the chapter on triggers)."""
+
+    def forget(self, order: Order) -> None:
+        """An order that has conditions is at its end."""
 
     def _on_order_rested(self, event: OrderRested) -> None:
         order = self.orders[event.client, event.order]
@@ -438,6 +653,7 @@ class Trading(Products):
 
     def _on_trade_executed(self, event: TradeExecuted) -> None:
         self.trades = event.trade
+        self.last_trades[event.market] = event.price_ticks
         market = self.markets[event.market]
         value = notional(event.price_ticks, event.size_lots, tick_amount=market.tick_amount)
         for key, rate in (
@@ -452,13 +668,20 @@ class Trading(Products):
     def _on_order_filled(self, event: OrderFilled) -> None:
         order = self.orders[event.client, event.order]
         self._leave_book(order)
+        if order.conditions is not None:
+            self.forget(order)
         order.status = FILLED
 
     def _on_order_cancelled(self, event: OrderCancelled) -> None:
         order = self.orders[event.client, event.order]
         self._leave_book(order)
+        if order.conditions is not None:
+            self.forget(order)
         order.status = CANCELLED
         order.left_lots = SizeLots(0)
+        if order.other is not None:
+            self.orders[order.client, order.other].other = None
+            order.other = None
 
     def _on_order_reduced(self, event: OrderReduced) -> None:
         order = self.orders[event.client, event.order]
@@ -482,14 +705,18 @@ class Trading(Products):
         return super()._parts() | {
             "trades": self.trades,
             "accepted": self.accepted,
+            "last_trades": tuple(
+                LastTrade(market=market, price_ticks=self.last_trades[market]) for market in sorted(self.last_trades)
+            ),
             "resting": tuple(
                 order
                 for market in sorted(self.books)
                 for side in (Side.BUY, Side.SELL)
                 for order in self.books[market].orders(side)
             ),
+            "waiting": tuple(self.waiting.values()),
             "closed": tuple(
-                self.orders[key] for key in sorted(self.orders) if self.orders[key].status is not OrderStatus.RESTING
+                self.orders[key] for key in sorted(self.orders) if self.orders[key].status not in OPEN_STATUSES
             ),
         }
 
@@ -497,10 +724,12 @@ class Trading(Products):
         """Replace the state by a snapshot's."""
         super().load(state)
         self.trades, self.accepted = state.trades, state.accepted
+        self.last_trades = {last.market: last.price_ticks for last in state.last_trades}
         self.books = {market: self.book_class() for market in self.markets}
         self.orders = {}
         for order in state.resting:
             self.orders[order.key] = order
             self.books[order.market].add(order)
-        for order in state.closed:
+        self.waiting = {order.key: order for order in state.waiting}
+        for order in (*state.waiting, *state.closed):
             self.orders[order.key] = order

@@ -4,6 +4,7 @@
 so the events alone rebuild it (`replay`). There is no clock, no randomness and no iteration over sets.
 """
 
+from holdfast_engine.auction import Auction
 from holdfast_engine.core import Deciders, Evolvers
 from holdfast_engine.funds import Funds
 from holdfast_engine.house import House
@@ -20,10 +21,10 @@ from holdfast_model.vocabulary import (
     StandbyPromoted,
     StandbyResumed,
 )
-from holdfast_model.vocabulary.phases import LEGAL_TRANSITIONS
+from holdfast_model.vocabulary.phases import may_follow
 
 
-class Venue(Liquidation, Funds, House):
+class Venue(Liquidation, Auction, Funds, House):
     """An exchange's state, changed by commands only. Seams for planted faults are the methods without underscore."""
 
     def _deciders(self) -> Deciders:
@@ -43,13 +44,24 @@ class Venue(Liquidation, Funds, House):
         }
 
     def _decide_phase(self, command: SetPhase) -> None:
-        if command.phase not in LEGAL_TRANSITIONS[self.phase]:
+        if not self.may_enter(command.phase):
             return self.refuse(Reason.TRANSITION_ILLEGAL)
         return self.enter(command.phase)
 
+    def may_enter(self, phase: Phase) -> bool:
+        """Whether a phase may follow the one that the venue is in, as its books are."""
+        return may_follow(self.phase, phase, auctions=self.setup.auctions) and self.uncrossing_allows(phase)
+
     def enter(self, phase: Phase) -> None:
-        """Change the phase; orders and balances stay as they are."""
-        self.emit(PhaseChanged(before=self.phase, after=phase))
+        """Change the phase, with all that belongs to it: what an auction does, and what waited during maintenance."""
+        before = self.phase
+        if before is Phase.AUCTION and phase in {Phase.OPEN, Phase.CLOSED}:
+            self.end_auction()
+        self.emit(PhaseChanged(before=before, after=phase))
+        if phase is Phase.AUCTION:
+            self.begin_auction()
+        if before is Phase.MAINTENANCE:
+            self.expire()
 
     def _decide_pause(self, command: PauseStandby) -> None:  # noqa: ARG002 - there is nothing to look at
         self.emit(StandbyPaused())

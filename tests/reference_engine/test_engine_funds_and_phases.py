@@ -7,6 +7,7 @@ from holdfast_model.vocabulary import (
     OUTSIDE,
     AmendOrder,
     Amount,
+    AuctionUncrossed,
     Bucket,
     CancelOrder,
     Command,
@@ -132,11 +133,15 @@ ROUTES = {
     Phase.POST_ONLY: [Phase.CANCEL_ONLY, Phase.POST_ONLY],
     Phase.HALTED: [Phase.HALTED],
     Phase.MAINTENANCE: [Phase.CANCEL_ONLY, Phase.MAINTENANCE],
+    Phase.AUCTION: [Phase.AUCTION],
+    Phase.CLOSED: [Phase.AUCTION, Phase.CLOSED],
 }
 NEXT = {
-    Phase.OPEN: {Phase.CANCEL_ONLY, Phase.HALTED},
-    Phase.POST_ONLY: {Phase.OPEN, Phase.CANCEL_ONLY, Phase.HALTED},
-    Phase.CANCEL_ONLY: {Phase.MAINTENANCE, Phase.POST_ONLY, Phase.HALTED},
+    Phase.CLOSED: {Phase.AUCTION, Phase.CANCEL_ONLY, Phase.HALTED},
+    Phase.AUCTION: {Phase.OPEN, Phase.CLOSED, Phase.CANCEL_ONLY, Phase.HALTED},
+    Phase.OPEN: {Phase.AUCTION, Phase.CANCEL_ONLY, Phase.HALTED},
+    Phase.POST_ONLY: {Phase.AUCTION, Phase.OPEN, Phase.CANCEL_ONLY, Phase.HALTED},
+    Phase.CANCEL_ONLY: {Phase.AUCTION, Phase.MAINTENANCE, Phase.POST_ONLY, Phase.HALTED},
     Phase.HALTED: {Phase.CANCEL_ONLY},
     Phase.MAINTENANCE: {Phase.POST_ONLY, Phase.CANCEL_ONLY},
 }
@@ -144,7 +149,7 @@ NEXT = {
 
 def enter(venue: Venue, phase: Phase) -> None:
     for step in ROUTES[phase]:
-        assert isinstance(venue.apply(SetPhase(phase=step))[0], PhaseChanged)
+        assert isinstance(venue.apply(SetPhase(phase=step))[-1], PhaseChanged)
 
 
 @pytest.mark.parametrize("before", list(Phase))
@@ -153,7 +158,9 @@ def test_the_phase_changes_only_as_published(venue: Venue, before: Phase, after:
     enter(venue, before)
     events = venue.apply(SetPhase(phase=after))
     if after in NEXT[before]:
-        assert events == (PhaseChanged(before=before, after=after),)
+        uncrossed = before is Phase.AUCTION and after in {Phase.OPEN, Phase.CLOSED}
+        nothing = AuctionUncrossed(market="M", price_ticks=None, volume_lots=SizeLots(0), imbalance_lots=SizeLots(0))
+        assert events == ((nothing,) if uncrossed else ()) + (PhaseChanged(before=before, after=after),)
         assert venue.phase is after
     else:
         assert events == (Rejected(reason=Reason.TRANSITION_ILLEGAL),)
@@ -166,6 +173,8 @@ ALLOWED = {
     Phase.CANCEL_ONLY: {"cancel", "deposit", "request", "pay", "operator"},
     Phase.HALTED: {"deposit", "operator"},
     Phase.MAINTENANCE: {"operator"},
+    Phase.AUCTION: {"takes", "cancel", "deposit", "request", "pay", "operator"},
+    Phase.CLOSED: {"cancel", "deposit", "request", "pay", "operator"},
 }
 TRIED: dict[str, Command] = {
     "takes": PlaceOrder(
@@ -212,7 +221,10 @@ def test_what_a_phase_forbids_is_refused_and_what_it_allows_takes_effect(
     ):
         assert refused(venue.apply(command)) is None
     enter(venue, phase)
-    assert refused(venue.apply(TRIED[tried])) is (None if tried in ALLOWED[phase] else Reason.PHASE_FORBIDS)
+    forbids = (
+        Reason.AUCTION_TAKES_LIMIT_ORDERS if (phase, tried) == (Phase.AUCTION, "makes") else Reason.PHASE_FORBIDS
+    )
+    assert refused(venue.apply(TRIED[tried])) is (None if tried in ALLOWED[phase] else forbids)
 
 
 def test_a_change_of_phase_leaves_orders_balances_and_withdrawals_as_they_are(venue: Venue) -> None:

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     INSUFFICIENT_MARGIN = "insufficient_margin"
     MARK_UNAVAILABLE = "mark_unavailable"
     MARKET_ORDER_CANNOT_REST = "market_order_cannot_rest"
+    NOTHING_TO_CANCEL = "nothing_to_cancel"
     NOTHING_TO_LIQUIDATE = "nothing_to_liquidate"
     NOT_BELOW_MAINTENANCE = "not_below_maintenance"
     ORDER_NOT_OPEN = "order_not_open"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from holdfast_engine.book import Book, MatchPlan, MatchStep, Queue
+from holdfast_engine.book import Book, MatchPlan, MatchStep, Queue, Reduction
 from holdfast_engine.exchange import Parts
 from holdfast_engine.faults.fault import Fault, UncheckedVenue
 from holdfast_engine.order import Order, OrderStatus
@@ -63,10 +63,19 @@ class _LetsPostOnlyTake(Venue):
 
 class _KnowsNoClient(Book):
     def plan(
-        self, *, client: ClientId | None, side: Side, price: PriceTicks | None, size: SizeLots, self_trade: SelfTrade
+        self,
+        *,
+        client: ClientId | None,
+        side: Side,
+        price: PriceTicks | None,
+        size: SizeLots,
+        self_trade: SelfTrade,
+        reduction: Reduction | None = None,
     ) -> MatchPlan:
         del client
-        return super().plan(client=None, side=side, price=price, size=size, self_trade=self_trade)
+        return super().plan(
+            client=None, side=side, price=price, size=size, self_trade=self_trade, reduction=reduction
+        )
 
 
 class _LetsClientsTradeWithThemselves(Venue):
@@ -88,7 +97,7 @@ class _ReportsFillsTwice(Venue):
 
 class _CancelsFilledOrders(Venue):
     def cancellable(self, order: Order) -> bool:
-        return order.status in (OrderStatus.RESTING, OrderStatus.FILLED)
+        return super().cancellable(order) or order.status is OrderStatus.FILLED
 
 
 class _AcceptsWhileHalted(Venue):
