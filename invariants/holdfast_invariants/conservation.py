@@ -6,12 +6,14 @@ from typing import Any
 from holdfast_invariants.monitor import Monitor, before, on, once_believed
 from holdfast_invariants.told import Place, ToldOrder
 from holdfast_model.vocabulary import (
+    CLEARING,
     FEES,
     OUTSIDE,
     ROUNDING,
     Amount,
     Answer,
     AssetId,
+    Bucket,
     CauseKind,
     Command,
     EntryPosted,
@@ -22,6 +24,18 @@ from holdfast_model.vocabulary.chain import JournalBody, seal
 
 _PPM = 1_000_000
 _TRADE = CauseKind.TRADE
+_WITHOUT_DEBT = frozenset(
+    {
+        CauseKind.TRADE,
+        CauseKind.ORDER_HOLD,
+        CauseKind.ORDER_RELEASE,
+        CauseKind.DEPOSIT,
+        CauseKind.WITHDRAWAL_HOLD,
+        CauseKind.WITHDRAWAL_PAYMENT,
+        CauseKind.WITHDRAWAL_REFUND,
+    }
+)
+"""The kinds of entries for which CONS-4 lets no debt change; these are the many."""
 
 
 def _named(place: Place) -> str:
@@ -80,7 +94,11 @@ class EntriesBalance(Monitor):
 
 
 class NothingIsOverdrawn(Monitor):
-    """CONS-2: no bucket of a client or of the house is below zero."""
+    """CONS-2: no bucket of a client or of the house is below zero, but for what is one by its meaning.
+
+    The outside world owes what the exchange holds; what a client borrowed is below zero, and never above; unsettled
+    profit and loss is the other side of all positions, and has its own formula (POS-1).
+    """
 
     invariant = "CONS-2"
 
@@ -90,6 +108,8 @@ class NothingIsOverdrawn(Monitor):
         self.checked += 1
         if self.told.below:
             self._below(event)
+        if event.cause_kind not in _WITHOUT_DEBT:
+            self._debts(event)
 
     def _below(self, event: EntryPosted) -> None:
         moved: dict[Place, int] = defaultdict(int)
@@ -97,20 +117,44 @@ class NothingIsOverdrawn(Monitor):
             moved[posting.account, posting.bucket, posting.asset] += posting.amount
         for place in self.told.below:
             after = self.told.amounts[place]
-            if moved[place] < 0 and after < 0 and place[0] != OUTSIDE:
+            if moved[place] < 0 and after < 0 and not _may_be_below(place):
                 self.report(_named(place), found=f"{after} after this entry", expected="0 or more", evidence=[event])
+
+    def _debts(self, event: EntryPosted) -> None:
+        for posting in event.postings:
+            place = (posting.account, posting.bucket, posting.asset)
+            if _is_debt(place) and self.told.amounts[place] > 0:
+                self.report(
+                    _named(place),
+                    found=f"{self.told.amounts[place]} after this entry",
+                    expected="0 or less: it is what the client owes",
+                    evidence=[event],
+                )
 
     def view(self, view: View) -> None:
         """Look at every balance shown."""
         self.checked += len(view.balances)
         for balance in view.balances:
-            if balance.amount < 0 and balance.account != OUTSIDE:
+            place = (balance.account, balance.bucket, balance.asset)
+            if (balance.amount < 0 and not _may_be_below(place)) or (balance.amount > 0 and _is_debt(place)):
                 self.report(
-                    _named((balance.account, balance.bucket, balance.asset)),
+                    _named(place),
                     found=f"{balance.amount} is shown",
-                    expected="0 or more",
+                    expected="0 or less: it is what the client owes" if _is_debt(place) else "0 or more",
                     evidence=[balance],
                 )
+
+
+def _is_debt(place: Place) -> bool:
+    """Whether a place is what a client owes: an isolated account owes nothing."""
+    account, bucket, _ = place
+    return bucket is Bucket.BORROWED and "@" not in account
+
+
+def _may_be_below(place: Place) -> bool:
+    """Whether a place is below zero by its meaning."""
+    account, bucket, _ = place
+    return account == OUTSIDE or (account == CLEARING and bucket is Bucket.FREE) or _is_debt(place)
 
 
 class RemaindersArePosted(Monitor):

@@ -1,11 +1,18 @@
 """FINAL: what was told stays true."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from holdfast_invariants.monitor import Monitor, before, on
-from holdfast_invariants.told import TERMINAL, ToldOrder
+from holdfast_invariants.told import TERMINAL, OrderEvent, ToldOrder
+from holdfast_invariants.told_triggers import ToldStop
 from holdfast_model.vocabulary import (
     Answer,
+    Borrowed,
     Command,
     DepositCredited,
+    Event,
+    HouseFunded,
     OpenOrder,
     OrderAccepted,
     OrderAmended,
@@ -13,17 +20,31 @@ from holdfast_model.vocabulary import (
     OrderFilled,
     OrderReduced,
     OrderRested,
+    PromotionGranted,
     Reason,
     Rejected,
+    Repaid,
+    Stage,
+    StopArmed,
+    StopTriggered,
     TradeExecuted,
+    TransferStarted,
     View,
+    WaitingStop,
     WithdrawalPaid,
     WithdrawalRefunded,
     WithdrawalRequested,
     WithdrawalStatus,
 )
 
-_DUPLICATES = frozenset({Reason.DUPLICATE_ORDER, Reason.DUPLICATE_DEPOSIT, Reason.DUPLICATE_WITHDRAWAL})
+_DUPLICATES = frozenset(
+    {
+        Reason.DUPLICATE_ORDER,
+        Reason.DUPLICATE_DEPOSIT,
+        Reason.DUPLICATE_WITHDRAWAL,
+        Reason.DUPLICATE_REQUEST,
+    }
+)
 
 
 class TerminalStatusIsAbsorbing(Monitor):
@@ -31,8 +52,8 @@ class TerminalStatusIsAbsorbing(Monitor):
 
     invariant = "FINAL-1"
 
-    @on(OrderRested, OrderFilled, OrderCancelled, OrderReduced, OrderAmended)
-    def change(self, event: OrderRested | OrderFilled | OrderCancelled | OrderReduced | OrderAmended) -> None:
+    @on(OrderRested, OrderFilled, OrderCancelled, OrderReduced, OrderAmended, StopArmed, StopTriggered)
+    def change(self, event: OrderEvent) -> None:
         """Nothing may happen to an order that is over."""
         self.checked += 1
         order = self.told.order
@@ -48,11 +69,16 @@ class TerminalStatusIsAbsorbing(Monitor):
                 self._broken(order, f"trade {event.trade}")
 
     def view(self, view: View) -> None:
-        """Nor may it be shown in the book."""
+        """Nor may it be shown in the book, nor among the stops that wait."""
         self.checked += len(view.orders)
         for shown, _, order in self.told.shown:
             if order is not None and order.status in TERMINAL:
                 self._broken(order, f"it is in the book with {shown.left_lots} lots left")
+        for stop in view.stops:
+            self.checked += 1
+            order = self.told.orders.get((stop.client, stop.order))
+            if order is not None and order.status in TERMINAL:
+                self._broken(order, "it waits for its trigger")
 
     def _broken(self, order: ToldOrder, found: str) -> None:
         self.report(
@@ -104,8 +130,12 @@ class AcknowledgedIsNeverLost(Monitor):
             )
         if view.phase is not self.told.phase:
             self.report("phase", found=str(view.phase), expected=f"{self.told.phase}, as told")
+        if view.time_ms != self.told.triggers.time_ms:
+            self.report("time", found=str(view.time_ms), expected=f"{self.told.triggers.time_ms}, as told")
         self._orders()
         self._withdrawals(view)
+        self._waiting(view)
+        self._accounts(view)
 
     def _orders(self) -> None:
         shown = {key: order for order, key, _ in self.told.shown}
@@ -132,6 +162,66 @@ class AcknowledgedIsNeverLost(Monitor):
                     expected="nothing: it was never acknowledged as resting",
                 )
 
+    def _waiting(self, view: View) -> None:
+        """Stops wait in the order in which they were taken in; products are as far open as was told."""
+        stops = self.told.triggers.stops
+        self._same_named(
+            "stop",
+            {f"{item.client}/{item.order}": _stop(item) for item in view.stops},
+            {"/".join(key): _stop(item) for key, item in stops.items()},
+        )
+        shown = [(item.client, item.order) for item in view.stops]
+        if {*shown} == {*stops} and shown != [*stops]:
+            self.report(
+                "waiting stops",
+                found=", ".join("/".join(key) for key in shown),
+                expected=", ".join("/".join(key) for key in stops),
+            )
+        self._same_named(
+            "stage of",
+            {item.product: str(item.stage) for item in view.stages if item.stage is not Stage.OPEN},
+            {name: str(stage) for name, stage in self.told.triggers.stages.items() if stage is not Stage.OPEN},
+        )
+
+    def _accounts(self, view: View) -> None:
+        """Positions, and transfers under way."""
+        margin = self.told.margin
+        if margin is None:
+            return
+        self._same_named(
+            "position",
+            {
+                f"{item.client}/{item.market}": f"{item.position_lots} lots for {item.entry_value}"
+                for item in view.positions
+            },
+            {"/".join(key): f"{item.lots} lots for {item.entry}" for key, item in margin.positions.items()},
+        )
+        self._same_named(
+            "transfer",
+            {
+                f"{item.client}/{item.request}": f"{item.amount} {item.asset} from {item.source} to {item.target}"
+                for item in view.transfers
+            },
+            {
+                "/".join(key): f"{item.amount} {item.asset} from {item.source} to {item.target}"
+                for key, item in margin.transfers.items()
+            },
+        )
+
+    def _same_named(self, what: str, shown: Mapping[str, str], told: Mapping[str, str]) -> None:
+        self.checked += len(told)
+        if shown == told:
+            return
+        for name in sorted(shown.keys() | told.keys()):
+            if shown.get(name) != told.get(name):
+                self.report(
+                    f"{what} {name}",
+                    found=shown.get(name, "it is not shown"),
+                    expected=f"{told[name]}, as acknowledged"
+                    if name in told
+                    else "nothing: it was never acknowledged",
+                )
+
     def _withdrawals(self, view: View) -> None:
         shown = {(withdrawal.client, withdrawal.withdrawal): withdrawal for withdrawal in view.withdrawals}
         for key in {**self.told.withdrawals, **shown}:
@@ -152,6 +242,12 @@ class AcknowledgedIsNeverLost(Monitor):
                     found=f"{now.status}: {now.amount} {now.asset}" if now else "it is not shown",
                     expected=f"{told.status}: {told.amount} {told.asset}" if told else "nothing: it was never told",
                 )
+
+
+def _stop(stop: WaitingStop | ToldStop) -> str:
+    limit = "market" if stop.price_ticks is None else stop.price_ticks
+    trigger = stop.trigger
+    return f"{stop.side} {stop.size_lots} lots at {limit}, {trigger.by} {trigger.when} {trigger.price_ticks}"
 
 
 def _same(shown: OpenOrder, told: ToldOrder) -> bool:
@@ -213,6 +309,11 @@ class RetriesTakeEffectOnce(Monitor):
 
     invariant = "FINAL-4"
 
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
+        super().__init__(*arguments)
+        self._paid_in: set[str] = set()
+        self._granted: set[str] = set()
+
     @on(OrderAccepted)
     def order(self, event: OrderAccepted) -> None:
         """An order id is accepted once per client, for ever."""
@@ -244,16 +345,34 @@ class RetriesTakeEffectOnce(Monitor):
                 f"withdrawal {event.client}/{event.withdrawal}", f"given an outcome after it was {told.status}", event
             )
 
+    @on(TransferStarted, Borrowed, Repaid)
+    def moved(self, event: TransferStarted | Borrowed | Repaid) -> None:
+        """An id of a transfer, loan or repayment is used once per client, for ever."""
+        self.checked += 1
+        if self.told.margin is not None and (event.client, event.request) in self.told.margin.requests:
+            self._again(f"request {event.client}/{event.request}", "carried out", event)
+
+    @on(HouseFunded)
+    def funded(self, event: HouseFunded) -> None:
+        """A transaction of the owner is taken once."""
+        self.checked += 1
+        if event.transaction in self._paid_in:
+            self._again(f"house funding {event.transaction}", "credited", event)
+        self._paid_in.add(event.transaction)
+
+    @on(PromotionGranted)
+    def granted(self, event: PromotionGranted) -> None:
+        """A promotion is granted once."""
+        self.checked += 1
+        if event.grant in self._granted:
+            self._again(f"grant {event.grant}", "granted", event)
+        self._granted.add(event.grant)
+
     @on(Rejected)
     def refusal(self, event: Rejected) -> None:
         """A refused retry is what the invariant is about: it counts as a check."""
         if event.reason in _DUPLICATES:
             self.checked += 1
 
-    def _again(
-        self,
-        subject: str,
-        what: str,
-        event: OrderAccepted | DepositCredited | WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded,
-    ) -> None:
+    def _again(self, subject: str, what: str, event: Event) -> None:
         self.report(subject, found=f"{what} a second time", expected="at most once", evidence=[event])

@@ -5,26 +5,38 @@ from typing import Any
 
 from holdfast_invariants.monitor import Monitor, after, before, on
 from holdfast_invariants.told import OrderKey
+from holdfast_invariants.told_triggers import ToldStop
 from holdfast_model.vocabulary import (
     LEGAL_COMMANDS,
-    LEGAL_TRANSITIONS,
     Answer,
     CancelOrder,
+    CancelReason,
+    CauseKind,
     Command,
+    EntryPosted,
     Event,
     Events,
+    MarkChanged,
+    OrderCancelled,
     Phase,
     PhaseChanged,
     PlaceOrder,
+    PriceReported,
     Reason,
     Rejected,
+    SetPhase,
     Sha256,
+    TimeAdvanced,
     TradeExecuted,
     View,
+    WaitingStop,
     legal,
+    may_follow,
 )
 
 _OPEN, _MAINTENANCE, _OVERLOADED = Phase.OPEN, Phase.MAINTENANCE, Reason.OVERLOADED
+_AUCTION = Phase.AUCTION
+_UNCROSSED_FOR = frozenset({Phase.OPEN, Phase.CLOSED})
 _LEGAL_WHEN_OPEN = LEGAL_COMMANDS[Phase.OPEN]
 
 
@@ -58,6 +70,18 @@ class OnlyLegalCommandsTakeEffect(Monitor):
 
     invariant = "PHASE-1"
 
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
+        super().__init__(*arguments)
+        self._uncrossing = False
+
+    @before(SetPhase)
+    def ends_auction(self, command: SetPhase, answer: Answer) -> None:  # noqa: ARG002 - only the events matter
+        """What an auction gathered trades in the answer that opens or closes trading."""
+        self._uncrossing = any(
+            isinstance(event, PhaseChanged) and event.before is _AUCTION and event.after in _UNCROSSED_FOR
+            for event in answer.events
+        )
+
     @before()
     def legal(self, command: Command, answer: Answer) -> None:
         """Nothing but a refusal is answered to a command that the phase forbids."""
@@ -77,8 +101,8 @@ class OnlyLegalCommandsTakeEffect(Monitor):
 
     @on(TradeExecuted)
     def trade(self, event: TradeExecuted) -> None:
-        """Nothing trades but in the open phase."""
-        if self.told.phase is not _OPEN:
+        """Nothing trades but in the open phase, and where an auction ends."""
+        if self.told.phase is not _OPEN and not self._uncrossing:
             self.report(
                 f"trade in {self.told.phase}",
                 found=f"trade {event.trade}",
@@ -86,15 +110,22 @@ class OnlyLegalCommandsTakeEffect(Monitor):
                 evidence=[event],
             )
 
+    @after(SetPhase)
+    def ended(self, command: SetPhase, answer: Answer) -> None:  # noqa: ARG002 - the auction is over
+        """From now on only the phase matters."""
+        self._uncrossing = False
+
     @on(PhaseChanged)
     def change(self, event: PhaseChanged) -> None:
         """A phase follows one that it may follow."""
         self.checked += 1
-        if event.before is not self.told.phase or event.after not in LEGAL_TRANSITIONS[event.before]:
+        phase, auctions = self.told.phase, self.told.setup.auctions
+        if event.before is not phase or not may_follow(phase, event.after, auctions=auctions):
+            allowed = ", ".join(sorted(after for after in Phase if may_follow(phase, after, auctions=auctions)))
             self.report(
                 f"phase {event.before} to {event.after}",
                 found=f"from {event.before} to {event.after}",
-                expected=f"from {self.told.phase} to one of {', '.join(sorted(LEGAL_TRANSITIONS[self.told.phase]))}",
+                expected=f"from {phase} to one of {allowed}",
                 evidence=[event],
             )
 
@@ -118,18 +149,32 @@ class MaintenanceChangesNothing(Monitor):
             self._watching = True
 
     @after()
-    def effect(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - only the events matter
+    def effect(self, command: Command, answer: Answer) -> None:
         """Once maintenance is over, the next command with an effect ends the watch."""
         if not self._watching or self.told.phase is _MAINTENANCE:
             return
-        if not all(isinstance(event, Rejected | PhaseChanged) for event in answer.events):
+        if isinstance(command, SetPhase) and self._ends(answer):
+            return
+        if not all(isinstance(event, _WITHOUT_EFFECT) for event in answer.events):
             self._watching = False
 
+    def _ends(self, answer: Answer) -> bool:
+        """Whether maintenance ends with this answer, and with it only the orders whose time was up meanwhile."""
+        return any(
+            isinstance(event, PhaseChanged) and event.before is _MAINTENANCE for event in answer.events
+        ) and all(
+            isinstance(event, PhaseChanged)
+            or (isinstance(event, OrderCancelled) and event.reason in _UP)
+            or (isinstance(event, EntryPosted) and event.cause_kind is CauseKind.ORDER_RELEASE)
+            for event in answer.events
+        )
+
     def view(self, view: View) -> None:
-        """Orders, balances and withdrawals are as they were told before."""
+        """Orders, stops, balances, positions, transfers and withdrawals are as they were told before."""
         if not self._watching:
             return
         self.checked += 1
+        margin = self.told.margin
         for what, shown, told in (
             (
                 "order",
@@ -155,6 +200,30 @@ class MaintenanceChangesNothing(Monitor):
                 {f"{item.client}/{item.withdrawal}": str(item.status) for item in view.withdrawals},
                 {"/".join(key): str(item.status) for key, item in self.told.withdrawals.items()},
             ),
+            (
+                "stop",
+                {f"{item.client}/{item.order}": _stop(item) for item in view.stops},
+                {"/".join(key): _stop(item) for key, item in self.told.triggers.stops.items()},
+            ),
+            (
+                "position",
+                {
+                    f"{item.client}/{item.market}": f"{item.position_lots} lots for {item.entry_value}"
+                    for item in view.positions
+                },
+                {
+                    "/".join(key): f"{item.lots} lots for {item.entry}"
+                    for key, item in (margin.positions.items() if margin is not None else ())
+                },
+            ),
+            (
+                "transfer",
+                {f"{item.client}/{item.request}": f"{item.amount} {item.asset}" for item in view.transfers},
+                {
+                    "/".join(key): f"{item.amount} {item.asset}"
+                    for key, item in (margin.transfers.items() if margin is not None else ())
+                },
+            ),
         ):
             for name in sorted(shown.keys() | told.keys()):
                 if shown.get(name) != told.get(name):
@@ -163,6 +232,14 @@ class MaintenanceChangesNothing(Monitor):
                         found=f"{shown.get(name, 'nothing')} after maintenance",
                         expected=f"{told.get(name, 'nothing')}, as before it",
                     )
+
+
+def _stop(stop: WaitingStop | ToldStop) -> str:
+    return f"{stop.side} {stop.size_lots} lots at {stop.trigger.by} {stop.trigger.when} {stop.trigger.price_ticks}"
+
+
+_WITHOUT_EFFECT = (Rejected, PhaseChanged, TimeAdvanced, PriceReported, MarkChanged)
+_UP = frozenset({CancelReason.EXPIRED, CancelReason.ONE_CANCELS_OTHER})
 
 
 class EveryCommandIsAnsweredOnce(Monitor):

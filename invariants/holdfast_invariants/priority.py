@@ -1,110 +1,67 @@
 """PRIO: who trades, at which price, and what each order type promises."""
 
-from collections import OrderedDict
-from heapq import heappop, heappush
 from typing import Any
 
 from holdfast_invariants.monitor import Monitor, after, on
 from holdfast_invariants.told import OrderKey, ToldOrder
+from holdfast_invariants.told_book import MarketBook
 from holdfast_model.vocabulary import (
     Answer,
+    AuctionUncrossed,
     Command,
     MarketId,
     OrderAmended,
-    OrderCancelled,
-    OrderFilled,
     OrderRested,
+    Phase,
     PlaceOrder,
     PriceTicks,
+    SetPhase,
     Side,
+    StopTriggered,
     TimeInForce,
     TradeExecuted,
     View,
 )
 
-_BUY, _GTC, _FOK = Side.BUY, TimeInForce.GTC, TimeInForce.FOK
-
-_Queue = OrderedDict[OrderKey, None]
-"""Orders in the order in which they came: the oldest is found at once, however many left before it."""
-
-
-class _Queues:
-    """The queues of one side of a market, by price. The best price is the lowest once multiplied by `direction`."""
-
-    def __init__(self, direction: int) -> None:
-        self.levels: dict[int, _Queue] = {}
-        self._direction = direction
-        self._best_first: list[int] = []
-
-    def join(self, key: OrderKey, price: PriceTicks) -> _Queue:
-        """The queue of the price, with the order at its back."""
-        queue = self.levels.get(price)
-        if queue is None:
-            queue = self.levels[price] = OrderedDict()
-            heappush(self._best_first, price * self._direction)
-        queue[key] = None
-        return queue
-
-    def best(self) -> int | None:
-        """The best price at which an order rests. A level that emptied is dropped once it is in front."""
-        prices, levels = self._best_first, self.levels
-        while prices:
-            price = prices[0] * self._direction
-            if levels[price]:
-                return price
-            heappop(prices)
-            del levels[price]
-        return None
-
-
-class _Book:
-    """The queues of a market."""
-
-    def __init__(self) -> None:
-        self.bids = _Queues(-1)
-        self.asks = _Queues(1)
+_NO_BOOK = MarketBook()
+_TRADING = frozenset({Phase.OPEN, Phase.POST_ONLY})
+_BUY, _FOK = Side.BUY, TimeInForce.FOK
+_RESTS = frozenset({TimeInForce.GTC, TimeInForce.GTT})
 
 
 class PriceTimePriority(Monitor):
     """PRIO-1: the oldest order at the best price trades, at its own price; the book is never crossed.
 
-    The monitor keeps its own queues, from the events alone: orders join at the back when they rest.
+    The queues are those of the feed (`told.book`), in which orders join at the back when they rest. A call auction
+    gathers orders that cross, and trades them at one price: the oldest at the best price of each side.
     """
 
     invariant = "PRIO-1"
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
         super().__init__(*arguments)
-        self._books: dict[MarketId, _Book] = {market: _Book() for market in self.told.markets}
-        self._where: dict[OrderKey, tuple[_Queue, PriceTicks]] = {}
         self._crossed: set[MarketId] = set()
-        """The books that an order joined so that it crossed the other side, unless the command goes on to mend it."""
+        """The books that an order joined so that it crossed the other side, until they may no longer be crossed."""
+        self._uncrossing: AuctionUncrossed | None = None
 
     @on(OrderRested)
     def rested(self, event: OrderRested) -> None:
-        """An order joins the back of its queue."""
+        """An order joins the back of its queue; only then can its book become crossed."""
         order = self.told.order
-        if order is not None and order.key not in self._where:
-            key, market, price = order.key, order.market, event.price_ticks
-            book = self._books.get(market)
-            if book is None:
-                return
-            self.checked += 1
-            if order.side is _BUY:
-                self._where[key] = (book.bids.join(key, price), price)
-                ask = book.asks.best()
-                crossed = ask is not None and price >= ask
-            else:
-                self._where[key] = (book.asks.join(key, price), price)
-                bid = book.bids.best()
-                crossed = bid is not None and price <= bid
-            if crossed:
-                self._crossed.add(market)
-
-    @on(OrderCancelled, OrderFilled)
-    def gone(self, event: OrderCancelled | OrderFilled) -> None:  # noqa: ARG002 - told.key is the order's
-        """An order leaves its queue."""
-        self._leave(self.told.key)
+        if order is None:
+            return
+        self.checked += 1
+        book = self.told.book.markets.get(order.market)
+        if book is None:
+            return
+        if order.side is _BUY:
+            ask = book.asks.best()
+            crossed = ask is not None and event.price_ticks >= ask
+        else:
+            bid = book.bids.best()
+            crossed = bid is not None and event.price_ticks <= bid
+        if crossed:
+            self._crossed.add(order.market)
 
     @on(OrderAmended)
     def amended(self, event: OrderAmended) -> None:
@@ -125,20 +82,29 @@ class PriceTimePriority(Monitor):
                 expected=f"the back of the queue: it was {order.size_lots} lots at {order.price_ticks}",
                 evidence=[event],
             )
-        if not event.priority_kept:
-            self._leave(order.key)
+
+    @on(AuctionUncrossed)
+    def uncrossing(self, event: AuctionUncrossed) -> None:
+        """The trades that follow in this market are the auction's."""
+        self._uncrossing = event
+
+    @on(StopTriggered)
+    def triggered(self, event: StopTriggered) -> None:  # noqa: ARG002 - that there was one
+        """Stops are triggered once the auctions are done: what trades now is not the auction's."""
+        self._uncrossing = None
 
     @on(TradeExecuted)
     def trade(self, event: TradeExecuted) -> None:
         """The maker is the head of the best queue, the price is its price, and within the taker's limit."""
         self.checked += 1
-        book = self._books.get(event.market)
-        if book is not None:
-            queues = book.asks if event.taker_side is _BUY else book.bids
-            best = queues.best()
-            head = None if best is None else next(iter(queues.levels[best]))
-            if head != (event.maker_client, event.maker_order) or best != event.price_ticks:
-                self._out_of_turn(event, head, best)
+        book = self.told.book.markets.get(event.market, _NO_BOOK)
+        queues = book.asks if event.taker_side is _BUY else book.bids
+        best = queues.best()
+        head = None if best is None else next(iter(queues.levels[best]))
+        if self._uncrossing is not None and self._uncrossing.market == event.market:
+            self._in_auction(event, book, self._uncrossing)
+        elif head != (event.maker_client, event.maker_order) or best != event.price_ticks:
+            self._out_of_turn(event, head, best)
         taker = self.told.taker
         if taker is not None and not _within(taker, event.price_ticks):
             self.report(
@@ -157,7 +123,7 @@ class PriceTimePriority(Monitor):
                 expected=f"order {'/'.join(head)} at {best}, the oldest at the best price" if head else "nobody",
                 evidence=[event],
             )
-        where = self._where.get(maker)
+        where = self.told.book.where.get(maker)
         if where is not None and where[1] != event.price_ticks:
             self.report(
                 f"price of trade {event.trade}",
@@ -166,13 +132,40 @@ class PriceTimePriority(Monitor):
                 evidence=[event],
             )
 
+    def _in_auction(self, event: TradeExecuted, book: MarketBook, auction: AuctionUncrossed) -> None:
+        """Both are the oldest at the best price of their side, and neither trades beyond its limit."""
+        keys = {(event.maker_client, event.maker_order), (event.taker_client, event.taker_order)}
+        heads = {
+            next(iter(side.levels[best])) for side in (book.bids, book.asks) if (best := side.best()) is not None
+        }
+        if keys != heads:
+            self.report(
+                f"trade {event.trade}",
+                found=f"{' and '.join(sorted('/'.join(key) for key in keys))} traded",
+                expected=f"{' and '.join(sorted('/'.join(key) for key in heads)) or 'nobody'}, the oldest",
+                evidence=[event],
+            )
+        maker = self.told.maker
+        if event.price_ticks != auction.price_ticks or (maker is not None and not _within(maker, event.price_ticks)):
+            self.report(
+                f"price of trade {event.trade}",
+                found=str(event.price_ticks),
+                expected=f"{auction.price_ticks}, the auction's price, within the maker's limit",
+                evidence=[event],
+            )
+
+    @after(SetPhase)
+    def opened(self, command: SetPhase, answer: Answer) -> None:  # noqa: ARG002 - the auctions are done
+        """What trades from now on trades in the book."""
+        self._uncrossing = None
+
     @after()
     def uncrossed(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all in the queues
-        """No book is crossed when a command is done; it can only become so when an order joins it."""
-        if not self._crossed:
+        """No book is crossed when a command is done and orders may trade; only an order that joins makes it so."""
+        if not self._crossed or self.told.phase not in _TRADING:
             return
         for market in sorted(self._crossed):
-            book = self._books[market]
+            book = self.told.book.markets.get(market, _NO_BOOK)
             bid, ask = book.bids.best(), book.asks.best()
             if bid is not None and ask is not None and bid >= ask:
                 self.report(f"book of {market}", found=f"bid {bid}, ask {ask}", expected="every bid below every ask")
@@ -185,10 +178,8 @@ class PriceTimePriority(Monitor):
             levels.setdefault((shown.market, shown.side, shown.price_ticks), []).append(key)
         self.checked += len(levels)
         for (market, side, price), keys in levels.items():
-            book = self._books.get(market)
-            if book is None:
-                continue
-            queue = (book.bids if side is _BUY else book.asks).levels.get(price) or ()
+            book = self.told.book.markets.get(market, _NO_BOOK)
+            queue = book.side(side).levels.get(price) or ()
             present = set(keys)
             expected = [key for key in queue if key in present]
             known = [key for key in keys if key in queue]
@@ -198,11 +189,6 @@ class PriceTimePriority(Monitor):
                     found=", ".join("/".join(key) for key in known),
                     expected=", ".join("/".join(key) for key in expected),
                 )
-
-    def _leave(self, key: OrderKey) -> None:
-        where = self._where.pop(key, None)
-        if where is not None:
-            del where[0][key]
 
 
 def _within(taker: ToldOrder, price: PriceTicks) -> bool:
@@ -218,10 +204,10 @@ class OrderTypesKeepTheirPromise(Monitor):
 
     @on(OrderRested)
     def rested(self, event: OrderRested) -> None:
-        """Only a good-till-cancelled limit order rests."""
+        """Only a good-till-cancelled or good-till-time limit order rests."""
         self.checked += 1
         order = self.told.order
-        if order is not None and (order.time_in_force is not _GTC or order.price_ticks is None):
+        if order is not None and (order.time_in_force not in _RESTS or order.price_ticks is None):
             kind = "market" if order.price_ticks is None else order.time_in_force
             self.report(
                 f"order {event.client}/{event.order}",
@@ -257,7 +243,7 @@ class OrderTypesKeepTheirPromise(Monitor):
         """No order of a kind that never rests is shown in the book."""
         self.checked += len(view.orders)
         for shown, _, order in self.told.shown:
-            if order is not None and order.time_in_force is not _GTC:
+            if order is not None and order.time_in_force not in _RESTS:
                 self.report(
                     f"order {shown.client}/{shown.order}",
                     found=f"{shown.left_lots} lots of a {order.time_in_force} order are in the book",

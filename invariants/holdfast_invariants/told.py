@@ -9,6 +9,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from holdfast_invariants.told_book import ToldBook
+from holdfast_invariants.told_margin import ToldMargin
+from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
     Amount,
     AssetId,
@@ -35,6 +38,8 @@ from holdfast_model.vocabulary import (
     Side,
     SizeLots,
     StandbyPromoted,
+    StopArmed,
+    StopTriggered,
     TimeInForce,
     TradeExecuted,
     TransactionId,
@@ -50,7 +55,16 @@ from holdfast_model.vocabulary.chain import GENESIS
 OrderKey = tuple[ClientId, OrderId]
 WithdrawalKey = tuple[ClientId, WithdrawalId]
 Place = tuple[str, Bucket, AssetId]
-OrderEvent = OrderAccepted | OrderRested | OrderFilled | OrderCancelled | OrderReduced | OrderAmended
+OrderEvent = (
+    OrderAccepted
+    | OrderRested
+    | OrderFilled
+    | OrderCancelled
+    | OrderReduced
+    | OrderAmended
+    | StopArmed
+    | StopTriggered
+)
 
 
 class ToldStatus(StrEnum):
@@ -92,6 +106,8 @@ class ToldOrder(Struct, kw_only=True, gc=False):
     amended: bool = False
     fee_numerator: int = 0
     """Sum over its trades of quote amount times fee rate in ppm."""
+    number: int = 0
+    """How many orders were accepted before it."""
 
 
 class ToldWithdrawal(Struct, kw_only=True):
@@ -112,6 +128,9 @@ class Told:
     `key`), or `maker` and `taker`, or `withdrawal`, each None where there is none of that name; `shown`, the orders
     in a view. When an entry is believed, `below` are the places that one of its postings left below zero. Of all
     these, only those of the event at hand mean anything.
+
+    `book`, `triggers` and `margin` are parts of the record that are told each event after it; there is no `margin`
+    where the setup has none and no marks.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -122,7 +141,7 @@ class Told:
         self.amounts: dict[Place, int] = {}
         self.deposits: set[TransactionId] = set()
         self.withdrawals: dict[WithdrawalKey, ToldWithdrawal] = {}
-        self.phase = Phase.OPEN
+        self.phase = Phase.CLOSED if setup.auctions else Phase.OPEN
         self.epoch = 1
         self.seq = 0
         self.trade = 0
@@ -147,6 +166,8 @@ class Told:
             OrderCancelled: (look_up_order, (self._cancelled,)),
             OrderReduced: (look_up_order, (self._reduced,)),
             OrderAmended: (look_up_order, (self._amended,)),
+            StopArmed: (look_up_order, ()),
+            StopTriggered: (look_up_order, ()),
             DepositCredited: ((), (self._credited,)),
             WithdrawalRequested: (look_up_withdrawal, (self._requested,)),
             WithdrawalPaid: (look_up_withdrawal, (self._paid,)),
@@ -154,6 +175,15 @@ class Told:
             PhaseChanged: ((), (self._phase_changed,)),
             StandbyPromoted: ((), (self._promoted,)),
         }
+
+        self.book = ToldBook(self.orders)
+        self.triggers = ToldTriggers(setup, self.orders)
+        marked = setup.margin is not None or any(market.mark is not None for market in setup.markets)
+        self.margin = ToldMargin(setup) if marked else None
+        for part in (self.book, self.triggers, self.margin):
+            for event, act in part.appliers().items() if part is not None else ():
+                found, believed = self._acts.get(event, ((), ()))
+                self._acts[event] = (found, (*believed, act))
 
     def lookups(self, event: type) -> Acts:
         """What looks up what events of this class speak of."""
@@ -212,6 +242,7 @@ class Told:
             left_lots=event.size_lots,
             time_in_force=event.time_in_force,
             post_only=event.post_only,
+            number=len(self.orders),
         )
 
     def _rested(self, event: OrderRested) -> None:  # noqa: ARG002 - `order` is the one that rests

@@ -1,0 +1,265 @@
+"""CONS-4: no command moves more than its cause allows."""
+
+from collections import defaultdict
+from itertools import zip_longest
+from typing import Any
+
+from holdfast_invariants.flows import (
+    BORROWED,
+    FREE,
+    Moved,
+    Payment,
+    as_of_repayment,
+    as_of_trade,
+    moved,
+    of_interest,
+    of_payment,
+    of_settled,
+    of_trade,
+    of_transfer,
+    settled_by_deleveraging,
+    settled_by_funding,
+)
+from holdfast_invariants.monitor import Monitor, after, before, on
+from holdfast_model.vocabulary import (
+    CLEARING,
+    INSURANCE,
+    LENDING,
+    LIQUIDATION_ORDER_PREFIX,
+    PROMOTIONS,
+    ROUNDING,
+    Answer,
+    Borrow,
+    Borrowed,
+    Bucket,
+    CauseKind,
+    Command,
+    CreditDeposit,
+    Deleveraged,
+    DepositCredited,
+    EntryPosted,
+    FundHouse,
+    FundingSettled,
+    GrantPromotion,
+    HouseFunded,
+    InterestAccrued,
+    LiquidationStepped,
+    OrderAccepted,
+    PlaceOrder,
+    PromotionGranted,
+    Repaid,
+    Repay,
+    RequestWithdrawal,
+    TradeExecuted,
+    TransferCompleted,
+    TransferMargin,
+    TransferStarted,
+    WithdrawalPaid,
+    WithdrawalRefunded,
+    WithdrawalRequested,
+)
+
+_GRANTED: dict[type, tuple[type, tuple[str, ...]]] = {
+    CreditDeposit: (DepositCredited, ("client", "asset", "amount", "transaction")),
+    RequestWithdrawal: (WithdrawalRequested, ("client", "withdrawal", "asset", "amount")),
+    FundHouse: (HouseFunded, ("account", "asset", "amount", "transaction")),
+    GrantPromotion: (PromotionGranted, ("client", "asset", "amount", "grant")),
+    TransferMargin: (TransferStarted, ("client", "request", "asset", "amount", "source", "target")),
+    Borrow: (Borrowed, ("client", "request", "asset", "amount")),
+    Repay: (Repaid, ("client", "request", "asset", "amount")),
+    PlaceOrder: (OrderAccepted, ("client", "order", "market", "side", "size_lots", "price_ticks")),
+}
+"""What each command may bring about, and in which fields the two are equal."""
+
+_CAUSED = tuple(event for event, _ in _GRANTED.values())
+_MARGIN = frozenset({CauseKind.SETTLEMENT, CauseKind.INSURANCE, CauseKind.SEIZURE})
+_HOLDS = frozenset({CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEASE})
+
+
+def _text(total: Moved) -> str:
+    lines = (f"{account} {bucket} {asset} {amount:+}" for (account, bucket, asset), amount in sorted(total.items()))
+    return ", ".join(lines) or "nothing"
+
+
+class CausesBoundEffects(Monitor):
+    """CONS-4: what else an answer tells explains each of its entries; credit and grants are within the pools."""
+
+    invariant = "CONS-4"
+
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
+        super().__init__(*arguments)
+        self._explained: dict[CauseKind, list[Moved]] = defaultdict(list)
+        self._posted: dict[CauseKind, list[EntryPosted]] = defaultdict(list)
+        self._steps = 0
+        self._promotion_max = {item.asset: item.amount for item in self.told.setup.promotion_max}
+        margin = self.told.setup.margin
+        self._credit = {item.asset: item.amount for item in margin.credit} if margin is not None else {}
+
+    @before()
+    def asked(self, command: Command, answer: Answer) -> None:
+        """What a command brings about is what it asked for: the same owner, asset and amount, once."""
+        granted = _GRANTED.get(command.__class__)
+        seen = 0
+        for event in answer.events:
+            if event.__class__ not in _CAUSED:
+                continue
+            self.checked += 1
+            if event.__class__ is OrderAccepted and event.order.startswith(LIQUIDATION_ORDER_PREFIX):
+                continue
+            seen += 1
+            asked, given = [], []
+            if granted is not None and event.__class__ is granted[0] and seen == 1:
+                asked = [str(getattr(command, field)) for field in granted[1]]
+                given = [str(getattr(event, field)) for field in granted[1]]
+            if asked != given or not asked:
+                self.report(
+                    f"{type(event).__name__} of {type(command).__name__}",
+                    found=" ".join(given) or f"{type(event).__name__} as effect number {seen}",
+                    expected=" ".join(asked) or "nothing that the command does not ask for",
+                    evidence=[command, event],
+                )
+
+    @on(
+        DepositCredited,
+        WithdrawalRequested,
+        WithdrawalPaid,
+        WithdrawalRefunded,
+        HouseFunded,
+        PromotionGranted,
+        Borrowed,
+        Repaid,
+    )
+    def payment(self, event: Payment) -> None:
+        """An amount that is to be moved, and that is within its limit."""
+        kind, expected = of_payment(event)
+        self._explained[kind].append(expected)
+        if isinstance(event, PromotionGranted):
+            self._within(event, PROMOTIONS, self._promotion_max.get(event.asset, 0), "a grant")
+        elif isinstance(event, Borrowed):
+            owed = -self.told.amounts.get((event.client, BORROWED, event.asset), 0)
+            self._within(event, LENDING, self._credit.get(event.asset, 0) - owed, "more credit")
+
+    def _within(self, event: PromotionGranted | Borrowed, pool: str, most: int, what: str) -> None:
+        self.checked += 1
+        there = self.told.amounts.get((pool, FREE, event.asset), 0)
+        if event.amount > min(most, there):
+            self.report(
+                f"{type(event).__name__} to {event.client}",
+                found=f"{event.amount} {event.asset}",
+                expected=f"at most {most} for {what}, and {there} are in {pool}",
+                evidence=[event],
+            )
+
+    @on(TransferStarted, TransferCompleted)
+    def transfer(self, event: TransferStarted | TransferCompleted) -> None:
+        """Collateral that leaves or arrives."""
+        expected = of_transfer(self.told, event) if self.told.margin is not None else None
+        if expected is not None:
+            self._explained[CauseKind.TRANSFER].append(expected)
+
+    @on(TradeExecuted)
+    def trade(self, event: TradeExecuted) -> None:
+        """What a trade moves: price times size, lots, and fees."""
+        market = self.told.markets.get(event.market)
+        if market is not None:
+            self._explained[CauseKind.TRADE].append(of_trade(self.told, market, event))
+
+    @on(FundingSettled)
+    def funding(self, event: FundingSettled) -> None:
+        """What a funding moves, the remainder to rounding."""
+        market = self.told.markets.get(event.market)
+        if market is not None and self.told.margin is not None:
+            sides = settled_by_funding(self.told, market, event)
+            self._explained[CauseKind.FUNDING].append(of_settled(market, sides, charges_to=ROUNDING))
+
+    @on(Deleveraged)
+    def deleveraged(self, event: Deleveraged) -> None:
+        """What a deleveraging moves."""
+        market = self.told.markets.get(event.market)
+        if market is not None and self.told.margin is not None:
+            sides = settled_by_deleveraging(self.told, market, event)
+            self._explained[CauseKind.DELEVERAGING].append(of_settled(market, sides, charges_to=ROUNDING))
+
+    @on(InterestAccrued)
+    def interest(self, event: InterestAccrued) -> None:
+        """What a period's interest adds to all debts."""
+        self._explained[CauseKind.INTEREST].append(of_interest(self.told, event))
+
+    @on(LiquidationStepped)
+    def stepped(self, event: LiquidationStepped) -> None:  # noqa: ARG002 - that there was one
+        """A liquidation may move what is in its account and in the insurance fund."""
+        self._steps += 1
+
+    @on(EntryPosted)
+    def entry(self, event: EntryPosted) -> None:
+        """An entry that is to be explained."""
+        kind = event.cause_kind
+        if kind in _HOLDS:
+            self._hold(event)
+        elif kind in _MARGIN:
+            self._obligation(event)
+        else:
+            self._posted[kind].append(event)
+
+    def _hold(self, event: EntryPosted) -> None:
+        """What is held or released stays with one client, in one asset, and is no more than was there."""
+        self.checked += 1
+        places = {(posting.account, posting.asset) for posting in event.postings}
+        buckets = {posting.bucket for posting in event.postings}
+        if len(places) > 1 or not buckets <= {FREE, Bucket.HELD} or sum(item.amount for item in event.postings) != 0:
+            self._unexplained(event, "one amount between free and held of one client")
+
+    def _obligation(self, event: EntryPosted) -> None:
+        """What is paid for an account moves between it, the insurance fund, and those to whom it is owed."""
+        self.checked += 1
+        if event.cause_kind is not CauseKind.SETTLEMENT and not self._steps:
+            self._unexplained(event, "a step of a liquidation")
+        others = {item.account for item in event.postings} - {INSURANCE, CLEARING, LENDING, ROUNDING}
+        if len({account.partition("@")[0] for account in others}) > 1:
+            self._unexplained(event, "one account that is liquidated")
+
+    @after()
+    def done(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all is in what was told
+        """Entries and what explains them are the same, one by one."""
+        self._steps = 0
+        if not self._posted and not self._explained:
+            return
+        for kind in sorted(self._posted.keys() | self._explained.keys()):
+            explained = [total for total in self._explained.get(kind, ()) if total]
+            self._compared(kind, self._posted.get(kind, []), explained)
+        self._posted.clear()
+        self._explained.clear()
+
+    def _compared(self, kind: CauseKind, entries: list[EntryPosted], explained: list[Moved]) -> None:
+        posted = [(_total(kind, entry), entry) for entry in entries]
+        if kind is CauseKind.INTEREST and entries:
+            lines = ((*place, amount) for total, _ in posted for place, amount in total.items())
+            posted = [(moved(*lines), entries[0])]
+        for now, expected in zip_longest(posted, explained):
+            self.checked += 1
+            if now is None:
+                self.report(f"{kind} without an entry", found="no entry", expected=_text(expected), evidence=[])
+            elif now[0] != expected:
+                self.report(
+                    f"entry {kind} {now[1].cause}",
+                    found=_text(now[0]),
+                    expected=_text(expected)
+                    if expected is not None
+                    else "no entry: nothing else that was told explains it",
+                    evidence=[now[1]],
+                )
+
+    def _unexplained(self, event: EntryPosted, expected: str) -> None:
+        self.report(
+            f"entry {event.cause_kind} {event.cause}",
+            found=_text(_total(event.cause_kind, event)),
+            expected=expected,
+            evidence=[event],
+        )
+
+
+def _total(kind: CauseKind, entry: EntryPosted) -> Moved:
+    total = moved(*((item.account, item.bucket, item.asset, item.amount) for item in entry.postings))
+    if kind is CauseKind.TRADE:
+        return as_of_trade(total)
+    return as_of_repayment(total) if kind is CauseKind.REPAY else total

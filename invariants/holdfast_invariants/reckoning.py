@@ -1,0 +1,375 @@
+"""The rulebook's numbers, reckoned anew from what was told (docs/exchange.md: marks, margin accounts, liquidation).
+
+Nothing here is taken from an engine: an invariant that shared its arithmetic would share its mistakes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median_low
+
+from msgspec import Struct
+
+from holdfast_invariants.told import Told, ToldOrder
+from holdfast_invariants.told_margin import NO_POSITION, ToldMargin, ToldPosition, ToldReport
+from holdfast_model.vocabulary import (
+    SPOT,
+    AssetId,
+    Bucket,
+    ClientId,
+    Collateral,
+    Market,
+    MarketId,
+    MarkRule,
+    PriceTicks,
+    ProductId,
+    Setup,
+    Side,
+    SourceId,
+    Tier,
+    margin_account,
+)
+
+PPM = 1_000_000
+
+
+def rounded_up(numerator: int, denominator: int) -> int:
+    """The quotient, rounded towards plus infinity.
+
+    >>> rounded_up(7, 2), rounded_up(-7, 2)
+    (4, -3)
+    """
+    return -(-numerator // denominator)
+
+
+# Marks --------------------------------------------------------------------------------------------------------------
+
+
+class Reckoned(Struct, frozen=True, kw_only=True):
+    """A mark, the sources whose reports were fresh, and those of them that were within the band of their median."""
+
+    mark_ticks: int | None
+    fresh: frozenset[SourceId]
+    kept: frozenset[SourceId]
+
+
+def mark_from(rule: MarkRule, reports: Mapping[SourceId, ToldReport], time_ms: int) -> Reckoned:
+    """The mark that the reports give at a time, None where there is none.
+
+    >>> rule = MarkRule(sources=("a", "b", "c"), sources_min=2, age_max_ms=5, band_ppm=100_000)
+    >>> reports = {"a": ToldReport(100, 7), "b": ToldReport(103, 9), "c": ToldReport(900, 9)}
+    >>> mark_from(rule, reports, 10).mark_ticks, mark_from(rule, reports, 13).mark_ticks
+    (101, None)
+    """
+    fresh = {
+        source: reports[source].price_ticks
+        for source in rule.sources
+        if source in reports and time_ms - reports[source].time_ms <= rule.age_max_ms
+    }
+    kept: dict[SourceId, PriceTicks] = {}
+    mark: int | None = None
+    if len(fresh) >= rule.sources_min:
+        middle = _middle(list(fresh.values()))
+        kept = {
+            source: price
+            for source, price in fresh.items()
+            if abs(price - middle) * PPM <= rule.band_ppm * abs(middle)
+        }
+        if len(kept) >= rule.sources_min:
+            middle = _middle(list(kept.values()))
+            mark = middle if middle > 0 else None
+    return Reckoned(mark_ticks=mark, fresh=frozenset(fresh), kept=frozenset(kept))
+
+
+def _middle(prices: Sequence[int]) -> int:
+    """The median; of an even number the mean of the two in the middle, rounded down."""
+    low = median_low(prices)
+    high = -median_low([-price for price in prices])
+    return (low + high) // 2
+
+
+# Positions ----------------------------------------------------------------------------------------------------------
+
+
+def traded(before: ToldPosition, *, lots: int, price: int, tick_amount: int) -> tuple[ToldPosition, int]:
+    """A position after signed lots were added at a price, and the profit or loss of the lots that this closed.
+
+    >>> traded(ToldPosition(3, 100), lots=-1, price=40, tick_amount=1)
+    (ToldPosition(lots=2, entry=67), 7)
+    >>> traded(ToldPosition(-3, -100), lots=4, price=30, tick_amount=1)
+    (ToldPosition(lots=1, entry=30), 10)
+    """
+    after = before.lots + lots
+    if before.lots * lots >= 0:
+        return ToldPosition(after, before.entry + lots * price * tick_amount), 0
+    size = abs(before.lots)
+    closed = min(size, abs(lots))
+    share = abs(before.entry) * closed // size
+    released = share if before.entry > 0 else -share
+    value = closed * price * tick_amount
+    profit = value - released if before.lots > 0 else -value - released
+    opened = after if before.lots * after < 0 else 0
+    return ToldPosition(after, before.entry - released + opened * price * tick_amount), profit
+
+
+def paid(net: int, *, cash: int) -> int:
+    """What of a profit, or negative a charge, is paid in cash: no more than is there.
+
+    >>> paid(-5, cash=3), paid(5, cash=0)
+    (-3, 5)
+    """
+    return max(net, -cash)
+
+
+def funding_due(lots: int, *, mark: int, tick_amount: int, rate_ppm: int) -> int:
+    """What a position pays, or negative receives: payments rounded up, receipts down.
+
+    >>> [funding_due(lots, mark=15, tick_amount=1, rate_ppm=100_000) for lots in (1, -1)]
+    [2, -1]
+    """
+    return rounded_up(lots * mark * tick_amount * rate_ppm, PPM)
+
+
+def margin_of(value: int, tiers: Iterable[Tier], *, initial: bool) -> int:
+    """The margin for a value through the tiers, rounded up once.
+
+    >>> tiers = (Tier(value_floor=0, initial_ppm=20_000, maintenance_ppm=10_000),
+    ...          Tier(value_floor=1_000, initial_ppm=40_000, maintenance_ppm=20_000))
+    >>> [margin_of(value, tiers, initial=False) for value in (1, 1_000, 1_001)]
+    [1, 10, 11]
+    """
+    above = 0
+    exact = 0
+    for tier in sorted(tiers, key=lambda tier: tier.value_floor, reverse=True):
+        rate = tier.initial_ppm if initial else tier.maintenance_ppm
+        part = max(0, value - tier.value_floor) - above
+        exact += part * rate
+        above += part
+    return rounded_up(exact, PPM)
+
+
+def bankruptcy_of(position: ToldPosition, *, mark: int, equity: int, tick_amount: int) -> int:
+    """The price at which closing the whole position leaves nothing, in the account's favour; at least one tick.
+
+    >>> [bankruptcy_of(ToldPosition(lots), mark=100, equity=205, tick_amount=1) for lots in (10, -10)]
+    [80, 120]
+    """
+    exact = position.lots * mark * tick_amount - equity
+    per_tick = position.lots * tick_amount
+    price = rounded_up(exact, per_tick) if per_tick > 0 else exact // per_tick
+    return max(1, price)
+
+
+def score_of(position: ToldPosition, *, mark: int, equity: int, tick_amount: int) -> int:
+    """The rank of a position for deleveraging: profit in ppm of the entry value times leverage in ppm.
+
+    A loss is divided by the leverage instead; both are rounded down, and an equity below 1 counts as 1.
+
+    >>> score_of(ToldPosition(1, 100), mark=150, equity=50, tick_amount=1)
+    1500000000000
+    """
+    value = abs(position.lots) * mark * tick_amount
+    gain = (position.lots * mark * tick_amount - position.entry) * PPM // max(1, abs(position.entry))
+    leverage = value * PPM // max(1, equity)
+    return gain * leverage if gain >= 0 else gain * PPM * PPM // max(1, leverage)
+
+
+def within(price: int, reference: int, *, ppm: int) -> bool:
+    """Whether a price is no further than so many ppm from a reference.
+
+    >>> within(105, 100, ppm=50_000), within(94, 100, ppm=50_000)
+    (True, False)
+    """
+    return abs(price - reference) * PPM <= ppm * reference
+
+
+# Accounts -----------------------------------------------------------------------------------------------------------
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """A client's cross-margin account, or its account in an isolated product.
+
+    `name` is the ledger account of its collateral, `markets` the perpetuals that it bears, by id.
+    """
+
+    client: ClientId
+    name: str
+    isolated: bool
+    markets: tuple[Market, ...]
+    collateral: tuple[Collateral, ...]
+
+
+class Accounts:
+    """What margin accounts are worth and need, reckoned from what was told."""
+
+    def __init__(self, told: Told) -> None:
+        assert told.margin is not None
+        self._told = told
+        self._margin: ToldMargin = told.margin
+        self._setup: Setup = told.setup
+        self._isolated = frozenset(product.product for product in told.setup.products if product.isolated)
+        self._perpetuals = sorted(
+            (market for market in told.setup.markets if market.perpetual is not None), key=lambda item: item.market
+        )
+
+    def account(self, client: ClientId, product: ProductId) -> Account:
+        """The account that bears a client's positions in a product; that of `spot` is the cross-margin account."""
+        isolated = product in self._isolated
+        everything = self._setup.margin.collateral if self._setup.margin is not None else ()
+        return Account(
+            client=client,
+            name=margin_account(client, product, isolated=isolated),
+            isolated=isolated,
+            markets=tuple(
+                market
+                for market in self._perpetuals
+                if (market.product == product if isolated else market.product not in self._isolated)
+            ),
+            collateral=tuple(
+                item
+                for item in sorted(everything, key=lambda item: item.asset)
+                if not isolated or item.asset == self.unit
+            ),
+        )
+
+    @property
+    def unit(self) -> AssetId:
+        """The unit of account."""
+        return self._setup.margin.unit if self._setup.margin is not None else ""
+
+    def cash(self, account: str, asset: AssetId) -> int:
+        """The collateral of a ledger account in one asset."""
+        return self._told.amounts.get((account, Bucket.COLLATERAL, asset), 0)
+
+    def debt(self, account: Account, asset: AssetId) -> int:
+        """What the account owes of an asset."""
+        return 0 if account.isolated else -self._told.amounts.get((account.client, Bucket.BORROWED, asset), 0)
+
+    def held(self, account: Account) -> Iterator[tuple[Market, ToldPosition]]:
+        """The account's positions, by market; those without lots for which something is owed included."""
+        for market in account.markets:
+            position = self._margin.position(account.client, market.market)
+            if position != NO_POSITION:
+                yield market, position
+
+    def open_orders(self, account: Account) -> list[ToldOrder]:
+        """The account's open orders in perpetuals, waiting stops included."""
+        names = {market.market for market in account.markets}
+        return [order for order in self._told.book.open.get(account.client, {}).values() if order.market in names]
+
+    def closed_products(self, account: Account) -> list[ProductId]:
+        """The products in which the account has a position or an open order and that are not open."""
+        markets = [market.market for market, _ in self.held(account)]
+        markets += [order.market for order in self.open_orders(account)]
+        products = {self._told.markets[market].product for market in markets}
+        return sorted(product for product in products if not self._told.triggers.is_open(product))
+
+    def equity(self, account: Account) -> int | None:
+        """Collateral less haircuts, minus debts, plus what positions gain; None while a mark is missing."""
+        total = 0
+        for item in account.collateral:
+            has, owes = self.cash(account.name, item.asset), self.debt(account, item.asset)
+            worth, owed = self.worth(item, has), self.owed(item, owes)
+            if worth is None or owed is None:
+                return None
+            total += worth - owed
+        for market, position in self.held(account):
+            mark = self._margin.marks.get(market.market)
+            if position.lots and mark is None:
+                return None
+            total += position.lots * (mark or 0) * market.tick_amount - position.entry
+        return total
+
+    def worth(self, item: Collateral, amount: int) -> int | None:
+        """What collateral counts for: less its haircut, rounded down."""
+        return self._priced(item, amount, PPM - item.haircut_ppm, up=False)
+
+    def owed(self, item: Collateral, amount: int) -> int | None:
+        """What a debt counts for, rounded up."""
+        return self._priced(item, amount, PPM, up=True)
+
+    def _priced(self, item: Collateral, amount: int, ppm: int, *, up: bool) -> int | None:
+        if not amount or item.market is None:
+            return amount
+        mark, market = self._margin.marks.get(item.market), self._told.markets[item.market]
+        if mark is None:
+            return None
+        exact, unit = amount * mark * market.tick_amount * ppm, market.lot_amount * PPM
+        return rounded_up(exact, unit) if up else exact // unit
+
+    def maintenance(self, account: Account) -> int | None:
+        """The equity that the account must keep; None while a mark is missing."""
+        total = 0
+        for market, position in self.held(account):
+            needed = self.maintenance_of(market, position)
+            if needed is None:
+                return None
+            total += needed
+        margin = self._setup.margin
+        owed = 0
+        for item in account.collateral:
+            value = self.owed(item, self.debt(account, item.asset))
+            if value is None:
+                return None
+            owed += value
+        return total + rounded_up(owed * (margin.loan_maintenance_ppm if margin is not None else 0), PPM)
+
+    def maintenance_of(self, market: Market, position: ToldPosition) -> int | None:
+        """What one position adds to the maintenance margin."""
+        if not position.lots:
+            return 0
+        mark = self._margin.marks.get(market.market)
+        if mark is None or market.perpetual is None:
+            return None
+        return margin_of(abs(position.lots) * mark * market.tick_amount, market.perpetual.tiers, initial=False)
+
+    def largest(self, account: Account) -> tuple[Market, ToldPosition] | None:
+        """The position that needs the most maintenance margin, of equals the first by market."""
+        largest: tuple[Market, ToldPosition] | None = None
+        most = -1
+        for market, position in self.held(account):
+            needed = self.maintenance_of(market, position) or 0
+            if position.lots and needed > most:
+                largest, most = (market, position), needed
+        return largest
+
+    def obligations(self, account: Account) -> Iterator[tuple[AssetId, int, MarketId | None]]:
+        """What is owed, in the order in which it is met: for positions without lots, by market; debts, by asset."""
+        for market, position in self.held(account):
+            if not position.lots and position.entry > 0:
+                yield market.quote, position.entry, market.market
+        for item in account.collateral:
+            debt = self.debt(account, item.asset)
+            if debt > 0:
+                yield item.asset, debt, None
+
+    def ranking(self, market: Market, *, against: ToldPosition) -> list[tuple[int, ClientId, ToldPosition]]:
+        """The positions on the other side, in the order in which they are deleveraged: score, client, position."""
+        mark = self._margin.marks.get(market.market) or 0
+        ranked = []
+        for client, position in self._margin.holders.get(market.market, {}).items():
+            if position.lots * against.lots < 0:
+                equity = self.equity(self.account(client, market.product))
+                score = score_of(
+                    position, mark=mark, equity=1 if equity is None else equity, tick_amount=market.tick_amount
+                )
+                ranked.append((score, client, position))
+        return sorted(ranked, key=lambda item: (-item[0], item[1]))
+
+
+def closing_side(position: ToldPosition) -> Side:
+    """The side of an order that closes the position."""
+    return Side.SELL if position.lots > 0 else Side.BUY
+
+
+def is_isolated(account: str) -> bool:
+    """Whether a ledger account is that of an isolated product: `client@product`; the house's begin with `@`.
+
+    >>> is_isolated("alice@island"), is_isolated("alice"), is_isolated("@fees")
+    (True, False, False)
+    """
+    return account.find("@") > 0
+
+
+def product_of(told: Told, market: MarketId) -> ProductId:
+    """The product of a market."""
+    known = told.markets.get(market)
+    return known.product if known is not None else SPOT

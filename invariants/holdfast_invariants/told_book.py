@@ -1,0 +1,159 @@
+"""The books as the public feed tells them: who stands where in which queue."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
+
+from holdfast_model.vocabulary import (
+    ClientId,
+    MarketId,
+    OrderAmended,
+    OrderCancelled,
+    OrderFilled,
+    OrderId,
+    OrderRested,
+    PriceTicks,
+    Side,
+    StopArmed,
+    StopTriggered,
+)
+
+if TYPE_CHECKING:
+    from holdfast_invariants.told import ToldOrder
+
+_BUY = Side.BUY
+
+OrderKey = tuple[ClientId, OrderId]
+Queue = OrderedDict[OrderKey, "ToldOrder"]
+"""Orders in the order in which they came: the oldest is found at once, however many left before it."""
+
+
+class Queues:
+    """The queues of one side of a market, by price. The best price is the lowest once multiplied by `direction`."""
+
+    def __init__(self, direction: int) -> None:
+        self.levels: dict[int, Queue] = {}
+        self._direction = direction
+        self._best_first: list[int] = []
+
+    def join(self, order: "ToldOrder", price: PriceTicks) -> Queue:
+        """The queue of the price, with the order at its back."""
+        queue = self.levels.get(price)
+        if queue is None:
+            queue = self.levels[price] = OrderedDict()
+            heappush(self._best_first, price * self._direction)
+        queue[order.key] = order
+        return queue
+
+    def best(self) -> int | None:
+        """The best price at which an order rests. A level that emptied is dropped once it is in front."""
+        prices, levels = self._best_first, self.levels
+        while prices:
+            price = prices[0] * self._direction
+            if levels[price]:
+                return price
+            heappop(prices)
+            del levels[price]
+        return None
+
+    def prices(self) -> list[int]:
+        """The prices at which orders rest, the best first: costs as much as there are."""
+        return sorted(
+            (price for price in self.levels if self.levels[price]), key=lambda price: price * self._direction
+        )
+
+    def orders(self) -> Iterator["ToldOrder"]:
+        """The orders: best price first, then in the order in which they came."""
+        for price in self.prices():
+            yield from self.levels[price].values()
+
+
+class MarketBook:
+    """The queues of a market."""
+
+    def __init__(self) -> None:
+        self.bids = Queues(-1)
+        self.asks = Queues(1)
+
+    def side(self, side: Side) -> Queues:
+        """The queues of one side."""
+        return self.bids if side is _BUY else self.asks
+
+    def crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask."""
+        bid, ask = self.bids.best(), self.asks.best()
+        return bid is not None and ask is not None and bid >= ask
+
+
+class ToldBook:
+    """The books of all markets, folded from events; orders join at the back when they rest.
+
+    It shares the orders of the record that it is a part of, and is told each event after that record.
+    """
+
+    def __init__(self, orders: Mapping[OrderKey, "ToldOrder"]) -> None:
+        self._orders = orders
+        self.markets: dict[MarketId, MarketBook] = {}
+        """The books by market; none for a market in which no order ever rested."""
+        self.where: dict[OrderKey, tuple[Queue, PriceTicks]] = {}
+        """The queue and the price of each order that rests."""
+        self.open: dict[ClientId, dict[OrderKey, ToldOrder]] = {}
+        """Resting orders and waiting stops by client."""
+
+    def appliers(self) -> Mapping[type, Callable[[Any], None]]:
+        """What folds each event."""
+        return {
+            OrderRested: self._on_rested,
+            StopArmed: self._on_armed,
+            StopTriggered: self._on_triggered,
+            OrderAmended: self._on_amended,
+            OrderCancelled: self._on_over,
+            OrderFilled: self._on_over,
+        }
+
+    def crossed(self, market: MarketId) -> bool:
+        """Whether the best bid of a market is at or above its best ask."""
+        book = self.markets.get(market)
+        return book is not None and book.crossed()
+
+    def _on_rested(self, event: OrderRested) -> None:
+        key = (event.client, event.order)
+        order = self._orders.get(key)
+        if order is None or key in self.where:
+            return
+        book = self.markets.get(order.market)
+        if book is None:
+            book = self.markets[order.market] = MarketBook()
+        price = event.price_ticks
+        self.where[key] = ((book.bids if order.side is _BUY else book.asks).join(order, price), price)
+        self._opened(order)
+
+    def _on_armed(self, event: StopArmed) -> None:
+        order = self._orders.get((event.client, event.order))
+        if order is not None:
+            self._opened(order)
+
+    def _opened(self, order: "ToldOrder") -> None:
+        opened = self.open.get(order.client)
+        if opened is None:
+            opened = self.open[order.client] = {}
+        opened[order.key] = order
+
+    def _on_triggered(self, event: StopTriggered) -> None:
+        self._leave((event.client, event.order))
+
+    def _on_amended(self, event: OrderAmended) -> None:
+        if not event.priority_kept:
+            self._leave((event.client, event.order))
+
+    def _on_over(self, event: OrderCancelled | OrderFilled) -> None:
+        self._leave((event.client, event.order))
+
+    def _leave(self, key: OrderKey) -> None:
+        opened = self.open.get(key[0])
+        if opened is not None:
+            opened.pop(key, None)
+        where = self.where.pop(key, None)
+        if where is not None:
+            del where[0][key]
