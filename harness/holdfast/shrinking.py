@@ -4,21 +4,34 @@ Delta debugging over the steps (Zeller and Hildebrandt 2002), then over each bur
 The predicate runs the candidate from the start each time, so that what comes out replays as it is.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
 from holdfast.engine import HUNG
 from holdfast_model.vocabulary import (
+    AccrueInterest,
+    AdvanceTime,
     AmendOrder,
     Amount,
+    Borrow,
     Burst,
+    Conditions,
     Crash,
     CreditDeposit,
+    FundHouse,
+    GrantPromotion,
     PlaceOrder,
+    Repay,
+    ReportPrice,
     RequestWithdrawal,
+    SettleFunding,
     SizeLots,
     Step,
+    TimeInForce,
+    TransferMargin,
+    TriggerBy,
 )
 
 Steps = tuple[Step, ...]
@@ -88,7 +101,7 @@ def _first_that_shows(steps: Steps, candidates: Callable[[Steps], Iterator[Steps
     while progress:
         progress = False
         for candidate in candidates(steps):
-            if budget.shows(candidate):
+            if candidate and budget.shows(candidate):
                 steps, progress = candidate, True
                 break
     return steps
@@ -99,7 +112,7 @@ def _with(steps: Steps, position: int, step: Step) -> Steps:
 
 
 def _simpler(steps: Steps) -> Iterator[Steps]:
-    """Bursts with a command less, crashes with nothing in flight."""
+    """Bursts with a command less, crashes with nothing in flight, plainer orders, less time and fewer prices."""
     for position, step in enumerate(steps):
         if isinstance(step, Burst):
             for gone in range(len(step.commands)):
@@ -110,14 +123,112 @@ def _simpler(steps: Steps) -> Iterator[Steps]:
                     yield _with(steps, position, Burst(commands=rest))
         elif isinstance(step, Crash) and step.in_flight is not None:
             yield _with(steps, position, Crash())
+        elif isinstance(step, PlaceOrder):
+            for order in _plainer(step):
+                yield _with(steps, position, order)
+        elif isinstance(step, AccrueInterest | SettleFunding):
+            yield _renumbered(steps[:position] + steps[position + 1 :])
+        elif isinstance(step, AdvanceTime):
+            yield _sooner(steps[:position] + steps[position + 1 :], position, _step_ms(steps, position))
+        elif isinstance(step, ReportPrice):
+            yield from _merged(steps, position, step)
+
+
+def _plainer(order: PlaceOrder) -> Iterator[PlaceOrder]:
+    """The order with one condition less; without an expiry it is good till cancelled."""
+    conditions = order.conditions
+    if conditions is None:
+        return
+    if conditions.expires_ms is not None or order.time_in_force is TimeInForce.GTT:
+        lasting = replace(conditions, expires_ms=None)
+        yield replace(order, time_in_force=TimeInForce.GTC, conditions=_or_none(lasting))
+    if conditions.trigger is not None:
+        yield replace(order, conditions=_or_none(replace(conditions, trigger=None)))
+        if conditions.trigger.by is TriggerBy.MARK:
+            by_last = replace(conditions.trigger, by=TriggerBy.LAST)
+            yield replace(order, conditions=replace(conditions, trigger=by_last))
+    if conditions.one_cancels_other is not None:
+        yield replace(order, conditions=_or_none(replace(conditions, one_cancels_other=None)))
+    if conditions.reduce_only:
+        yield replace(order, conditions=_or_none(replace(conditions, reduce_only=False)))
+    if conditions.cancel_on_disconnect:
+        yield replace(order, conditions=_or_none(replace(conditions, cancel_on_disconnect=False)))
+
+
+def _or_none(conditions: Conditions) -> Conditions | None:
+    return None if conditions == Conditions() else conditions
+
+
+def _step_ms(steps: Steps, position: int) -> int:
+    """By how much the step at this position advances the time."""
+    step = steps[position]
+    assert isinstance(step, AdvanceTime)
+    earlier = [item.time_ms for item in steps[:position] if isinstance(item, AdvanceTime)]
+    return max(0, step.time_ms - max(earlier, default=0))
+
+
+def _sooner(steps: Steps, start: int, milliseconds: int) -> Steps:
+    """The steps with all times from `start` on earlier by so much, as far as they were after the time by then."""
+    now = max((item.time_ms for item in steps[:start] if isinstance(item, AdvanceTime)), default=0)
+
+    def earlier(time: int) -> int:
+        return max(min(time, now), time - milliseconds)
+
+    def moved(step: Step) -> Step:
+        match step:
+            case AdvanceTime() | ReportPrice():
+                return replace(step, time_ms=earlier(step.time_ms))
+            case PlaceOrder(conditions=Conditions(expires_ms=int(expires)) as conditions):
+                return replace(step, conditions=replace(conditions, expires_ms=earlier(expires)))
+            case _:
+                return step
+
+    return (*steps[:start], *map(moved, steps[start:]))
+
+
+def _merged(steps: Steps, position: int, report: ReportPrice) -> Iterator[Steps]:
+    """The report with the price, and with the time, of the one before it in its market."""
+    before = [item for item in steps[:position] if isinstance(item, ReportPrice) and item.market == report.market]
+    if before and before[-1].price_ticks != report.price_ticks:
+        yield _with(steps, position, replace(report, price_ticks=before[-1].price_ticks))
+
+
+def _renumbered(steps: Steps) -> Steps:
+    """The steps with the periods of interest and of funding counted anew, so that none is missing."""
+    periods: Counter[tuple[type, str]] = Counter()
+    result: list[Step] = []
+    for step in steps:
+        if isinstance(step, AccrueInterest | SettleFunding):
+            name = (type(step), step.asset if isinstance(step, AccrueInterest) else step.market)
+            periods[name] += 1
+            result.append(replace(step, period=periods[name]))
+        else:
+            result.append(step)
+    return tuple(result)
+
+
+_Amounts = CreditDeposit | RequestWithdrawal | TransferMargin | Borrow | Repay | FundHouse | GrantPromotion
 
 
 def _smaller_numbers(steps: Steps) -> Iterator[Steps]:
-    """Sizes of one lot, then of half; deposits and withdrawals likewise."""
+    """Sizes of one lot, then of half; amounts, rates and steps of time likewise."""
     for position, step in enumerate(steps):
         if isinstance(step, PlaceOrder | AmendOrder):
-            for size in sorted({1, step.size_lots // 2} - {0, step.size_lots}):
+            for size in _smaller(step.size_lots):
                 yield _with(steps, position, replace(step, size_lots=SizeLots(size)))
-        elif isinstance(step, CreditDeposit | RequestWithdrawal):
-            for amount in sorted({1, step.amount // 2} - {0, step.amount}):
+        elif isinstance(step, _Amounts):
+            for amount in _smaller(step.amount):
                 yield _with(steps, position, replace(step, amount=Amount(amount)))
+        elif isinstance(step, AccrueInterest | SettleFunding):
+            for rate in _smaller(step.rate_ppm):
+                yield _with(steps, position, replace(step, rate_ppm=rate))
+        elif isinstance(step, AdvanceTime):
+            whole = _step_ms(steps, position)
+            for milliseconds in _smaller(whole):
+                yield _sooner(steps, position, whole - milliseconds)
+
+
+def _smaller(number: int) -> list[int]:
+    """One, and half of it, where that is less; of a number below zero the same with its sign."""
+    sign = 1 if number > 0 else -1
+    return [sign * size for size in sorted({1, abs(number) // 2} - {0, abs(number)}) if size < abs(number)]
