@@ -302,7 +302,35 @@ def shown(view: View | None) -> dict[str, str]:
         )
     for custody in view.custody:
         facts[f"custody {custody.tier} {custody.asset}"] = str(custody.amount)
+    return facts | _shown_of_margin(view)
+
+
+def _shown_of_margin(view: View) -> dict[str, str]:
+    """What a view shows of stops, positions, marks, products and transfers."""
+    facts = {"time": f"{view.time_ms} ms"} if view.time_ms else {}
+    for stop in view.stops:
+        trigger = stop.trigger
+        facts[f"stop {stop.client}/{stop.order}"] = (
+            f"{stop.side} {stop.size_lots} {stop.market} once {trigger.by} is {trigger.when.replace('_', ' ')} "
+            f"{trigger.price_ticks}"
+        )
+    for position in view.positions:
+        facts[f"position {position.client} {position.market}"] = (
+            f"{position.position_lots:+d} for {position.entry_value:+d}"
+        )
+    for mark in view.marks:
+        facts[f"mark {mark.market}"] = "unavailable" if mark.mark_ticks is None else str(mark.mark_ticks)
+    for item in view.stages:
+        facts[f"stage {item.product}"] = str(item.stage)
+    for transfer in view.transfers:
+        facts[f"transfer {transfer.client}/{transfer.request}"] = (
+            f"{transfer.amount} {transfer.asset} from {transfer.source} to {transfer.target}"
+        )
     return facts
+
+
+_AS_AT_FIRST = ("phase", "mark", "stage")
+"""What stands in every view; in a first one it is no change."""
 
 
 def changes(before: View | None, after: View | None) -> tuple[str, ...]:
@@ -311,7 +339,7 @@ def changes(before: View | None, after: View | None) -> tuple[str, ...]:
     return tuple(
         f"{name}: {old.get(name, 'nothing')} -> {new.get(name, 'nothing')}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and not (before is None and name == "phase")
+        if old.get(name) != new.get(name) and not (before is None and name.split(" ")[0] in _AS_AT_FIRST)
     )
 
 
