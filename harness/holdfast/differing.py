@@ -17,7 +17,7 @@ from msgspec import Struct
 from holdfast.counterexamples import Progress, silent
 from holdfast.engine import Engine, Identity, LocalEngine
 from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
-from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
+from holdfast.generating import Source, episode_random, episode_steps, setups_for
 from holdfast.narrating import answers_of, changes, describe_event, describe_step
 from holdfast.running import Runner, Views
 from holdfast.shrinking import runs_for, shrink
@@ -58,6 +58,14 @@ OPTIONAL = (
     Capability.FOK,
     Capability.POST_ONLY,
     Capability.AMEND,
+    Capability.CANCEL_ALL,
+    Capability.CANCEL_ON_DISCONNECT,
+    Capability.STOP_ORDERS,
+    Capability.ONE_CANCELS_OTHER,
+    Capability.GOOD_TILL_TIME,
+    Capability.BORROWING,
+    Capability.LIQUIDATION,
+    Capability.PRODUCT_HALTS,
     Capability.STP_CANCEL_NEWEST,
     Capability.STP_CANCEL_OLDEST,
     Capability.STP_CANCEL_BOTH,
@@ -156,6 +164,7 @@ class Comparison:
             ]
         if Capability.PHASES in can:
             facts.append(("phase", ours.phase, theirs.phase))
+        facts += self._more(ours, theirs)
         if Capability.JOURNAL in can:
             facts.append(("journal", (ours.seq, ours.journal_sha256), (theirs.seq, theirs.journal_sha256)))
             facts.append(("replicas", ours.replicas, theirs.replicas))
@@ -165,6 +174,21 @@ class Comparison:
             self.compared[name] += 1
             if expected != found:
                 yield _difference(name, step, number, f"after {describe_step(step)}", found, expected)
+
+    def _more(self, ours: View, theirs: View) -> Iterator[tuple[str, object, object]]:
+        """What views show of stops, margin, marks and products, where the engine shows it."""
+        can = self.identity.capabilities
+        if Capability.STOP_ORDERS in can:
+            yield "waiting stops", _waiting(ours), _waiting(theirs)
+        if can & {Capability.GOOD_TILL_TIME, Capability.MARKS}:
+            yield "time", ours.time_ms, theirs.time_ms
+        if Capability.MARKS in can:
+            yield "marks", _marks(ours), _marks(theirs)
+        if Capability.PRODUCT_HALTS in can:
+            yield "stages", _stages(ours), _stages(theirs)
+        if Capability.MARGIN in can:
+            yield "positions", _positions(ours), _positions(theirs)
+            yield "transfers", _transfers(ours), _transfers(theirs)
 
 
 def _difference(  # noqa: PLR0917 - called from two places, always with all
@@ -197,6 +221,36 @@ def _resting(view: View) -> list[str]:
     ]
 
 
+def _waiting(view: View) -> list[str]:
+    """The waiting stops in the order in which they came."""
+    return [
+        f"{stop.market} {stop.side} {stop.client}/{stop.order}: {stop.size_lots} at {stop.price_ticks} once "
+        f"{stop.trigger.by} is {stop.trigger.when} {stop.trigger.price_ticks}"
+        for stop in view.stops
+    ]
+
+
+def _positions(view: View) -> list[str]:
+    return [
+        f"{item.client} {item.market}: {item.position_lots:+d} for {item.entry_value:+d}" for item in view.positions
+    ]
+
+
+def _transfers(view: View) -> list[str]:
+    return [
+        f"{item.client}/{item.request}: {item.amount} {item.asset} from {item.source} to {item.target}"
+        for item in view.transfers
+    ]
+
+
+def _marks(view: View) -> list[str]:
+    return [f"{mark.market}: {'none' if mark.mark_ticks is None else mark.mark_ticks}" for mark in view.marks]
+
+
+def _stages(view: View) -> list[str]:
+    return [f"{item.product}: {item.stage}" for item in view.stages]
+
+
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "refused" if value else "accepted"
@@ -214,6 +268,7 @@ class Pair:
     """One sequence on both; `told` is what the reference told."""
 
     def __init__(self, comparison: Comparison, engine: Engine, setup: Setup) -> None:
+        self.setup = setup
         self._comparison = comparison
         self._engine = engine
         self.ours = Runner(comparison.reference(), setup)
@@ -280,11 +335,11 @@ def compare(source: EngineSource, comparison: Comparison, setup: Setup, steps: S
 class Diff:
     """A run of sequences on an engine and the reference, and what differed."""
 
-    def __init__(self, source: EngineSource, *, seed: int, setup: Setup = SMALL_SETUP) -> None:
+    def __init__(self, source: EngineSource, *, seed: int, setups: Sequence[Setup] = ()) -> None:
         self._source = source
         self._seed = seed
-        self._setup = setup
         self.identity = source.engine().identity
+        self._setups = tuple(setups) or setups_for(self.identity.capabilities)
         self.comparison = Comparison(self.identity)
         self.commands = 0
         self.sequences = 0
@@ -311,12 +366,13 @@ class Diff:
             Capability.RESEND,
             *(item for item in OPTIONAL if random.random() > KEPT),
         }
-        draw = Source(random, self._setup, used)
-        pair = Pair(self.comparison, self._source.engine(), self._setup)
-        for _ in range(EPISODE_STEPS):
+        setup = self._setups[self.sequences % len(self._setups)]
+        draw = Source(random, setup, used)
+        pair = Pair(self.comparison, self._source.engine(), setup)
+        for _ in range(episode_steps(setup)):
             if pair.differences:
                 break
-            pair.do(draw.next(pair.ours.auditor.told))
+            pair.do(draw.next(pair.ours.auditor.told, pair.ours.known))
         self._failed_in_a_row = self._failed_in_a_row + 1 if pair.failed else 0
         if pair.failed:
             self._source.discard()
@@ -338,13 +394,13 @@ class Diff:
         progress(f"shrinking: {kind}")
 
         def shows(candidate: tuple[Step, ...]) -> bool:
-            found = compare(self._source, self.comparison, self._setup, candidate).differences
+            found = compare(self._source, self.comparison, pair.setup, candidate).differences
             return bool(found) and found[0].kind == kind
 
         steps = tuple(pair.steps)
         if shows(steps):
             steps = shrink(steps, shows, runs_max=runs_for(pair.differences[0].found if pair.failed else ""))
-        small = compare(self._source, self.comparison, self._setup, steps)
+        small = compare(self._source, self.comparison, pair.setup, steps)
         if not small.differences:
             small = pair  # it does not show again: told as it was met
         key = (kind, _feature(small.steps[-1] if small.steps else None), *_operations(small.steps))
@@ -358,7 +414,7 @@ class Diff:
                 schema=COUNTEREXAMPLE_SCHEMA,
                 engine=self._source.name,
                 origin=f"diff, seed {self._seed}, sequence {self.sequences - 1}",
-                setup=self._setup,
+                setup=pair.setup,
                 steps=tuple(small.steps),
                 commands=command_count(tuple(small.steps)),
                 differences=tuple(small.differences),
@@ -381,7 +437,7 @@ class Diff:
             sequences=self.sequences,
             bounds=(
                 Bound(name="commands", value=str(self.commands)),
-                Bound(name="steps for each sequence at most", value=str(EPISODE_STEPS)),
+                Bound(name="steps for each sequence at most", value=str(max(map(episode_steps, self._setups)))),
                 Bound(name="seed", value=str(self._seed)),
             ),
             compared=dict(sorted(self.comparison.compared.items())),

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from holdfast.counterexamples import Progress, silent, smallest
 from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
 from holdfast.fuzzing import Fuzz, fuzz
-from holdfast.generating import SMALL_SETUP
 from holdfast_engine.faults import FAULTS, Fault
 from holdfast_model.evidence import Bound, Verdict, worst
 from holdfast_model.findings import FaultOutcome, FaultsResult, FaultVerdict
@@ -50,7 +49,8 @@ def _run(fault: Fault, *, seed: int, commands: int) -> FaultOutcome:
         size = 0
         found = [invariant for invariant in fault.violates if invariant in outcome.first]
         if found:
-            small = smallest(source, SMALL_SETUP, outcome.first[found[0]][1], found[0])
+            _, setup, steps = outcome.first[found[0]]
+            small = smallest(source, setup, steps, found[0])
             size = command_count(small)
     return FaultOutcome(
         fault=fault.name,

@@ -1,13 +1,13 @@
 """Volume: seeded sequences on one engine, without Hypothesis, and the counterexamples of what they find."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from time import monotonic
 
 from holdfast.counterexamples import Progress, counterexample, silent, smallest
 from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
-from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
+from holdfast.generating import Source, episode_random, episode_steps, setups_for
 from holdfast.machines import sum_coverage
 from holdfast.running import Runner, Views
 from holdfast_model.evidence import Bound, Verdict
@@ -17,7 +17,10 @@ from holdfast_model.vocabulary.wire import encode
 
 
 class Fuzz:
-    """The outcome of a run of episodes. `first` holds, by invariant, the first episode that violated it."""
+    """The outcome of a run of episodes.
+
+    `first` holds, by invariant, the first episode that violated it: its number, its setup, its steps.
+    """
 
     def __init__(self) -> None:
         self.episodes = 0
@@ -25,7 +28,7 @@ class Fuzz:
         self.goals: Counter[str] = Counter()
         self.coverage: dict[str, InvariantCoverage] = {}
         self.violations: list[Violation] = []
-        self.first: dict[str, tuple[int, tuple[Step, ...]]] = {}
+        self.first: dict[str, tuple[int, Setup, tuple[Step, ...]]] = {}
         self.commands_to_find: dict[str, int] = {}
         self.failed_in_a_row = 0
         self.interrupted = False
@@ -37,7 +40,7 @@ class Fuzz:
         self.failed_in_a_row = self.failed_in_a_row + 1 if runner.failed else 0
         for violation in runner.violations:
             if violation.invariant not in self.first:
-                self.first[violation.invariant] = (self.episodes - 1, tuple(runner.steps))
+                self.first[violation.invariant] = (self.episodes - 1, runner.setup, tuple(runner.steps))
                 self.commands_to_find[violation.invariant] = self.commands + violation.step + 1
                 self.violations.append(violation)
         self.commands += runner.commands
@@ -88,14 +91,14 @@ class Fuzz:
         )
 
 
-def episode(source: EngineSource, *, setup: Setup, seed: int, number: int, steps: int = EPISODE_STEPS) -> Runner:
-    """One episode: the steps depend on seed, number, and what the engine tells."""
+def episode(source: EngineSource, *, setup: Setup, seed: int, number: int) -> Runner:
+    """One episode: the steps depend on seed, number, setup, and what the engine tells."""
     runner = Runner(source.engine(), setup, views=Views.AFTER_OPERATIONS)
     draw = Source(episode_random(seed, number), setup, runner.capabilities)
-    for _ in range(steps):
+    for _ in range(episode_steps(setup)):
         if runner.failed:
             break
-        runner.do(draw.next(runner.auditor.told))
+        runner.do(draw.next(runner.auditor.told, runner.known))
     runner.finish()
     if runner.failed:
         source.discard()
@@ -108,19 +111,22 @@ def fuzz(
     seed: int,
     commands: int | None = None,
     seconds: float | None = None,
-    setup: Setup = SMALL_SETUP,
+    setups: Sequence[Setup] = (),
     stop: Callable[[Fuzz], bool] = lambda _: False,
     progress: Progress = silent,
     into: Fuzz | None = None,
 ) -> Fuzz:
     """Run episodes until so many commands were run, or so much time has passed; whole episodes, at least one.
 
-    What is done is added to `into`, so that a caller who is interrupted still has it.
+    The episodes take turns in `setups`, by their number; without any, in all that the engine can be reset to. What is
+    done is added to `into`, so that a caller who is interrupted still has it.
     """
     outcome = Fuzz() if into is None else into
+    turns = tuple(setups) or setups_for(source.engine().identity.capabilities)
     end = None if seconds is None else monotonic() + seconds
     while True:
-        outcome.add(episode(source, setup=setup, seed=seed, number=outcome.episodes))
+        number = outcome.episodes
+        outcome.add(episode(source, setup=turns[number % len(turns)], seed=seed, number=number))
         progress(f"{outcome.commands} commands in {outcome.episodes} sequences")
         done = outcome.commands >= commands if commands is not None else end is None or monotonic() >= end
         if done or stop(outcome) or outcome.gave_up:
@@ -128,11 +134,11 @@ def fuzz(
 
 
 def counterexamples_of(
-    source: EngineSource, outcome: Fuzz, *, seed: int, setup: Setup = SMALL_SETUP, progress: Progress = silent
+    source: EngineSource, outcome: Fuzz, *, seed: int, progress: Progress = silent
 ) -> list[tuple[str, Counterexample]]:
     """For each invariant that was violated, the first sequence that showed it, at its smallest."""
     found = []
-    for invariant, (number, steps) in sorted(outcome.first.items()):
+    for invariant, (number, setup, steps) in sorted(outcome.first.items()):
         progress(f"shrinking a counterexample to {invariant}")
         small = smallest(source, setup, steps, invariant)
         origin = f"generator, seed {seed}, sequence {number}"

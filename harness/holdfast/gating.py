@@ -12,10 +12,11 @@ from holdfast.counterexamples import Progress, counterexample, rerun, smallest, 
 from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
-from holdfast.generating import SMALL_SETUP
-from holdfast.machines import run_machine, sum_coverage
+from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
+from holdfast.margin_machine import MarginMachine
 from holdfast.running import ENGINE_FAILED
 from holdfast.scenarios import SCENARIOS, Scenario
+from holdfast.setups import MARGIN_CAPABILITIES, MARGIN_SETUP, SMALL_SETUP, fitted
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
@@ -33,7 +34,7 @@ from holdfast_model.findings import (
     Violation,
 )
 from holdfast_model.specs import load_model
-from holdfast_model.vocabulary import Step
+from holdfast_model.vocabulary import Setup, Step
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     proofs: tuple[str, ...]
     explorations: tuple[str, ...]
     machine_examples: int
+    margin_examples: int
     machine_steps: int
     commands: int
     fault_commands: int
@@ -58,8 +60,9 @@ PROFILES = {
             proofs=("spot",),
             explorations=("yardstick", "spot"),
             machine_examples=150,
+            margin_examples=100,
             machine_steps=30,
-            commands=8_000,
+            commands=15_000,
             fault_commands=4_000,
         ),
         Profile(
@@ -67,6 +70,7 @@ PROFILES = {
             proofs=("spot", "yardstick"),
             explorations=("yardstick", "spot"),
             machine_examples=1_000,
+            margin_examples=400,
             machine_steps=50,
             commands=100_000,
             fault_commands=20_000,
@@ -76,6 +80,7 @@ PROFILES = {
             proofs=("spot", "yardstick"),
             explorations=("yardstick", "yardstick:log=2", "spot"),
             machine_examples=10_000,
+            margin_examples=5_000,
             machine_steps=60,
             commands=2_000_000,
             fault_commands=100_000,
@@ -84,10 +89,6 @@ PROFILES = {
 }
 
 NOT_BUILT = (
-    NotChecked(
-        subject="positions, margin, marks, liquidation, funding",
-        reason="this version has no invariants for them",
-    ),
     NotChecked(
         subject="signing, cold custody, chain reorganisations",
         reason="this version models one hot wallet whose deposits are final when they are told",
@@ -134,7 +135,11 @@ class Gate:
     def run(self) -> None:
         """Do all of the profile's work; the engine under test comes first, because it is what was asked about."""
         if self._generator():
-            self._machine()
+            self._machine("machine", ExchangeMachine, SMALL_SETUP, self._profile.machine_examples)
+            capabilities = self.identity.capabilities
+            if capabilities >= MARGIN_CAPABILITIES:
+                setup = fitted(MARGIN_SETUP, capabilities)
+                self._machine("margin-machine", MarginMachine, setup, self._profile.margin_examples)
         for scenario in SCENARIOS:
             self._scenario(scenario)
         for model in self._profile.proofs:
@@ -155,27 +160,23 @@ class Gate:
     def _run_faults(self) -> None:
         self.faults = run_faults(seed=self._seed, commands=self._profile.fault_commands, progress=self._progress)
 
-    def _machine(self) -> None:
-        profile = self._profile
+    def _machine(self, name: str, machine: type[ExchangeMachine], setup: Setup, examples: int) -> None:
+        steps = self._profile.machine_steps
         outcome = self._timed(
-            "run:machine",
+            f"run:{name}",
             lambda: run_machine(
-                self._source,
-                setup=SMALL_SETUP,
-                seed=self._seed,
-                examples=profile.machine_examples,
-                steps=profile.machine_steps,
+                self._source, setup=setup, seed=self._seed, examples=examples, steps=steps, machine=machine
             ),
         )
         self.runs.append(
             Run(
                 kind="machine",
-                name="machine",
+                name=name,
                 sentence="Hypothesis draws commands, operations, kills and bursts, and shrinks what fails.",
                 verdict=Verdict.VIOLATED if outcome.violations else Verdict.HELD,
                 bounds=(
-                    Bound(name="examples", value=str(profile.machine_examples)),
-                    Bound(name="steps for each example at most", value=str(profile.machine_steps)),
+                    Bound(name="examples", value=str(examples)),
+                    Bound(name="steps for each example at most", value=str(steps)),
                     Bound(name="seed", value=str(self._seed)),
                 ),
                 sequences=outcome.sequences,
@@ -187,7 +188,7 @@ class Gate:
         )
         if outcome.violations:
             invariant = _gravest(outcome.shown).invariant
-            self._add(invariant, smallest(self._source, SMALL_SETUP, outcome.failing, invariant), "machine")
+            self._add(invariant, setup, smallest(self._source, setup, outcome.failing, invariant), name)
 
     def _generator(self) -> bool:
         """Run the seeded generator; whether the engine bears more work."""
@@ -210,7 +211,7 @@ class Gate:
         if outcome.gave_up:
             self.skipped.append(
                 NotChecked(
-                    subject="the machine, and the rest of the generator's commands",
+                    subject="the machines, and the rest of the generator's commands",
                     reason=f"the engine failed in {FAILURES_IN_A_ROW_MAX} sequences in a row",
                 )
             )
@@ -241,12 +242,10 @@ class Gate:
         if runner.violations:
             invariant = _gravest(runner.violations).invariant
             small = smallest(self._source, scenario.setup, steps, invariant)
-            self._add(invariant, small, f"scenario {scenario.name}")
+            self._add(invariant, scenario.setup, small, f"scenario {scenario.name}")
 
-    def _add(self, invariant: str, steps: tuple[Step, ...], origin: str) -> None:
-        found = counterexample(
-            self._source, SMALL_SETUP, steps, origin=f"{origin}, seed {self._seed}", invariant=invariant
-        )
+    def _add(self, invariant: str, setup: Setup, steps: tuple[Step, ...], origin: str) -> None:
+        found = counterexample(self._source, setup, steps, origin=f"{origin}, seed {self._seed}", invariant=invariant)
         self._keep(invariant, found)
 
     def _keep(self, invariant: str, found: Counterexample) -> None:

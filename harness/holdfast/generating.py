@@ -1,264 +1,341 @@
 """Generating sequences: a seeded source of steps that mixes trading and funds with maintenance, crashes and surges.
 
 One seed gives one sequence on any machine: a longer run begins with the shorter one. The source looks at what the
-exchange has told so far, so that most of what it does makes sense, and some of it is wrong on purpose.
+exchange has told so far, so that most of what it does makes sense, and some of it is wrong on purpose. Single steps
+are drawn by weight; between them come moves, whose steps belong together (`Moves`), and into which other steps fall.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 
-from holdfast_invariants.told import Told, ToldOrder
+from msgspec.structs import replace
+
+from holdfast.drawing import PRICE_MIDDLE, PRICE_SPREAD, SELF_TRADE_NEEDS, Moves
+from holdfast.known import Known
+from holdfast.risking import Risk
+from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, setups_for
+from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
-    AmendOrder,
-    Amount,
-    Bucket,
+    SPOT,
+    Borrow,
     Burst,
     CancelOrder,
     Capability,
     Command,
+    Conditions,
     Crash,
     CrashPoint,
     CreditDeposit,
-    Market,
+    FundHouse,
+    GrantPromotion,
+    HaltProduct,
     PauseStandby,
     PayWithdrawal,
     Phase,
     PlaceOrder,
     PriceTicks,
     PromoteStandby,
-    RefundWithdrawal,
+    Repay,
     RequestWithdrawal,
     Restart,
     RestoreSnapshot,
     ResumeStandby,
-    SelfTrade,
     SetPhase,
     Setup,
     Side,
-    SizeLots,
+    Stage,
     Step,
     TakeSnapshot,
     TimeInForce,
-    WithdrawalStatus,
+    TransferMargin,
 )
 
-SMALL_SETUP = Setup(
-    assets=("BTC", "USD"),
-    markets=(
-        Market(
-            market="BTC-USD",
-            base="BTC",
-            quote="USD",
-            lot_amount=Amount(10),
-            tick_amount=Amount(1),
-            maker_fee_ppm=1_000,
-            taker_fee_ppm=2_500,
-        ),
-    ),
-    clients=("alice", "bob", "carol"),
-    ingress_capacity=4,
-)
-"""Three clients, one market, fees that leave a remainder, a door for four commands: small, so that things meet."""
+__all__ = [
+    "AUCTION_SETUP",
+    "EPISODE_STEPS",
+    "MARGIN_SETUP",
+    "SELF_TRADE_NEEDS",
+    "SMALL_SETUP",
+    "Source",
+    "episode_random",
+    "episode_steps",
+    "setups_for",
+]
 
 EPISODE_STEPS = 80
-_PRICE_MIDDLE, _PRICE_SPREAD = 100, 4
+"""How many steps an episode has, without margin."""
+_MARGIN_EPISODE_STEPS = 160
 _RETRIES_KEPT = 40
-SELF_TRADE_NEEDS = {
-    SelfTrade.CANCEL_NEWEST: Capability.STP_CANCEL_NEWEST,
-    SelfTrade.CANCEL_OLDEST: Capability.STP_CANCEL_OLDEST,
-    SelfTrade.CANCEL_BOTH: Capability.STP_CANCEL_BOTH,
-    SelfTrade.DECREMENT: Capability.STP_DECREMENT,
-}
+_NESTED_MAX = 2
+_REPEATED = (PlaceOrder, CreditDeposit, RequestWithdrawal, TransferMargin, Borrow, Repay, GrantPromotion, FundHouse)
+"""Commands that carry an id of their own, and that a client who heard nothing gives again."""
+
+Drawn = Step | Moves | None
 
 
-class Source:
+class Source(Risk):
     """Steps for one episode, drawn from a random number generator and narrowed to an engine's capabilities."""
 
     def __init__(self, random: Random, setup: Setup, capabilities: frozenset[Capability]) -> None:
-        self._random = random
-        self._setup = setup
-        self._can = capabilities
-        self._pending: deque[Step] = deque()
+        super().__init__(random, setup, capabilities)
+        self._moves: list[Moves] = [self._begin()]
+        self._begun = self._killed = False
         self._given: list[Command] = []
-        self._numbers: dict[str, int] = {}
-        self._self_trades = [mode for mode, needs in SELF_TRADE_NEEDS.items() if needs in capabilities]
-        self._kinds = self._weighted()
-        if Capability.FUNDS in capabilities:
-            self._pending.extend(
-                self._deposit(client, asset, 20_000) for client in setup.clients for asset in setup.assets
-            )
+        weighted = [(kind, weight) for kind, weight, possible in (*self._plain(), *self._risky()) if possible]
+        self._kinds: list[Callable[[], Drawn]] = [kind for kind, _ in weighted]
+        self._weights = [weight for _, weight in weighted]
 
-    def _weighted(self) -> list[tuple[Callable[[Told], Step | None], int]]:
-        able = self._can.__contains__
-        kinds: list[tuple[Callable[[Told], Step | None], int, bool]] = [
-            (self._place, 40, True),
-            (self._cancel, 10, True),
-            (self._amend, 8, able(Capability.AMEND)),
+    def _plain(self) -> list[tuple[Callable[[], Drawn], int, bool]]:
+        """What there is to draw in every setup: kind, weight, and whether the engine can do it."""
+        can = self.can
+        return [
+            (self.place, 40, True),
+            (self.wrong, 2, True),
+            (self.cancel, 10, True),
+            (self.amend, 8, can(Capability.AMEND)),
             (self._retry, 5, True),
-            (self._fund, 8, able(Capability.FUNDS)),
-            (self._burst, 4, able(Capability.INGRESS)),
-            (lambda _: TakeSnapshot(), 4, able(Capability.SNAPSHOT)),
-            (lambda _: RestoreSnapshot(), 3, able(Capability.SNAPSHOT)),
-            (self._crash, 4, able(Capability.RESTART)),
-            (self._maintain, 2, able(Capability.PHASES)),
-            (self._halt, 2, able(Capability.PHASES)),
-            (self._fail_over, 3, able(Capability.STANDBY)),
+            (self.fund, 8, can(Capability.FUNDS)),
+            (self._burst, 4, can(Capability.INGRESS)),
+            (TakeSnapshot, 4, can(Capability.SNAPSHOT)),
+            (RestoreSnapshot, 3, can(Capability.SNAPSHOT)),
+            (self._crash, 4, can(Capability.RESTART)),
+            (self._maintain, 2, can(Capability.PHASES)),
+            (self._halt, 2, can(Capability.PHASES)),
+            (self._fail_over, 3, can(Capability.STANDBY)),
+            (self._auction, 8 if self.setup.auctions else 2, can(Capability.AUCTION, Capability.PHASES)),
+            (self.cancel_all, 2, can(Capability.CANCEL_ALL)),
+            (self.disconnect, 2, can(Capability.CANCEL_ON_DISCONNECT)),
+            (self.paired, 3, can(Capability.STOP_ORDERS, Capability.ONE_CANCELS_OTHER)),
+            (self._expire, 2, can(Capability.GOOD_TILL_TIME)),
+            (self.advance_time, 4, self.tells_time),
+            (self.protect, 2, can(Capability.PRODUCT_HALTS)),
         ]
-        return [(kind, weight) for kind, weight, possible in kinds if possible]
 
-    def next(self, told: Told) -> Step:
+    def _risky(self) -> list[tuple[Callable[[], Drawn], int, bool]]:
+        """What there is to draw besides, where the setup has marks, margin or promotions."""
+        margin = self.setup.margin is not None and self.can(Capability.MARGIN)
+        marks = bool(self.marked()) and self.can(Capability.MARKS)
+        loans = margin and self.setup.margin is not None and bool(self.setup.margin.credit)
+        granted = bool(self.setup.promotion_max)
+        return [
+            (self.tick, 6, marks),
+            (self.report, 4, marks),
+            (self.fresh, 5, marks),
+            (self.flicker, 1, marks),
+            (self.transfer, 6, margin),
+            (self.funding, 3, margin),
+            (self.close_out, 4, margin),
+            (self.squeeze, 4, margin),
+            (self.borrow, 3, loans),
+            (self.repay, 2, loans),
+            (self.interest, 2, loans),
+            (self.default, 2, loans),
+            (self.liquidate, 3, margin and self.can(Capability.LIQUIDATION)),
+            (self.grant, 2, granted),
+            (self.pay_house, 2, granted or loans),
+        ]
+
+    def next(self, told: Told, known: Known | None = None) -> Step:
         """The next step, in view of what the exchange has told."""
+        self.told = told
+        self.known = self.known if known is None else known
+        step = self._next()
+        self._killed = isinstance(step, Crash)
+        if isinstance(step, _REPEATED):
+            self._given.append(step)
+            del self._given[:-_RETRIES_KEPT]
+        return step
+
+    def _next(self) -> Step:
         while True:
-            if self._pending:
-                step = self._pending.popleft()
-            else:
-                kinds, weights = zip(*self._kinds, strict=True)
-                chosen: Step | None = self._random.choices(kinds, weights)[0](told)
-                if chosen is None:
-                    continue
-                step = chosen
-            if isinstance(step, PlaceOrder | CreditDeposit | RequestWithdrawal):
-                self._given.append(step)
-                del self._given[:-_RETRIES_KEPT]
-            return step
+            if self._moves and (self._killed or not self._begun or not self.chance(0.12)):
+                step = next(self._moves[-1], None)
+                if step is not None:
+                    return step
+                self._moves.pop()
+                continue
+            drawn = self._draw()
+            if isinstance(drawn, Iterator):
+                if len(self._moves) <= _NESTED_MAX:
+                    self._moves.append(drawn)
+            elif drawn is not None:
+                return drawn
 
-    # Trading ------------------------------------------------------------------------------------------------------
+    def _draw(self) -> Drawn:
+        """Something by weight; first of all what is closed is mostly opened again."""
+        if not self._moves and self.told.phase is not Phase.OPEN and self.chance(0.5):
+            return self._reopen()
+        stages = self.known.stages.values()
+        if not self._moves and any(stage is not Stage.OPEN for stage in stages) and self.chance(0.5):
+            return self.resume()
+        kind: Callable[[], Drawn] = self.random.choices(self._kinds, self._weights)[0]
+        return kind()
 
-    def _number(self, kind: str) -> str:
-        self._numbers[kind] = self._numbers.get(kind, 0) + 1
-        return f"{kind}{self._numbers[kind]}"
+    def _begin(self) -> Moves:
+        """Everybody has money, house accounts are funded, prices are there, and the venue is open."""
+        if self.can(Capability.FUNDS):
+            for client in self.setup.clients:
+                for asset in self.setup.assets:
+                    yield self.deposit(client, asset, 20_000)
+        if self.setup.margin is not None and self.can(Capability.MARGIN):
+            yield from self.prelude()
+        self._begun = True
+        if self.setup.auctions:
+            yield from self._auction()
 
-    def _price(self) -> PriceTicks:
-        offset = self._random.randint(-_PRICE_SPREAD, _PRICE_SPREAD)
-        return PriceTicks(_PRICE_MIDDLE + offset)
+    # Commands -----------------------------------------------------------------------------------------------------
 
-    def _place(self, told: Told) -> PlaceOrder:  # noqa: ARG002 - all kinds are called alike
-        random = self._random
-        market_order = Capability.MARKET_ORDERS in self._can and random.random() < 0.08  # noqa: PLR2004 - a weight
-        lives = [TimeInForce.GTC] * 8
-        if not market_order:
-            lives += [TimeInForce.IOC] * (Capability.IOC in self._can)
-            lives += [TimeInForce.FOK] * (Capability.FOK in self._can)
-        life = random.choice(lives)
-        resting = not market_order and life is TimeInForce.GTC and Capability.POST_ONLY in self._can
-        return PlaceOrder(
-            client=random.choice(self._setup.clients),
-            order=self._number("o"),
-            market=random.choice(self._setup.markets).market,
-            side=random.choice((Side.BUY, Side.SELL)),
-            size_lots=SizeLots(random.randint(1, 9)),
-            price_ticks=None if market_order else self._price(),
-            time_in_force=life,
-            post_only=resting and random.random() < 0.12,  # noqa: PLR2004 - a weight
-            self_trade=random.choice(self._self_trades) if self._self_trades else SelfTrade.CANCEL_NEWEST,
-        )
+    def _retry(self) -> Command | None:
+        return self.one(self._given) if self._given else None
 
-    def _some_order(self, told: Told) -> ToldOrder | None:
-        """Mostly an open order; sometimes any order that there ever was."""
-        if told.resting and self._random.random() < 0.85:  # noqa: PLR2004 - a weight
-            return self._random.choice(list(told.resting.values()))
-        return self._random.choice(list(told.orders.values())) if told.orders else None
+    def _burst(self) -> Burst:
+        commands: list[Command] = []
+        for _ in range(self.random.randint(2, 2 * self.setup.ingress_capacity)):
+            cancel = self.cancel() if self.chance(0.33) else None
+            commands.append(cancel or self.place())
+        return Burst(commands=tuple(commands))
 
-    def _cancel(self, told: Told) -> CancelOrder | None:
-        order = self._some_order(told)
-        return CancelOrder(client=order.client, order=order.order) if order else None
-
-    def _amend(self, told: Told) -> AmendOrder | None:
-        order = self._some_order(told)
-        if order is None:
-            return None
-        same_price = order.price_ticks is not None and self._random.random() < 0.6  # noqa: PLR2004 - a weight
-        return AmendOrder(
-            client=order.client,
-            order=order.order,
-            size_lots=SizeLots(max(1, order.size_lots + self._random.randint(-3, 3))),
-            price_ticks=order.price_ticks if same_price and order.price_ticks is not None else self._price(),
-        )
-
-    def _retry(self, told: Told) -> Command | None:  # noqa: ARG002 - all kinds are called alike
-        return self._random.choice(self._given) if self._given else None
-
-    # Funds --------------------------------------------------------------------------------------------------------
-
-    def _deposit(self, client: str, asset: str, amount: int) -> CreditDeposit:
-        return CreditDeposit(client=client, asset=asset, amount=Amount(amount), transaction=self._number("t"))
-
-    def _fund(self, told: Told) -> Command:
-        random = self._random
-        client, asset = random.choice(self._setup.clients), random.choice(self._setup.assets)
-        settled = random.random()
-        if settled < 0.2:  # noqa: PLR2004 - a weight
-            return self._deposit(client, asset, random.randint(1, 500))
-        if settled < 0.55 or not told.withdrawals:  # noqa: PLR2004 - a weight
-            amount = random.choice((random.randint(1, 500), self._about_all(told, client, asset)))
-            return RequestWithdrawal(client=client, withdrawal=self._number("w"), asset=asset, amount=Amount(amount))
-        open_ones = [key for key, item in told.withdrawals.items() if item.status is WithdrawalStatus.REQUESTED]
-        keys = open_ones if open_ones and random.random() < 0.7 else list(told.withdrawals)  # noqa: PLR2004 - a weight
-        owner, withdrawal = random.choice(keys)
-        settle = random.choice((PayWithdrawal, RefundWithdrawal))
-        return settle(client=owner, withdrawal=withdrawal)
-
-    def _about_all(self, told: Told, client: str, asset: str) -> int:
-        """All that a client has free, and perhaps some of what is held for its orders."""
-        free, held = (told.amounts.get((client, bucket, asset), 0) for bucket in (Bucket.FREE, Bucket.HELD))
-        return max(1, free + self._random.randint(0, max(0, held)))
+    def _in_flight(self) -> Command | None:
+        """A command whose outcome nobody will be told."""
+        kinds: list[Callable[[], Command | None]] = [self.place, self.place, self.cancel]
+        kinds += [self.cancel_all] * self.can(Capability.CANCEL_ALL)
+        kinds += [self.advance_time] * self.tells_time
+        if self.setup.margin is not None and self.can(Capability.MARGIN):
+            kinds += [self.transfer, self.report]
+        return self.one(kinds)()
 
     # Operations ---------------------------------------------------------------------------------------------------
 
-    def _burst(self, told: Told) -> Burst:
-        count = self._random.randint(2, 2 * self._setup.ingress_capacity)
-        commands: list[Command] = []
-        for _ in range(count):
-            wanted: Command | None = self._random.choice((self._place, self._place, self._cancel))(told)
-            commands.append(wanted if wanted is not None else self._place(told))
-        return Burst(commands=tuple(commands))
+    def _crash(self) -> Moves:
+        flying = self._in_flight() if self.can(Capability.RESEND) and self.chance(0.5) else None
+        yield Crash(in_flight=flying, point=self.one(list(CrashPoint)))
+        yield Restart()
 
-    def _crash(self, told: Told) -> Crash:
-        self._pending.append(Restart())
-        in_flight: Command | None = None
-        if Capability.RESEND in self._can and self._random.random() < 0.5:  # noqa: PLR2004 - a weight
-            in_flight = self._random.choice((self._place, self._cancel))(told)
-        return Crash(in_flight=in_flight, point=self._random.choice(list(CrashPoint)))
+    def _expire(self) -> Moves:
+        """An order whose time is up while the engine is down, or while the venue is in maintenance."""
+        plain = replace(self.place(), time_in_force=TimeInForce.GTT, post_only=False)
+        market = self.told.markets[plain.market]
+        expires = self.known.time_ms + 1_000
+        yield replace(
+            plain, price_ticks=plain.price_ticks or self.price(market), conditions=Conditions(expires_ms=expires)
+        )
+        if self.can(Capability.RESTART) and self.chance(0.5):
+            yield from self._crash()
+            yield self.later(1_500)
+        elif self.can(Capability.PHASES):
+            yield SetPhase(phase=Phase.CANCEL_ONLY)
+            yield SetPhase(phase=Phase.MAINTENANCE)
+            yield self.later(1_500)
+            yield from self._reopen()
 
-    def _maintain(self, told: Told) -> Step:
+    def _maintain(self) -> Moves:
         """Maintenance from the announcement to the reopening, with what is done in between left to chance."""
+        if self.can(Capability.STOP_ORDERS) and self.chance(0.4):
+            yield self.stop(self.place(), self.one(self.setup.markets))
+        yield SetPhase(phase=Phase.CANCEL_ONLY)
+        yield SetPhase(phase=Phase.MAINTENANCE)
         inside: list[Step] = []
-        if Capability.SNAPSHOT in self._can:
+        if self.can(Capability.SNAPSHOT):
             inside += [TakeSnapshot(), RestoreSnapshot()]
-        if Capability.FUNDS in self._can and told.withdrawals:
-            owner, withdrawal = self._random.choice(list(told.withdrawals))
+        if self.can(Capability.FUNDS) and self.told.withdrawals:
+            owner, withdrawal = self.one(list(self.told.withdrawals))
             inside.append(PayWithdrawal(client=owner, withdrawal=withdrawal))
-        inside.append(self._place(told))
-        inside = [step for step in inside if self._random.random() < 0.7]  # noqa: PLR2004 - a weight
-        self._pending.extend(
-            (
-                SetPhase(phase=Phase.MAINTENANCE),
-                *inside,
-                SetPhase(phase=Phase.POST_ONLY),
-                self._place(told),
-                SetPhase(phase=Phase.OPEN),
-            )
-        )
-        return SetPhase(phase=Phase.CANCEL_ONLY)
+        inside.append(self.place())
+        if self.tells_time and self.chance(0.4):
+            inside.append(self.advance_time())
+        for step in inside:
+            if self.chance(0.7):
+                yield step
+        if self.can(Capability.MARKS) and self.marked() and self.chance(0.4):
+            yield from self.tick()
+        if self.can(Capability.RESTART) and self.chance(0.2):
+            yield from self._crash()
+        yield from self._reopen()
 
-    def _halt(self, told: Told) -> Step:
-        self._pending.extend(
-            (
-                self._place(told),
-                SetPhase(phase=Phase.CANCEL_ONLY),
-                SetPhase(phase=Phase.POST_ONLY),
-                SetPhase(phase=Phase.OPEN),
-            )
-        )
-        return SetPhase(phase=Phase.HALTED)
+    def _halt(self) -> Moves:
+        """A halt, in which prices may pass the triggers of waiting stops, and come back."""
+        yield SetPhase(phase=Phase.HALTED)
+        yield self.place()
+        if self.can(Capability.MARKS) and self.marked() and self.chance(0.5):
+            yield from self.tick()
+        yield from self._reopen()
 
-    def _fail_over(self, told: Told) -> Step:
+    def _reopen(self) -> Moves:
+        """One phase after the other until the venue is open; a book that is crossed needs an auction."""
+        for _ in range(8):
+            before = self.told.phase
+            match before:
+                case Phase.OPEN:
+                    return
+                case Phase.HALTED:
+                    after = Phase.CANCEL_ONLY
+                case Phase.MAINTENANCE:
+                    after = Phase.POST_ONLY
+                case Phase.AUCTION:
+                    after = Phase.OPEN
+                case Phase.CLOSED:
+                    after = Phase.AUCTION
+                case _:
+                    through = self.setup.auctions or (self.can(Capability.AUCTION) and self.chance(0.25))
+                    direct = Phase.POST_ONLY if before is Phase.CANCEL_ONLY else Phase.OPEN
+                    after = Phase.AUCTION if through else direct
+            yield SetPhase(phase=after)
+            if self.chance(0.4):
+                yield self.place()
+
+    def _auction(self) -> Moves:
+        """A call auction: orders that cross, a storm of cancels, perhaps called off, and uncrossed in the end."""
+        if self.told.phase is not Phase.AUCTION:
+            yield SetPhase(phase=Phase.AUCTION)
+        orders: list[PlaceOrder] = []
+        for _ in range(self.random.randint(2, 9)):
+            orders.append(self._crossing())
+            yield orders[-1]
+        if self.can(Capability.INGRESS) and self.chance(0.4):
+            cancels = [CancelOrder(client=order.client, order=order.order) for order in orders]
+            yield Burst(commands=tuple(self.random.sample(cancels, min(len(cancels), 4))))
+        if self.can(Capability.RESTART) and self.chance(0.15):
+            yield from self._crash()
+        if self.can(Capability.PRODUCT_HALTS) and self.chance(0.1):
+            yield HaltProduct(product=SPOT, cause="validation loops")
+            yield SetPhase(phase=Phase.OPEN)
+            yield from self.resume()
+        ending = self.one((Phase.OPEN, Phase.OPEN, Phase.OPEN, Phase.CLOSED, Phase.CANCEL_ONLY, Phase.HALTED))
+        yield SetPhase(phase=ending)
+        if ending is not Phase.OPEN:
+            yield SetPhase(phase=self.one((Phase.POST_ONLY, Phase.CANCEL_ONLY, Phase.AUCTION)))
+        yield from self._reopen()
+
+    def _crossing(self) -> PlaceOrder:
+        """An order for an auction: buys above the middle, sells below it."""
+        order = self.place()
+        market = self.told.markets[order.market]
+        scale = max(1, self.middle(market) // PRICE_MIDDLE)
+        away = scale * self.random.randint(-1, PRICE_SPREAD) * (1 if order.side is Side.BUY else -1)
+        if self.chance(0.2):
+            return order
+        return replace(
+            order,
+            price_ticks=PriceTicks(max(1, self.middle(market) + away)),
+            time_in_force=TimeInForce.GTC,
+            post_only=False,
+            conditions=None,
+        )
+
+    def _fail_over(self) -> Moves:
         """A failover: of a standby that has everything, or of one that lags behind."""
-        if self._random.random() < 0.5:  # noqa: PLR2004 - a weight
-            return PromoteStandby()
-        self._pending.extend((self._place(told), PromoteStandby(), ResumeStandby()))
-        return PauseStandby()
+        if self.chance(0.5):
+            yield PromoteStandby()
+            return
+        yield PauseStandby()
+        yield self.place()
+        yield PromoteStandby()
+        yield ResumeStandby()
+
+
+def episode_steps(setup: Setup) -> int:
+    """How many steps an episode of a setup has: with margin it takes longer until something happens."""
+    return EPISODE_STEPS if setup.margin is None else _MARGIN_EPISODE_STEPS
 
 
 def episode_random(seed: int, number: int) -> Random:

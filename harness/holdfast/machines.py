@@ -6,6 +6,9 @@ For your own pytest: subclass `ExchangeMachine`, set `make_engine`, and let Hypo
         make_engine = staticmethod(lambda: ProcessEngine(["my-shim"], data_directory=Path("data")))
 
     TestMyExchange = MyMachine.TestCase
+
+`margin_machine.MarginMachine` does the same on a setup with perpetuals, loans and two products: it builds positions,
+moves marks, liquidates, halts products and charges interest and funding as well.
 """
 
 from collections.abc import Callable
@@ -17,24 +20,32 @@ from hypothesis import Phase as HypothesisPhase
 from hypothesis import strategies as st
 from hypothesis.reporting import with_reporter
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
+from holdfast.drawing import SELF_TRADE_NEEDS
 from holdfast.engine import Engine, LocalEngine
 from holdfast.engines import EngineSource
-from holdfast.generating import SELF_TRADE_NEEDS, SMALL_SETUP
 from holdfast.narrating import describe_violation
 from holdfast.running import Runner
+from holdfast.setups import SMALL_SETUP
 from holdfast_invariants.told import OrderKey
 from holdfast_model.findings import InvariantCoverage, Violation
 from holdfast_model.vocabulary import (
+    SPOT,
+    AdvanceTime,
     AmendOrder,
     Amount,
     Burst,
+    CancelAll,
     CancelOrder,
     Capability,
     Command,
+    Conditions,
     Crash,
     CrashPoint,
     CreditDeposit,
+    DisconnectClient,
+    HaltProduct,
     PauseStandby,
     PayWithdrawal,
     Phase,
@@ -45,15 +56,19 @@ from holdfast_model.vocabulary import (
     RequestWithdrawal,
     Restart,
     RestoreSnapshot,
+    ResumeStage,
     ResumeStandby,
     SelfTrade,
     SetPhase,
     Setup,
     Side,
     SizeLots,
+    Stage,
     Step,
     TakeSnapshot,
     TimeInForce,
+    Trigger,
+    TriggerWhen,
 )
 
 
@@ -100,6 +115,11 @@ class ExchangeMachine(RuleBasedStateMachine):
         if funded and Capability.FUNDS in self.runner.capabilities:
             for client in range(len(self.setup.clients)):
                 self._fund(client)
+        if Capability.FUNDS in self.runner.capabilities:
+            self.endow()
+
+    def endow(self) -> None:
+        """What else there is from the start: nothing here."""
 
     @property
     def up(self) -> bool:
@@ -113,6 +133,10 @@ class ExchangeMachine(RuleBasedStateMachine):
         new = self.runner.violations[known:]
         if new:
             raise InvariantViolatedError(new)
+
+    def later(self, milliseconds: int) -> AdvanceTime:
+        """The time, so much later than it is."""
+        return AdvanceTime(time_ms=self.runner.known.time_ms + milliseconds)
 
     def _id(self, kind: str) -> str:
         self._number += 1
@@ -185,6 +209,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         life=st.sampled_from(TimeInForce),
         post_only=st.booleans(),
         self_trade=st.sampled_from(SelfTrade),
+        lasts=st.sampled_from((1, 500, 30_000)),
     )
     def place_special(
         self,
@@ -196,10 +221,16 @@ class ExchangeMachine(RuleBasedStateMachine):
         life: TimeInForce,
         post_only: bool,
         self_trade: SelfTrade,
+        lasts: int,
     ) -> None:
         """An order of any type that the engine knows."""
         can = self.runner.capabilities
-        lives = {TimeInForce.IOC: Capability.IOC, TimeInForce.FOK: Capability.FOK}
+        lives = {
+            TimeInForce.IOC: Capability.IOC,
+            TimeInForce.FOK: Capability.FOK,
+            TimeInForce.GTT: Capability.GOOD_TILL_TIME,
+        }
+        expires = self.runner.known.time_ms + lasts
         market_order = price is None and Capability.MARKET_ORDERS in can
         plain = market_order or lives.get(life, Capability.LIMIT_ORDERS) not in can
         order = PlaceOrder(
@@ -212,9 +243,84 @@ class ExchangeMachine(RuleBasedStateMachine):
             time_in_force=TimeInForce.GTC if plain else life,
             post_only=post_only and not market_order and life is TimeInForce.GTC and Capability.POST_ONLY in can,
             self_trade=self_trade if SELF_TRADE_NEEDS[self_trade] in can else SelfTrade.CANCEL_NEWEST,
+            conditions=Conditions(expires_ms=expires) if life is TimeInForce.GTT and not plain else None,
         )
         self._given.append(order)
         self.do(order)
+
+    @needs(Capability.STOP_ORDERS)
+    @rule(
+        client=_index,
+        side=st.sampled_from(Side),
+        price=_prices,
+        size=_sizes,
+        when=st.sampled_from(TriggerWhen),
+        trigger=_prices,
+        linked=st.booleans(),
+        watched=st.booleans(),
+    )
+    def place_stop(
+        self,
+        *,
+        client: int,
+        side: Side,
+        price: int,
+        size: int,
+        when: TriggerWhen,
+        trigger: int,
+        linked: bool,
+        watched: bool,
+    ) -> None:
+        """A stop order, perhaps linked with the client's last order, perhaps cancelled with its session."""
+        can = self.runner.capabilities
+        order = self._placement(client, side, price, size, TimeInForce.GTC)
+        others = [key[1] for key in self.runner.auditor.told.resting if key[0] == order.client]
+        other = others[-1] if others and linked and Capability.ONE_CANCELS_OTHER in can else None
+        conditions = Conditions(
+            trigger=Trigger(when=when, price_ticks=PriceTicks(trigger)),
+            one_cancels_other=other,
+            cancel_on_disconnect=watched and Capability.CANCEL_ON_DISCONNECT in can,
+        )
+        self._given[-1] = replace(order, conditions=conditions)
+        self.do(self._given[-1])
+
+    @needs(Capability.CANCEL_ALL)
+    @rule(client=_index)
+    def cancel_all(self, client: int) -> None:
+        """A client cancels all that it has."""
+        self.do(CancelAll(client=self.setup.clients[client % len(self.setup.clients)]))
+
+    @needs(Capability.CANCEL_ON_DISCONNECT)
+    @rule(client=_index)
+    def disconnect(self, client: int) -> None:
+        """A client's session is lost."""
+        self.do(DisconnectClient(client=self.setup.clients[client % len(self.setup.clients)]))
+
+    @needs(Capability.GOOD_TILL_TIME)
+    @rule(milliseconds=st.sampled_from((0, 1, 500, 30_000)))
+    def pass_time(self, milliseconds: int) -> None:
+        """Time goes on, or is told to stand still."""
+        self.do(self.later(milliseconds))
+
+    @needs(Capability.AUCTION, Capability.PHASES)
+    @rule(orders=st.lists(st.tuples(_index, st.sampled_from(Side), _prices, _sizes), max_size=6), end=_index)
+    def auction(self, orders: list[tuple[int, Side, int, int]], end: int) -> None:
+        """A call auction, uncrossed or called off."""
+        self.do(SetPhase(phase=Phase.AUCTION))
+        for client, side, price, size in orders:
+            self.do(self._placement(client, side, price, size, TimeInForce.GTC))
+        self.do(SetPhase(phase=(Phase.OPEN, Phase.OPEN, Phase.CLOSED, Phase.CANCEL_ONLY)[end % 4]))
+
+    @needs(Capability.PRODUCT_HALTS)
+    @rule(product=_index, stages=st.lists(st.sampled_from(Stage), max_size=3), price=_prices)
+    def halt_product(self, product: int, stages: list[Stage], price: int) -> None:
+        """A product is halted, and opened again by legal stages after some that may not be."""
+        names = [SPOT, *(item.product for item in self.setup.products)]
+        name = names[product % len(names)]
+        self.do(HaltProduct(product=name, cause="margin is late"))
+        for stage in (*stages, Stage.CANCEL_ONLY, Stage.POST_ONLY, Stage.OPEN):
+            self.do(ResumeStage(product=name, stage=stage))
+            self.do(self._placement(product, Side.BUY, price, 1, TimeInForce.GTC))
 
     @needs(Capability.LIMIT_ORDERS)
     @rule(index=_index)
@@ -275,15 +381,19 @@ class ExchangeMachine(RuleBasedStateMachine):
     @rule(phase=st.sampled_from(Phase))
     def change_phase(self, phase: Phase) -> None:
         """An operator sets a phase, legal or not."""
-        self.do(SetPhase(phase=phase))
+        auctions = Capability.AUCTION in self.runner.capabilities
+        if auctions or phase not in (Phase.AUCTION, Phase.CLOSED):
+            self.do(SetPhase(phase=phase))
 
     @needs(Capability.PHASES)
     @precondition(lambda machine: machine.runner.auditor.told.phase is not Phase.OPEN)
     @rule()
     def reopen(self) -> None:
-        """The venue opens again, by whatever way is legal."""
-        for phase in (Phase.CANCEL_ONLY, Phase.POST_ONLY, Phase.OPEN):
-            self.do(SetPhase(phase=phase))
+        """The venue opens again, by whatever way is legal; a book that is crossed needs an auction."""
+        through = (Phase.AUCTION,) if Capability.AUCTION in self.runner.capabilities else ()
+        for phase in (Phase.CANCEL_ONLY, Phase.POST_ONLY, Phase.OPEN, *through, Phase.OPEN):
+            if self.runner.auditor.told.phase is not Phase.OPEN:
+                self.do(SetPhase(phase=phase))
 
     @needs(Capability.PHASES, Capability.SNAPSHOT)
     @rule(snapshot=st.booleans())
@@ -410,14 +520,22 @@ def sum_coverage(
     return result
 
 
-def run_machine(source: EngineSource, *, setup: Setup, seed: int, examples: int, steps: int) -> MachineRun:
-    """Run the machine for a fixed number of examples; Hypothesis shrinks what fails, and the smallest comes last.
+def run_machine(
+    source: EngineSource,
+    *,
+    setup: Setup,
+    seed: int,
+    examples: int,
+    steps: int,
+    machine: type[ExchangeMachine] = ExchangeMachine,
+) -> MachineRun:
+    """Run a machine for a fixed number of examples; Hypothesis shrinks what fails, and the smallest comes last.
 
     One engine serves all examples; it is replaced when it failed.
     """
     outcome = MachineRun()
 
-    class Machine(ExchangeMachine):
+    class Machine(machine):  # type: ignore[misc,valid-type]  # the class is chosen at run time
         def teardown(self) -> None:
             outcome.add(self.runner)
             if self.runner.failed:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 
 from holdfast.engine import Engine, EngineFailure
+from holdfast.known import Known
 from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.goals import GOALS, Progress
 from holdfast_invariants.monitor import Severity
@@ -59,6 +60,7 @@ class Runner:
             conventions=frozenset(convention.convention for convention in engine.identity.conventions),
         )
         self.progress = Progress(self.auditor.told)
+        self.known = Known(setup)
         self.goals: Counter[str] = Counter()
         self.steps: list[Step] = []
         self.commands = 0
@@ -106,6 +108,7 @@ class Runner:
 
         failure = self._guard(take)
         self.auditor.watch(record)
+        self.known.hear(record)
         if failure is not None:
             self.auditor.violations.append(failure)
             return record

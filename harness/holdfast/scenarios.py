@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from holdfast.generating import SMALL_SETUP
+from holdfast.setups import SMALL_SETUP
 from holdfast_model.vocabulary import (
     AmendOrder,
     Amount,

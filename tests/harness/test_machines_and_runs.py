@@ -115,9 +115,9 @@ def test_an_incident_is_detected_where_its_fault_is_planted(name: str, fault: st
 def test_a_counterexample_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     with EngineSource("fault:fill-forgotten") as source:
         outcome = fuzz(source, seed=1, commands=2_000)
-        number, steps = outcome.first["FINAL-3"]
-        small = smallest(source, SMALL_SETUP, steps, "FINAL-3")
-        made = counterexample(source, SMALL_SETUP, small, origin=f"sequence {number}", invariant="FINAL-3")
+        number, setup, steps = outcome.first["FINAL-3"]
+        small = smallest(source, setup, steps, "FINAL-3")
+        made = counterexample(source, setup, small, origin=f"sequence {number}", invariant="FINAL-3")
     path = tmp_path / "found.json"
     path.write_bytes(encode(made))
     assert read_counterexample(path) == made
@@ -131,6 +131,7 @@ def gate(engine: str, *, commands: int) -> Gate:
         proofs=(),
         explorations=(),
         machine_examples=1,
+        margin_examples=1,
         machine_steps=1,
         commands=commands,
         fault_commands=1,

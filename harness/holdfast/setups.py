@@ -1,0 +1,139 @@
+"""The setups that sequences are generated for, and how each is narrowed to what an engine can do."""
+
+from msgspec.structs import replace
+
+from holdfast_model.vocabulary import (
+    Amount,
+    AssetAmount,
+    Capability,
+    Collateral,
+    Margin,
+    Market,
+    MarkRule,
+    Perpetual,
+    PriceTicks,
+    Product,
+    Setup,
+    Tier,
+)
+
+SMALL_SETUP = Setup(
+    assets=("BTC", "USD"),
+    markets=(
+        Market(
+            market="BTC-USD",
+            base="BTC",
+            quote="USD",
+            lot_amount=Amount(10),
+            tick_amount=Amount(1),
+            maker_fee_ppm=1_000,
+            taker_fee_ppm=2_500,
+        ),
+    ),
+    clients=("alice", "bob", "carol"),
+    ingress_capacity=4,
+)
+"""Three clients, one market, fees that leave a remainder, a door for four commands: small, so that things meet."""
+
+_BTC, _ETH = PriceTicks(100), PriceTicks(40)
+_RULE = MarkRule(sources=("s1", "s2", "s3"), sources_min=2, age_max_ms=60_000, band_ppm=100_000)
+_TIERS = (
+    Tier(value_floor=Amount(0), initial_ppm=100_000, maintenance_ppm=50_000),
+    Tier(value_floor=Amount(6_000), initial_ppm=200_000, maintenance_ppm=100_000),
+)
+
+
+def _spot(base: str, reference: PriceTicks, *, bounded: bool = False) -> Market:
+    return Market(
+        market=f"{base}-USD",
+        base=base,
+        quote="USD",
+        lot_amount=Amount(10),
+        tick_amount=Amount(1),
+        maker_fee_ppm=1_000,
+        taker_fee_ppm=2_500,
+        band_ppm=200_000 if bounded else 0,
+        protection_ppm=30_000 if bounded else 0,
+        reference_ticks=reference,
+        mark=_RULE,
+    )
+
+
+def _perpetual(market: str, base: str, reference: PriceTicks, product: str, tiers: tuple[Tier, ...]) -> Market:
+    return Market(
+        market=market,
+        base=base,
+        quote="USD",
+        lot_amount=Amount(1),
+        tick_amount=Amount(1),
+        maker_fee_ppm=200,
+        taker_fee_ppm=500,
+        product=product,
+        reference_ticks=reference,
+        mark=_RULE,
+        perpetual=Perpetual(tiers=tiers, liquidation_step_ppm=400_000),
+    )
+
+
+MARGIN_SETUP = Setup(
+    assets=("BTC", "ETH", "USD"),
+    markets=(
+        _spot("BTC", _BTC, bounded=True),
+        _spot("ETH", _ETH),
+        _perpetual("BTC-PERP", "BTC", _BTC, "linear", _TIERS),
+        _perpetual("ETH-PERP", "ETH", _ETH, "linear", _TIERS),
+        _perpetual("ETH-ISLE", "ETH", _ETH, "island", (_TIERS[0],)),
+    ),
+    clients=("alice", "bob", "carol", "dave"),
+    ingress_capacity=4,
+    products=(Product(product="linear"), Product(product="island", isolated=True)),
+    margin=Margin(
+        unit="USD",
+        collateral=(
+            Collateral(asset="USD"),
+            Collateral(asset="BTC", haircut_ppm=100_000, market="BTC-USD"),
+            Collateral(asset="ETH", haircut_ppm=250_000, market="ETH-USD"),
+        ),
+        credit=(
+            AssetAmount(asset="USD", amount=Amount(2_000)),
+            AssetAmount(asset="BTC", amount=Amount(150)),
+        ),
+    ),
+    promotion_max=(AssetAmount(asset="USD", amount=Amount(100)), AssetAmount(asset="BTC", amount=Amount(5))),
+)
+"""Spot, two perpetuals under cross margin and an isolated one, three prices a mark, loans and promotions."""
+
+AUCTION_SETUP = Setup(
+    assets=("BTC", "ETH", "USD"),
+    markets=tuple(replace(_spot(base, price), mark=None) for base, price in (("BTC", _BTC), ("ETH", _ETH))),
+    clients=("alice", "bob", "carol"),
+    ingress_capacity=6,
+    auctions=True,
+)
+"""Two spot markets that open and close through a call auction."""
+
+MARGIN_CAPABILITIES = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
+"""What an engine needs to be reset to `MARGIN_SETUP`."""
+_AUCTION = frozenset({Capability.AUCTION, Capability.PHASES})
+
+
+def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
+    """The setups that an engine of these capabilities can be reset to; the episodes of a run take turns in them."""
+    setups = [SMALL_SETUP]
+    if capabilities >= MARGIN_CAPABILITIES:
+        setups.append(fitted(MARGIN_SETUP, capabilities))
+    if capabilities >= _AUCTION:
+        setups.append(fitted(AUCTION_SETUP, capabilities))
+    return tuple(setups)
+
+
+def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
+    """The setup without what an engine cannot do: price bands, loans, promotions."""
+    if Capability.PRICE_BANDS not in capabilities:
+        markets = tuple(replace(market, band_ppm=0, protection_ppm=0) for market in setup.markets)
+        setup = replace(setup, markets=markets)
+    if Capability.BORROWING not in capabilities and setup.margin is not None:
+        setup = replace(setup, margin=replace(setup.margin, credit=()))
+    if Capability.PROMOTIONS not in capabilities:
+        setup = replace(setup, promotion_max=())
+    return setup
