@@ -14,6 +14,8 @@ from holdfast_invariants.finality import (
     RetriesTakeEffectOnce,
     TerminalStatusIsAbsorbing,
 )
+from holdfast_invariants.isolation import ProductsAreIsolated
+from holdfast_invariants.liquidation import DeficitsAreCoveredInOrder, LiquidatedOnlyAsNeeded
 from holdfast_invariants.marks import MarksFollowTheRule
 from holdfast_invariants.monitor import Invariant, Kind, Severity
 from holdfast_invariants.obligations import ObligatorySteps
@@ -160,6 +162,33 @@ CATALOGUE: tuple[Invariant, ...] = (
         ),
         needs=frozenset({Capability.MARKS}),
         monitor=MarksFollowTheRule,
+    ),
+    Invariant(
+        id="LIQ-1",
+        kind=Kind.ALWAYS,
+        sentence="Nobody is liquidated above maintenance, without a mark, while unable to act, or more than needed.",
+        severity=Severity.CRITICAL,
+        incidents=("binance-um-2025-08-29", "binance-2025-10-10", "paradex-2026-01-19", "nse-2021-02-24"),
+        needs=frozenset({Capability.LIQUIDATION, Capability.ENTRIES}),
+        monitor=LiquidatedOnlyAsNeeded,
+    ),
+    Invariant(
+        id="ADL-1",
+        kind=Kind.ALWAYS,
+        sentence="Insurance, then deleveraging in the published order, cover exactly what an account cannot pay.",
+        severity=Severity.CRITICAL,
+        incidents=("hyperliquid-jelly-2025-03-26",),
+        needs=frozenset({Capability.LIQUIDATION, Capability.ENTRIES}),
+        monitor=DeficitsAreCoveredInOrder,
+    ),
+    Invariant(
+        id="ISOL-1",
+        kind=Kind.ALWAYS,
+        sentence="The halt or loss of one product changes nothing in another, and what is on its way into it waits.",
+        severity=Severity.CRITICAL,
+        incidents=("binance-um-2025-08-29", "hyperliquid-jelly-2025-03-26"),
+        needs=frozenset({Capability.MARGIN, Capability.PRODUCT_HALTS, Capability.ENTRIES}),
+        monitor=ProductsAreIsolated,
     ),
     Invariant(
         id="REPL-1",
