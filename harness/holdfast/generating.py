@@ -106,6 +106,7 @@ class Source(Risk):
             (self.cancel_all, 2, can(Capability.CANCEL_ALL)),
             (self.disconnect, 2, can(Capability.CANCEL_ON_DISCONNECT)),
             (self.paired, 3, can(Capability.STOP_ORDERS, Capability.ONE_CANCELS_OTHER)),
+            (self.sweep, 3, can(Capability.MARKET_ORDERS) and bool(self.protected())),
             (self._expire, 2, can(Capability.GOOD_TILL_TIME)),
             (self.advance_time, 4, self.tells_time),
             (self.protect, 2, can(Capability.PRODUCT_HALTS)),
