@@ -149,7 +149,7 @@ class Orders(Draws):
         market_order = self.can(Capability.MARKET_ORDERS) and not collected and self.chance(0.08)
         lives = [TimeInForce.GTC] * 8
         if not market_order and not collected:
-            lives += [TimeInForce.IOC] * self.can(Capability.IOC) + [TimeInForce.FOK] * self.can(Capability.FOK)
+            lives += [TimeInForce.IOC] * self.can(Capability.IOC) + [TimeInForce.FOK] * 2 * self.can(Capability.FOK)
         life = self.one(lives)
         resting = not market_order and life is TimeInForce.GTC and not collected and self.can(Capability.POST_ONLY)
         cautious = self.told.phase is Phase.POST_ONLY

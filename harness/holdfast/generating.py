@@ -220,7 +220,9 @@ class Source(Risk):
         yield replace(
             plain, price_ticks=plain.price_ticks or self.price(market), conditions=Conditions(expires_ms=expires)
         )
-        if self.can(Capability.RESTART) and self.chance(0.5):
+        if self.can(Capability.RESTART) and self.chance(0.6):
+            if self.can(Capability.SNAPSHOT) and self.chance(0.7):
+                yield TakeSnapshot()
             yield from self._crash()
             yield self.later(1_500)
         elif self.can(Capability.PHASES):
@@ -280,7 +282,7 @@ class Source(Risk):
                 case Phase.CLOSED:
                     after = Phase.AUCTION
                 case _:
-                    through = self.can(Capability.AUCTION) and self.chance(0.8 if self.setup.auctions else 0.25)
+                    through = self.can(Capability.AUCTION) and self.chance(0.6 if self.setup.auctions else 0.25)
                     direct = Phase.POST_ONLY if before is Phase.CANCEL_ONLY else Phase.OPEN
                     after = Phase.AUCTION if through else direct
             yield SetPhase(phase=after)
