@@ -328,10 +328,12 @@ class Orders(Draws):
         market = self.one(self.setup.markets).market if self.chance(0.5) else None
         return CancelAll(client=self.client(), market=market)
 
-    def disconnect(self) -> DisconnectClient:
+    def disconnect(self) -> DisconnectClient | None:
         """A session that is lost, mostly of a client with an order that asked to be cancelled then."""
         watched = list(self.known.watched)
-        return DisconnectClient(client=self.one(watched)[0] if watched and self.chance(0.7) else self.client())
+        if self.chance(0.2):
+            return DisconnectClient(client=self.client())
+        return DisconnectClient(client=self.one(watched)[0]) if watched else None
 
     def amend(self) -> AmendOrder | None:
         """An order with another size or price."""
