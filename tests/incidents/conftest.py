@@ -1,0 +1,42 @@
+"""On which engine a story is told: each test takes the healthy one, and with a planted fault it must not pass."""
+
+from collections.abc import Callable
+
+import pytest
+
+from holdfast.engine import Engine, LocalEngine
+from holdfast.machines import InvariantViolatedError
+from holdfast_engine.faults import fault_by_name, orders
+
+Told = Callable[[Engine], None]
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """The healthy reference."""
+    return LocalEngine()
+
+
+@pytest.fixture
+def violated() -> Callable[[str, Told], None]:
+    """Checks that a story on an engine with a planted fault ends at an invariant that the fault names."""
+
+    def check(name: str, told: Told) -> None:
+        fault = fault_by_name(name)
+        with pytest.raises(InvariantViolatedError) as caught:
+            told(LocalEngine(parts=fault.parts))
+        assert set(fault.violates) & {violation.invariant for violation in caught.value.violations}
+
+    return check
+
+
+@pytest.fixture
+def told_in_vain() -> Callable[[str, Told], None]:
+    """Checks that a story on an engine with a planted fault of orders does not get to its end."""
+    faults = {fault.name: fault for fault in orders.FAULTS}
+
+    def check(name: str, told: Told) -> None:
+        with pytest.raises(AssertionError):
+            told(LocalEngine(parts=faults[name].parts))
+
+    return check
