@@ -7,6 +7,8 @@ import pytest
 from holdfast.engine import Engine
 from holdfast.setups import AUCTION_SETUP
 from holdfast.stories import Story
+from holdfast_engine.exchange import Parts
+from holdfast_engine.faults import orders
 from holdfast_model.vocabulary import (
     SPOT,
     AuctionUncrossed,
@@ -34,6 +36,7 @@ from holdfast_model.vocabulary import (
 )
 
 Told = Callable[[Engine], None]
+ORDER_FAULTS = {fault.name: fault for fault in orders.FAULTS}
 BTC = "BTC-USD"
 
 
@@ -160,6 +163,6 @@ def test_a_planted_fault_at_the_open_or_close_is_caught_by_an_invariant_that_it_
     ],
 )
 def test_with_a_planted_fault_of_auctions_the_story_does_not_get_to_its_end(
-    fault: str, told: Told, told_in_vain: Callable[[str, Told], None]
+    fault: str, told: Told, told_in_vain: Callable[[Parts, Told], None]
 ) -> None:
-    told_in_vain(fault, told)
+    told_in_vain(ORDER_FAULTS[fault].parts, told)

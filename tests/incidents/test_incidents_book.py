@@ -10,6 +10,8 @@ import pytest
 from holdfast.engine import Engine
 from holdfast.setups import MARGIN_SETUP, SMALL_SETUP
 from holdfast.stories import Story
+from holdfast_engine.exchange import Parts
+from holdfast_engine.faults import orders
 from holdfast_model.vocabulary import (
     AdvanceTime,
     AmendOrder,
@@ -51,6 +53,7 @@ from holdfast_model.vocabulary import (
 )
 
 Told = Callable[[Engine], None]
+ORDER_FAULTS = {fault.name: fault for fault in orders.FAULTS}
 BTC, USD = "BTC", "USD"
 
 
@@ -336,6 +339,6 @@ def test_a_planted_fault_of_the_book_is_caught_by_an_invariant_that_it_names(
     ],
 )
 def test_with_a_planted_fault_of_orders_the_story_does_not_get_to_its_end(
-    fault: str, told: Told, told_in_vain: Callable[[str, Told], None]
+    fault: str, told: Told, told_in_vain: Callable[[Parts, Told], None]
 ) -> None:
-    told_in_vain(fault, told)
+    told_in_vain(ORDER_FAULTS[fault].parts, told)
