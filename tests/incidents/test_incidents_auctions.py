@@ -40,12 +40,17 @@ ORDER_FAULTS = {fault.name: fault for fault in orders.FAULTS}
 BTC = "BTC-USD"
 
 
+def phase(story: Story) -> Phase:
+    """The phase now."""
+    return story.view.phase
+
+
 def closed(engine: Engine) -> Story:
     """Three clients with money; the venue opens and closes through an auction, and is closed."""
     story = Story(AUCTION_SETUP, engine)
     for client in AUCTION_SETUP.clients:
         story.deposit(client, BTC=5_000, ETH=5_000, USD=5_000)
-    assert story.view.phase is Phase.CLOSED
+    assert phase(story) is Phase.CLOSED
     return story
 
 
@@ -100,9 +105,9 @@ def test_trading_does_not_open_without_its_auction_whichever_replica_opens_it(en
     """nyse-2023-01-24: a backup that was left running made symbols skip their auction; trades were busted."""
     story = closed(engine)
     story.do(PromoteStandby())
-    assert story.view.phase is Phase.CLOSED
-    for phase in (Phase.OPEN, Phase.POST_ONLY, Phase.MAINTENANCE):
-        assert story.refusal(SetPhase(phase=phase)) is Reason.TRANSITION_ILLEGAL
+    assert phase(story) is Phase.CLOSED
+    for shortcut in (Phase.OPEN, Phase.POST_ONLY, Phase.MAINTENANCE):
+        assert story.refusal(SetPhase(phase=shortcut)) is Reason.TRANSITION_ILLEGAL
     early = story.order(Side.BUY, "alice", "early", 1, 150)
     assert story.refusal(early) is Reason.PHASE_FORBIDS
     story.do(SetPhase(phase=Phase.HALTED))
@@ -125,7 +130,7 @@ def test_a_restart_before_the_close_does_not_lose_the_closing_auction(engine: En
     story.do(SetPhase(phase=Phase.AUCTION))
     crossing(story, "close")
     story.do(Crash(in_flight=SetPhase(phase=Phase.CLOSED), point=CrashPoint.TORN_JOURNAL), Restart())
-    assert story.view.phase is Phase.AUCTION
+    assert phase(story) is Phase.AUCTION
     story.do(RestoreSnapshot(), PromoteStandby())
     gathered = [("close-bid", 6), ("close-later", 6), ("close-ask", 4)]
     assert [(order.order, order.left_lots) for order in story.view.orders] == gathered
@@ -134,7 +139,7 @@ def test_a_restart_before_the_close_does_not_lose_the_closing_auction(engine: En
     assert story.left("alice", "close-bid") == 2
     assert story.refusal(story.order(Side.SELL, "bob", "late", 2, 101)) is Reason.PHASE_FORBIDS
     story.do(Crash(), Restart())
-    assert story.view.phase is Phase.CLOSED
+    assert phase(story) is Phase.CLOSED
     assert story.happened(TradeExecuted) == 1
 
 
