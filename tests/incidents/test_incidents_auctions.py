@@ -152,7 +152,7 @@ def test_a_restart_before_the_close_does_not_lose_the_closing_auction(engine: En
         ("last-record-lost", test_a_restart_before_the_close_does_not_lose_the_closing_auction),
     ],
 )
-def test_a_planted_fault_at_the_open_or_close_is_caught_by_an_invariant_that_it_names(
+def test_a_planted_fault_at_the_open_or_close_is_caught_by_an_invariant(
     fault: str, told: Told, violated: Callable[[str, Told], None]
 ) -> None:
     violated(fault, told)

@@ -322,7 +322,7 @@ def test_a_clock_that_steps_back_is_refused_and_changes_nothing(engine: Engine) 
         ("filled-order-cancelled", test_a_trade_at_a_price_that_nobody_expected_stands_like_any_other),
     ],
 )
-def test_a_planted_fault_of_the_book_is_caught_by_an_invariant_that_it_names(
+def test_a_planted_fault_of_the_book_is_caught_by_an_invariant(
     fault: str, told: Told, violated: Callable[[str, Told], None]
 ) -> None:
     violated(fault, told)

@@ -14,6 +14,7 @@ from holdfast_model.vocabulary import (
     PROMOTIONS,
     ROUNDING,
     SPOT,
+    AccrueInterest,
     AmendOrder,
     Amount,
     Borrow,
@@ -22,6 +23,7 @@ from holdfast_model.vocabulary import (
     CancelOrder,
     Command,
     Crash,
+    CrashPoint,
     CreditDeposit,
     EntryPosted,
     FundHouse,
@@ -34,9 +36,11 @@ from holdfast_model.vocabulary import (
     Repay,
     RequestWithdrawal,
     Restart,
+    RestoreSnapshot,
     SettleFunding,
     Side,
     SizeLots,
+    TakeSnapshot,
     WithdrawalStatus,
 )
 
@@ -87,6 +91,34 @@ def test_many_tiny_trades_gain_no_client_anything_by_their_rounding(engine: Engi
     house = story.amount(FEES, Bucket.FREE, USD) + story.amount(ROUNDING, Bucket.FREE, USD)
     assert sum(before.values()) + house == 40_000
     assert story.amount(ROUNDING, Bucket.FREE, USD) > 0
+
+
+def test_many_tiny_fundings_and_interests_gain_no_client_anything_by_their_rounding(engine: Engine) -> None:
+    """balancer-2025-11-03: the same for what is charged by the period: the remainder is always the house's."""
+    story = Story(MARGIN_SETUP, engine)
+    story.do(FundHouse(account=LENDING, asset=USD, amount=Amount(100), transaction="owner-1"))
+    story.mark("BTC-PERP", 100)
+    for client in ("alice", "bob", "carol"):
+        story.deposit(client, USD=2_000)
+        story.pledge(client, "linear", USD=1_000)
+    story.buy("alice", "a1", 3, 100, "BTC-PERP")
+    story.sell("bob", "b1", 1, 100, "BTC-PERP")
+    story.sell("carol", "c1", 2, 100, "BTC-PERP")
+    story.do(Borrow(client="bob", request="loan", asset=USD, amount=Amount(7)))
+
+    def all_clients() -> int:
+        return sum(story.amount(client, bucket, USD) for client in ("alice", "bob", "carol") for bucket in Bucket)
+
+    for period in range(1, 40):
+        before = all_clients()
+        # 1.5 is owed, 0.5 and 1 are due: of every funding one unit is over, whichever side it is that pays.
+        story.do(SettleFunding(market="BTC-PERP", period=period, rate_ppm=5_000 if period % 2 else -5_000))
+        assert all_clients() == before - 1
+        # Interest of less than a unit is a unit.
+        story.do(AccrueInterest(asset=USD, period=period, rate_ppm=10))
+        assert all_clients() == before - 2
+    assert story.amount("bob", Bucket.BORROWED, USD) == -7 - 39
+    assert story.amount(ROUNDING, Bucket.BORROWED, USD) == 39
 
 
 def interleaved(*sequences: tuple[Command, ...]) -> Iterator[tuple[Command, ...]]:
@@ -160,6 +192,8 @@ def test_a_withdrawal_that_is_asked_for_twice_is_paid_once(engine: Engine) -> No
         gone = 60 if status is WithdrawalStatus.PAID else 0
         assert status in (WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED)
         assert story.amount("alice", Bucket.FREE, BTC) == 100 - gone
+        more = story.order(Side.SELL, "alice", "a1", (100 - gone) // 10 + 1, 100)
+        assert story.refusal(more) is Reason.INSUFFICIENT_FUNDS
 
 
 def test_withdrawals_that_arrive_together_share_what_is_free(engine: Engine) -> None:
@@ -174,6 +208,26 @@ def test_withdrawals_that_arrive_together_share_what_is_free(engine: Engine) -> 
     story.do(CancelOrder(client="alice", order="a1"))
     assert story.refusal(request("w4", 51)) is Reason.INSUFFICIENT_FUNDS
     assert story.refusal(request("w4", 50)) is None
+    story.do(TakeSnapshot(), RestoreSnapshot())
+    assert story.refusal(story.order(Side.SELL, "alice", "a1", 5, 110)) is Reason.DUPLICATE_ORDER
+
+
+def test_a_transfer_or_loan_whose_answer_was_lost_is_made_once(engine: Engine) -> None:
+    """poloniex-2014-03-04: the same for margin accounts: who hears nothing asks again, and nothing moves twice."""
+    story = Story(MARGIN_SETUP, engine)
+    story.deposit("alice", USD=1_000)
+    story.do(FundHouse(account=LENDING, asset=USD, amount=Amount(900), transaction="owner-1"))
+    pledge = story.transfer("alice", USD, 400, SPOT, "linear")
+    loan = Borrow(client="alice", request="loan", asset=USD, amount=Amount(300))
+    repayment = Repay(client="alice", request="back", asset=USD, amount=Amount(100))
+    for command in (pledge, loan, repayment):
+        for point in (CrashPoint.TORN_JOURNAL, CrashPoint.AFTER_JOURNAL):
+            story.do(Crash(in_flight=command, point=point), Restart())
+        for _ in range(2):
+            assert story.refusal(command) is Reason.DUPLICATE_REQUEST
+    assert story.amount("alice", Bucket.FREE, USD) == 1_000 - 400 + 300 - 100
+    assert story.amount("alice", Bucket.COLLATERAL, USD) == 400
+    assert story.amount("alice", Bucket.BORROWED, USD) == -200
 
 
 def test_what_was_paid_in_or_out_once_is_not_paid_again(engine: Engine) -> None:
@@ -357,7 +411,7 @@ def test_a_transfer_from_or_to_another_account_is_refused_and_moves_nothing(engi
         ("refund-in-another-asset", test_what_was_paid_in_or_out_once_is_not_paid_again),
     ],
 )
-def test_a_planted_fault_of_funds_is_caught_by_an_invariant_that_it_names(
+def test_a_planted_fault_of_funds_is_caught_by_an_invariant(
     fault: str, told: Told, violated: Callable[[str, Told], None]
 ) -> None:
     violated(fault, told)

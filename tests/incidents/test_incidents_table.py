@@ -1,11 +1,19 @@
-"""The table of incidents is complete: what invariants and faults name is told, and stands where the table says."""
+"""The table of incidents is complete, and a planted fault that re-enacts one is seen in a story of it."""
 
 import ast
+import importlib.util
+import inspect
 import re
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
+from types import FunctionType
 
+import pytest
+
+from holdfast.engine import Engine, LocalEngine
 from holdfast.scenarios import SCENARIOS
-from holdfast_engine.faults import FAULTS
+from holdfast_engine.faults import FAULTS, Fault
 from holdfast_invariants.catalogue import CATALOGUE
 
 FOLDER = Path(__file__).parent
@@ -50,3 +58,52 @@ def test_what_is_not_told_is_nowhere_in_the_table() -> None:
     others = set(INCIDENT.findall(OTHERS_LIST))
     assert others
     assert not others & ({incident for incident, _ in ROWS} | {scenario.name for scenario in SCENARIOS})
+
+
+@cache
+def stories() -> dict[str, list[Callable[[Engine], None]]]:
+    """The stories of each incident, each told on an engine that is given to it."""
+    found: dict[str, list[Callable[[Engine], None]]] = {}
+    for path in sorted(FOLDER.glob("test_incidents_*.py")):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        if path != Path(__file__):
+            spec.loader.exec_module(module)
+        for test in vars(module).values():
+            if isinstance(test, FunctionType) and "engine" in inspect.signature(test).parameters:
+                for incident in INCIDENT.findall((test.__doc__ or "").split(": ")[0]):
+                    found.setdefault(incident, []).extend(told_with_each_parameter(test))
+    return found
+
+
+def told_with_each_parameter(test: FunctionType) -> Iterator[Callable[[Engine], None]]:
+    """A test as calls that need nothing but an engine, one for each of its parameters."""
+    marks = [mark for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
+    if not marks:
+        yield test
+    for mark in marks:
+        names, values = mark.args
+        for value in values:
+            given = {names: value} if isinstance(names, str) else dict(zip(names, value, strict=True))
+            yield partial(test, **given)
+
+
+def sees(story: Callable[[Engine], None], fault: Fault) -> bool:
+    """Whether a story does not get to its end on an engine with a fault."""
+    try:
+        story(LocalEngine(parts=fault.parts))
+    except AssertionError:
+        return True
+    return False
+
+
+RE_ENACTED = [(fault, incident) for fault in FAULTS for incident in fault.incidents if incident in dict(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "incident"), RE_ENACTED, ids=[f"{fault.name}-{incident}" for fault, incident in RE_ENACTED]
+)
+def test_a_fault_that_re_enacts_an_incident_is_seen_in_a_story_of_it(fault: Fault, incident: str) -> None:
+    assert any(sees(story, fault) for story in stories()[incident])
