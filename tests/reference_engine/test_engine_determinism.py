@@ -6,7 +6,6 @@ import sys
 import typing
 from collections import Counter
 from functools import cache
-from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -67,8 +66,8 @@ for name, commands in COMMANDS.items():
 """
 
 
-HASH_SEEDS = ("1", "6", "8")
-"""Under these the sets of clients and of assets are iterated so that any two of them come in both orders."""
+HASH_SEEDS = ("0", "249")
+"""Under these the sets of clients and of assets are iterated in opposite orders."""
 
 
 def run(hash_seed: str, program: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -108,16 +107,16 @@ def records_in(lines: list[bytes]) -> list[JournalRecord]:
 
 @pytest.mark.parametrize("ids", [MARGIN_SETUP.clients, MARGIN_SETUP.assets], ids=["clients", "assets"])
 def test_an_order_that_came_from_a_set_would_differ_between_the_processes(ids: tuple[str, ...]) -> None:
-    orders_of_set = [text.decode().split() for text in outputs("import sys; print(*set(sys.argv[1:]))", *ids)]
-    for pair in combinations(ids, 2):
-        assert len({tuple(item for item in order if item in pair) for order in orders_of_set}) == 2, pair
+    first, second = (text.decode().split() for text in outputs("import sys; print(*set(sys.argv[1:]))", *ids))
+    assert sorted(first) == sorted(ids)
+    assert first == second[::-1]
 
 
 @pytest.mark.slow
 def test_processes_with_other_hashes_write_the_same_journals_of_ten_thousand_commands() -> None:
-    first, *others = written()
-    assert first.count(b"\n") >= 10_000
-    assert [other == first for other in others] == [True, True]
+    first, second = (text.splitlines() for text in written())
+    assert len(first) == len(second) >= 10_000
+    assert [number for number, lines in enumerate(zip(first, second, strict=True)) if lines[0] != lines[1]][:1] == []
 
 
 @pytest.mark.slow
