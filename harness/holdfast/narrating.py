@@ -217,6 +217,8 @@ def describe_event(event: Event) -> str:  # noqa: C901, PLR0912 - a table, one l
             return f"{event.client}/{event.order} waits for its trigger"
         case StopTriggered():
             return f"{event.client}/{event.order} triggered at {event.price_ticks}"
+        case AuctionUncrossed(price_ticks=None):
+            return f"auction of {event.market} uncrossed: no bid meets an ask"
         case AuctionUncrossed():
             return (
                 f"auction of {event.market} uncrossed: {event.volume_lots} lots at {event.price_ticks}, "

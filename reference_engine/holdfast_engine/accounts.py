@@ -6,11 +6,10 @@ from typing import Any
 from msgspec import Struct
 
 from holdfast_engine.arithmetic import (
-    PPM,
-    ceil_div,
     collateral_value,
     debt_value,
     fee_charged,
+    loan_margin,
     margin_required,
     notional,
     unrealised,
@@ -329,7 +328,7 @@ class Accounts(Trading):
             if worth is None:
                 return None
             owed += worth
-        return total + ceil_div(owed * rate_ppm, PPM)
+        return total + loan_margin(Amount(owed), rate_ppm=rate_ppm)
 
     def risk_refusal(
         self,

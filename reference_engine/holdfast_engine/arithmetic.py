@@ -153,6 +153,39 @@ def debt_value(amount: Amount, *, price: PriceTicks, tick_amount: Amount, lot_am
     return Amount(ceil_div(amount * price * tick_amount, lot_amount))
 
 
+def debt_affordable(worth: Amount, *, price: PriceTicks, tick_amount: Amount, lot_amount: Amount) -> Amount:
+    """The largest amount of a debt in the base asset whose `debt_value` is no more than what is there to pay it.
+
+    Rounded down: whoever takes `worth` over and pays the debt gains the remainder.
+
+    >>> [debt_affordable(worth, price=10, tick_amount=1, lot_amount=25) for worth in (1, 15, 16)]
+    [2, 37, 40]
+
+    pre: worth >= 0 and price > 0 and tick_amount > 0 and lot_amount > 0
+    post: debt_value(_, price=price, tick_amount=tick_amount, lot_amount=lot_amount) <= worth
+    post: debt_value(_ + 1, price=price, tick_amount=tick_amount, lot_amount=lot_amount) > worth
+    """
+    assert worth >= 0
+    assert price > 0
+    assert tick_amount > 0
+    return Amount(worth * lot_amount // (price * tick_amount))
+
+
+def loan_margin(owed: Amount, *, rate_ppm: int) -> Amount:
+    """The margin that debts of this value require, rounded up once: the client bears the rounding.
+
+    >>> loan_margin(1, rate_ppm=100_000), loan_margin(20, rate_ppm=100_000), loan_margin(21, rate_ppm=100_000)
+    (1, 2, 3)
+
+    pre: owed >= 0
+    pre: 0 <= rate_ppm <= PPM
+    post: 0 <= _ * PPM - owed * rate_ppm < PPM
+    """
+    assert owed >= 0
+    assert 0 <= rate_ppm <= PPM
+    return Amount(ceil_div(owed * rate_ppm, PPM))
+
+
 def interest_charged(debt: Amount, *, rate_ppm: int) -> Amount:
     """The interest that one accrual adds to a debt, rounded up: the house's rounding account gains the remainder.
 
@@ -362,6 +395,24 @@ def liquidation_lots(size: SizeLots, *, step_ppm: int) -> SizeLots:
     assert size > 0
     assert 0 <= step_ppm <= PPM
     return SizeLots(max(1, ceil_div(size * step_ppm, PPM)))
+
+
+def insured_lots(lots: SizeLots, *, gap: Amount, budget: Amount) -> SizeLots:
+    """How many of these lots can be closed where each costs the insurance fund `gap`, with what is left in the fund.
+
+    Rounded down: the fund never pays more than it has. Where a lot costs nothing, all of them.
+
+    >>> [insured_lots(5, gap=gap, budget=7) for gap in (0, 1, 2, 7, 8)]
+    [5, 5, 3, 1, 0]
+
+    pre: lots >= 0 and gap >= 0 and budget >= 0
+    post: 0 <= _ <= lots
+    post: _ * gap <= budget
+    post: _ == lots or (_ + 1) * gap > budget
+    """
+    assert gap >= 0
+    assert budget >= 0
+    return SizeLots(min(lots, budget // gap)) if gap else lots
 
 
 def funding_payment(position: int, *, mark: PriceTicks, tick_amount: Amount, rate_ppm: int) -> int:

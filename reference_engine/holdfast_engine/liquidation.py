@@ -10,8 +10,9 @@ from holdfast_engine.accounts import MarginAccount
 from holdfast_engine.arithmetic import (
     bankruptcy_price,
     collateral_to_seize,
-    debt_value,
+    debt_affordable,
     deleveraging_score,
+    insured_lots,
     liquidation_lots,
     notional,
     unrealised,
@@ -232,7 +233,7 @@ class Liquidation(Perpetuals, Loans):
                 continue
             price = step.maker.price_ticks
             gap = abs(target.bankruptcy - price) * target.market.tick_amount
-            bearable = min(step.lots, (budget - paid) // gap if gap else step.lots)
+            bearable = insured_lots(step.lots, gap=Amount(gap), budget=Amount(budget - paid))
             if bearable <= 0:
                 break
             lots, worst, paid = lots + bearable, price, paid + bearable * gap
@@ -384,12 +385,9 @@ class Liquidation(Perpetuals, Loans):
             return worth
         market, mark = self.markets[owed.market], self.marks[owed.market]
         assert mark is not None
-        amount = worth * market.lot_amount // (mark * market.tick_amount)
-        assert (
-            debt_value(Amount(amount), price=mark, tick_amount=market.tick_amount, lot_amount=market.lot_amount)
-            <= worth
+        return debt_affordable(
+            Amount(worth), price=mark, tick_amount=market.tick_amount, lot_amount=market.lot_amount
         )
-        return amount
 
     def _needed(self, item: Collateral, value: int) -> int:
         """The least of a collateral that counts for this value."""

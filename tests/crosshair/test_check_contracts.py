@@ -174,6 +174,21 @@ BUGS = {
         "return Amount(ceil_div(owed * lot_amount * PPM, price * tick_amount * (PPM - haircut_ppm)))",
         "return Amount(owed * lot_amount * PPM // (price * tick_amount * (PPM - haircut_ppm)))",
     ),
+    "more of a debt than can be paid": (
+        "debt_affordable",
+        "return Amount(worth * lot_amount // (price * tick_amount))",
+        "return Amount(ceil_div(worth * lot_amount, price * tick_amount))",
+    ),
+    "a loan's margin rounded down": (
+        "loan_margin",
+        "assert 0 <= rate_ppm <= PPM\n    return Amount(ceil_div(owed * rate_ppm, PPM))",
+        "return Amount(owed * rate_ppm // PPM)",
+    ),
+    "one lot more than the insurance fund has": (
+        "insured_lots",
+        "return SizeLots(min(lots, budget // gap)) if gap else lots",
+        "return SizeLots(min(lots, ceil_div(budget, gap))) if gap else lots",
+    ),
     "a band that is wider by a tick": (
         "price_band",
         "highest = reference * (PPM + band_ppm) // PPM",

@@ -3,22 +3,26 @@
 Each property runs twice: on integers that Hypothesis draws, and on symbolic ones whose paths CrossHair explores.
 """
 
+import ast
 import math
 from bisect import bisect_right
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from holdfast_engine import arithmetic
 from holdfast_engine.arithmetic import (
     PPM,
     bankruptcy_price,
     ceil_div,
     collateral_to_seize,
     collateral_value,
+    debt_affordable,
     debt_value,
     deleveraging_score,
     fee_charged,
@@ -26,10 +30,12 @@ from holdfast_engine.arithmetic import (
     funding_payment,
     hold_to_buy,
     hold_to_sell,
+    insured_lots,
     interest_charged,
     interest_earned,
     liquidation_lots,
     liquidation_price,
+    loan_margin,
     margin_required,
     mark_price,
     notional,
@@ -412,6 +418,31 @@ def test_borrowing_what_one_has_never_adds_value(
     assert counted <= owed
 
 
+@on_both_backends(worth=AMOUNTS, price=PRICES, tick_amount=UNITS, lot_amount=UNITS)
+def test_what_can_be_paid_of_a_debt_is_the_most_that_is_covered(
+    worth: Amount, price: PriceTicks, tick_amount: Amount, lot_amount: Amount
+) -> None:
+    paid = debt_affordable(worth, price=price, tick_amount=tick_amount, lot_amount=lot_amount)
+
+    def value(amount: int) -> int:
+        return debt_value(Amount(amount), price=price, tick_amount=tick_amount, lot_amount=lot_amount)
+
+    assert value(paid) <= worth < value(paid + 1)
+
+
+@settings(QUIET)
+@given(lots=st.integers(0, 1_000), gap=st.integers(0, 1_000), budget=st.integers(0, 1_000_000))
+def test_the_insurance_fund_pays_for_as_many_lots_as_it_can(lots: SizeLots, gap: Amount, budget: Amount) -> None:
+    paid_for = insured_lots(lots, gap=gap, budget=budget)
+    assert paid_for == max(number for number in range(lots + 1) if number * gap <= budget)
+
+
+@settings(QUIET)
+@given(owed=AMOUNTS, rate_ppm=RATES)
+def test_the_margin_of_a_loan_is_the_exact_one_rounded_up(owed: Amount, rate_ppm: int) -> None:
+    assert loan_margin(owed, rate_ppm=rate_ppm) == math.ceil(owed * Fraction(rate_ppm, PPM))
+
+
 @on_both_backends(
     owed=AMOUNTS, price=PRICES, tick_amount=UNITS, lot_amount=UNITS, haircut_ppm=st.integers(0, PPM - 1)
 )
@@ -619,3 +650,19 @@ def test_payments_and_prices_are_the_exact_ones_rounded_once(
     exact = mark - Fraction(equity, position * tick_amount)
     expected = math.ceil(exact) if position > 0 else math.floor(exact)
     assert bankruptcy_price(mark=mark, position=position, equity=equity, tick_amount=tick_amount) == expected
+
+
+def test_the_rules_divide_nowhere_but_in_the_arithmetic() -> None:
+    """So that every rounding has a contract, and says who gains the remainder."""
+    folder = Path(arithmetic.__file__).parent
+    dividing = {
+        path.stem
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.FloorDiv | ast.Div | ast.Mod)
+    }
+    assert dividing == {
+        "arithmetic",
+        "journal",  # text that is put into a pattern
+        "storage",  # half a line, and paths
+    }
