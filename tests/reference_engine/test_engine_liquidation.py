@@ -59,7 +59,9 @@ def fund(story: Story, account: str, amount: int, asset: str = "USD") -> None:
     story.do(FundHouse(account=account, asset=asset, amount=Amount(amount), transaction=f"owner-{number}"))
 
 
-def trade(story: Story, buyer: str, seller: str, size: int, price: int, market: str = PERP) -> None:
+def trade(  # noqa: PLR0917 - a trade, as people say it
+    story: Story, buyer: str, seller: str, size: int, price: int, market: str = PERP
+) -> None:
     """A trade of which the buyer is the maker: its fee is 0.02 %, the seller's 0.05 %."""
     number = len(story.told)
     story.buy(buyer, f"b{number}", size, price, market)
