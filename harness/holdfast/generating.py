@@ -17,6 +17,7 @@ from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, setups_for
 from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
     SPOT,
+    AccrueInterest,
     Borrow,
     Burst,
     CancelOrder,
@@ -41,6 +42,7 @@ from holdfast_model.vocabulary import (
     RestoreSnapshot,
     ResumeStandby,
     SetPhase,
+    SettleFunding,
     Setup,
     Side,
     Stage,
@@ -67,8 +69,19 @@ EPISODE_STEPS = 80
 _MARGIN_EPISODE_STEPS = 160
 _RETRIES_KEPT = 40
 _NESTED_MAX = 2
-_REPEATED = (PlaceOrder, CreditDeposit, RequestWithdrawal, TransferMargin, Borrow, Repay, GrantPromotion, FundHouse)
-"""Commands that carry an id of their own, and that a client who heard nothing gives again."""
+_REPEATED = (
+    PlaceOrder,
+    CreditDeposit,
+    RequestWithdrawal,
+    TransferMargin,
+    Borrow,
+    Repay,
+    GrantPromotion,
+    FundHouse,
+    AccrueInterest,
+    SettleFunding,
+)
+"""Commands that carry an id or a period of their own, and that whoever heard nothing gives again."""
 
 Drawn = Step | Moves | None
 
@@ -122,16 +135,17 @@ class Source(Risk):
             (self.report, 4, marks),
             (self.fresh, 5, marks),
             (self.flicker, 1, marks),
+            (self.collapse, 1, marks),
             (self.transfer, 6, margin),
-            (self.funding, 3, margin),
+            (self.funding, 5, margin),
             (self.close_out, 4, margin),
             (self.squeeze, 4, margin),
-            (self.borrow, 3, loans),
+            (self.borrow, 4, loans),
             (self.repay, 2, loans),
             (self.interest, 2, loans),
-            (self.default, 2, loans),
+            (self.default, 4, loans),
             (self.liquidate, 3, margin and self.can(Capability.LIQUIDATION)),
-            (self.grant, 2, granted),
+            (self.grant, 3, granted),
             (self.pay_house, 2, granted or loans),
         ]
 
