@@ -26,7 +26,8 @@ from holdfast_invariants.operations import (
     OnlyLegalCommandsTakeEffect,
 )
 from holdfast_invariants.positions import PositionsAreRecomputable, PositionsSumToZero
-from holdfast_invariants.priority import OrderTypesKeepTheirPromise, PriceTimePriority
+from holdfast_invariants.priority import PriceTimePriority
+from holdfast_invariants.promises import OrderTypesKeepTheirPromise
 from holdfast_model.errors import HoldfastError
 from holdfast_model.vocabulary import Capability
 
@@ -106,7 +107,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="PRIO-1",
         kind=Kind.ALWAYS,
-        sentence="The oldest order at the best price trades, at its own price, and the book is never crossed.",
+        sentence="The oldest order at the best price trades, at its or the auction's price; no book stays crossed.",
         severity=Severity.HIGH,
         incidents=(),
         needs=frozenset({Capability.LIMIT_ORDERS}),
@@ -115,7 +116,9 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="PRIO-2",
         kind=Kind.ALWAYS,
-        sentence="IOC never rests, FOK fills all or nothing, post-only never takes, and nobody trades with itself.",
+        sentence="IOC never rests, FOK fills all or nothing, post-only never takes, reduce-only never increases, "
+        "stops are triggered at their price and at once, linked orders cancel each other, orders end with their time "
+        "or session, prices stay within their bounds, and nobody trades with itself.",
         severity=Severity.HIGH,
         incidents=("hyperliquid-jelly-2025-03-26",),
         needs=frozenset({Capability.LIMIT_ORDERS}),
