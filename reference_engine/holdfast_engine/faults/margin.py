@@ -32,6 +32,8 @@ from holdfast_model.vocabulary import (
     Market,
     MarketId,
     MarkRule,
+    Phase,
+    PhaseChanged,
     Position,
     PriceTicks,
     ProductHalted,
@@ -107,13 +109,22 @@ class _GivesTheMakerNothing(Venue):
         return [*super().settle_trade(market, price, size, [taker]), *lines]
 
 
+def _flipped(position: Position) -> Position:
+    return replace(
+        position, position_lots=SizeLots(-position.position_lots), entry_value=Amount(-position.entry_value)
+    )
+
+
 class _FlipsPositionsAtRestore(Recovery):
     def snapshot(self, snapshot: VenueState) -> VenueState:
-        flipped = tuple(
-            replace(item, position_lots=SizeLots(-item.position_lots), entry_value=Amount(-item.entry_value))
-            for item in snapshot.positions
-        )
-        return replace(snapshot, positions=flipped)
+        return replace(snapshot, positions=tuple(_flipped(item) for item in snapshot.positions))
+
+
+class _FlipsPositionsInMaintenance(Venue):
+    def _on_phase_changed(self, event: PhaseChanged) -> None:
+        super()._on_phase_changed(event)
+        if event.before is Phase.MAINTENANCE:
+            self.positions = {key: _flipped(item) for key, item in self.positions.items()}
 
 
 class _PaysFundingToThePayer(Venue):
@@ -190,7 +201,7 @@ class _GrantsAgain(Venue):
 
 class _LiquidatesTheSolvent(Venue):
     def liquidatable(self, equity: int, maintenance: int) -> bool:
-        return equity < 2 * maintenance
+        return equity < 5 * maintenance
 
 
 class _LiquidatesTheHelpless(Venue):
@@ -363,9 +374,16 @@ FAULTS = (
     Fault(
         name="positions-flipped-at-restore",
         sentence="After a restore from a snapshot all positions have the opposite sign.",
-        violates=("POS-1", "REPL-1", "MAINT-1"),
+        violates=("POS-1", "REPL-1"),
         incidents=("backpack-2025-07-03",),
         parts=Parts(recovery=_FlipsPositionsAtRestore),
+    ),
+    Fault(
+        name="positions-flipped-in-maintenance",
+        sentence="When maintenance is over all positions have the opposite sign.",
+        violates=("POS-1", "MAINT-1"),
+        incidents=("backpack-2025-07-03",),
+        parts=Parts(venue=_FlipsPositionsInMaintenance),
     ),
     Fault(
         name="funding-to-the-payer",
@@ -441,7 +459,7 @@ FAULTS = (
     ),
     Fault(
         name="liquidated-above-maintenance",
-        sentence="Accounts are liquidated below twice their maintenance margin.",
+        sentence="Accounts are liquidated below five times their maintenance margin.",
         violates=("LIQ-1",),
         parts=Parts(venue=_LiquidatesTheSolvent),
     ),
