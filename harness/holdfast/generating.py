@@ -140,10 +140,10 @@ class Source(Risk):
             (self.transfer, 6, margin),
             (self.funding, 4, margin),
             (self.close_out, 6, margin),
-            (self.squeeze, 4, margin),
-            (self.borrow, 4, loans),
-            (self.repay, 2, loans),
-            (self.interest, 2, loans),
+            (self.squeeze, 6, margin),
+            (self.borrow, 5, loans),
+            (self.repay, 4, loans),
+            (self.interest, 3, loans),
             (self.default, 4, loans),
             (self.liquidate, 3, margin and self.can(Capability.LIQUIDATION)),
             (self.grant, 4, granted),
@@ -201,7 +201,11 @@ class Source(Risk):
     # Commands -----------------------------------------------------------------------------------------------------
 
     def _retry(self) -> Command | None:
-        return self.one(self._given) if self._given else None
+        """A command that was given before, of any kind that was, so that orders do not outnumber all others."""
+        if not self._given:
+            return None
+        kind = self.one(list(dict.fromkeys(command.__class__ for command in self._given)))
+        return self.one([command for command in self._given if command.__class__ is kind])
 
     def _burst(self) -> Burst:
         commands: list[Command] = []

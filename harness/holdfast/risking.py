@@ -193,10 +193,11 @@ class Risk(Prices):
         client, credit = self.client(), self.one(self.setup.margin.credit)
         asset = self.one(self.setup.assets) if self.chance(0.05) else credit.asset
         beyond = max(1, credit.amount - self.debt(client, credit.asset) + 1)
-        amount = self.one((self.random.randint(1, 50), max(1, credit.amount // 3), beyond))
+        amount = self.one((self.random.randint(1, 50), max(1, credit.amount // 3), beyond, beyond))
         if self.chance(0.4):
             product = next(product.product for product in self.setup.products if not product.isolated)
-            yield from self._provide(client, product, 2 * self._worth(asset, amount))
+            yield from self.fresh()
+            yield from self._provide(client, product, 4 * self._worth(asset, amount) // 3)
         yield Borrow(client=client, request=self.number("r"), asset=asset, amount=Amount(amount))
 
     def _worth(self, asset: AssetId, amount: int) -> int:
@@ -228,9 +229,11 @@ class Risk(Prices):
         return self.known.periods.get(name, 0) + (1 if self.chance(0.9) else self.one((0, 2)))
 
     def interest(self) -> AccrueInterest:
-        """A period's interest."""
+        """A period's interest, mostly where somebody owes it."""
         assert self.setup.margin is not None
-        asset = self.one(self.setup.margin.credit).asset
+        assets = [credit.asset for credit in self.setup.margin.credit]
+        owed = [asset for asset in assets if any(self.debt(client, asset) for client in self.setup.clients)]
+        asset = self.one(owed if owed and self.chance(0.85) else assets)
         rate = self.one((0, 1, 777, 10_000, 100_000)) if self.chance(0.97) else self.one((-1, _PPM + 1))
         return AccrueInterest(asset=asset, period=self._period(asset), rate_ppm=rate)
 
@@ -304,8 +307,8 @@ class Risk(Prices):
         if self.can(Capability.LIQUIDATION):
             yield self.pay_house(INSURANCE, self.unit, self.one((1, 100, 400, 2_000)))
         if self.can(Capability.BORROWING):
-            yield self.pay_house(LENDING, self.unit, self.one((600, 2_000, 6_000)))
-            yield self.pay_house(LENDING, "BTC", self.one((50, 100, 400)))
+            yield self.pay_house(LENDING, self.unit, self.one((600, 4_000, 8_000)))
+            yield self.pay_house(LENDING, "BTC", self.one((50, 400, 600)))
         if self.can(Capability.PROMOTIONS):
             yield self.pay_house(PROMOTIONS, self.unit, self.one((50, 300)))
         for client in self.setup.clients:
@@ -384,6 +387,10 @@ class Risk(Prices):
         self.move(market.base, 1 - fall if long else 1 + fall)
         yield from self.quote(market.base, steady=True)
         if self.can(Capability.LIQUIDATION):
+            if self.can(Capability.PRODUCT_HALTS) and self.chance(0.2):
+                yield HaltProduct(product=market.product, cause="margin is late")
+                yield Liquidate(client=victim, product=market.product)
+                yield from self.resume()
             yield from self.wind_up(victim, market.product, others, market)
         if self.chance(0.5):
             yield self.deposit(victim, self.unit, 200)
@@ -463,7 +470,7 @@ class Risk(Prices):
             yield self.interest()
         if self.chance(0.7):
             yield self.pay_house(INSURANCE, lent, self.random.randint(1, 2 * amount))
-        factor = self.random.uniform(0.3, 0.8)
+        factor = self.random.uniform(0.2, 0.8)
         self.move("BTC", factor if pledged == "BTC" else 1 / factor)
         yield from self.quote("BTC", steady=True)
         yield from self.fresh()
@@ -499,7 +506,7 @@ class Risk(Prices):
                 yield self.later(61_000)
             case "transfer":
                 yield self._transfer(client, self.unit, self.random.randint(1, 300), SPOT, product)
-                if self.can(Capability.SNAPSHOT) and self.chance(0.3):
+                if self.can(Capability.SNAPSHOT) and self.chance(0.6):
                     yield TakeSnapshot()
                     yield RestoreSnapshot()
             case "withdraw":
