@@ -298,7 +298,7 @@ class Liquidation(Perpetuals, Loans):
         return sorted(ranked, key=lambda item: (-item[0], item[1].client))
 
     def score(self, market: Market, position: Position) -> int:
-        """The rank of a position: profit times leverage."""
+        """The rank of a position: profit times leverage; an equity that is unavailable counts as 1."""
         mark = self.marks[market.market]
         assert mark is not None
         lots, tick_amount = position.position_lots, market.tick_amount

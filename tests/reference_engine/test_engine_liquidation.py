@@ -372,6 +372,15 @@ def test_who_gained_most_with_least_behind_it_is_closed_first(story: Story, venu
     assert [event.score for event in events if isinstance(event, Deleveraged)] == [scores["dave"], scores["bob"]]
 
 
+def test_an_equity_that_is_unavailable_counts_as_one_and_so_comes_first(story: Story) -> None:
+    long(story, shorts={"bob": 50, "carol": 50})
+    story.pledge("carol", "linear", BTC=1_000)
+    story.wait(60_001)
+    story.mark(PERP, 90)
+    assert story.mark_of("BTC-USD") is None
+    assert deleveraged(story.do(STEP)) == [("carol", 40, 85)]
+
+
 def test_the_same_side_is_never_deleveraged(story: Story) -> None:
     long(story)
     story.pledge("carol", "linear", USD=3_000)
