@@ -17,6 +17,7 @@ from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, setups_for
 from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
     SPOT,
+    AccrueInterest,
     Borrow,
     Burst,
     CancelOrder,
@@ -41,6 +42,7 @@ from holdfast_model.vocabulary import (
     RestoreSnapshot,
     ResumeStandby,
     SetPhase,
+    SettleFunding,
     Setup,
     Side,
     Stage,
@@ -67,8 +69,19 @@ EPISODE_STEPS = 80
 _MARGIN_EPISODE_STEPS = 160
 _RETRIES_KEPT = 40
 _NESTED_MAX = 2
-_REPEATED = (PlaceOrder, CreditDeposit, RequestWithdrawal, TransferMargin, Borrow, Repay, GrantPromotion, FundHouse)
-"""Commands that carry an id of their own, and that a client who heard nothing gives again."""
+_REPEATED = (
+    PlaceOrder,
+    CreditDeposit,
+    RequestWithdrawal,
+    TransferMargin,
+    Borrow,
+    Repay,
+    GrantPromotion,
+    FundHouse,
+    AccrueInterest,
+    SettleFunding,
+)
+"""Commands that carry an id or a period of their own, and that whoever heard nothing gives again."""
 
 Drawn = Step | Moves | None
 
@@ -123,14 +136,15 @@ class Source(Risk):
             (self.report, 4, marks),
             (self.fresh, 5, marks),
             (self.flicker, 1, marks),
+            (self.collapse, 1, marks),
             (self.transfer, 6, margin),
-            (self.funding, 3, margin),
+            (self.funding, 4, margin),
             (self.close_out, 6, margin),
-            (self.squeeze, 4, margin),
-            (self.borrow, 3, loans),
-            (self.repay, 2, loans),
-            (self.interest, 2, loans),
-            (self.default, 3, loans),
+            (self.squeeze, 6, margin),
+            (self.borrow, 5, loans),
+            (self.repay, 4, loans),
+            (self.interest, 3, loans),
+            (self.default, 4, loans),
             (self.liquidate, 3, margin and self.can(Capability.LIQUIDATION)),
             (self.grant, 4, granted),
             (self.pay_house, 2, granted or loans),
@@ -187,7 +201,11 @@ class Source(Risk):
     # Commands -----------------------------------------------------------------------------------------------------
 
     def _retry(self) -> Command | None:
-        return self.one(self._given) if self._given else None
+        """A command that was given before, of any kind that was, so that orders do not outnumber all others."""
+        if not self._given:
+            return None
+        kind = self.one(list(dict.fromkeys(command.__class__ for command in self._given)))
+        return self.one([command for command in self._given if command.__class__ is kind])
 
     def _burst(self) -> Burst:
         commands: list[Command] = []

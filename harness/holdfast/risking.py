@@ -122,6 +122,17 @@ class Prices(Funds):
         asset = self.one([market.base for market in self.marked()])
         yield from self.quote(asset, steady=self.chance(0.5))
 
+    def collapse(self) -> Moves:
+        """All sources of a market say that it is worth nothing, or less (ibkr-2020-04-20), and then a price again."""
+        market = self.one(self.marked())
+        assert market.mark is not None
+        yield self.later(1_000)
+        for source in market.mark.sources:
+            report = self._report(market, source, steady=True)
+            yield replace(report, price_ticks=self.one((PriceTicks(0), PriceTicks(-report.price_ticks))))
+        yield self.place()
+        yield from self.quote(market.base, steady=True)
+
 
 class Risk(Prices):
     """Margin accounts, loans, funding, house money, products, liquidation."""
@@ -176,13 +187,27 @@ class Risk(Prices):
         """What a client owes."""
         return -self.amount(client, Bucket.BORROWED, asset)
 
-    def borrow(self) -> Borrow:
-        """A loan, sometimes beyond the credit or of what is not lent."""
+    def borrow(self) -> Moves:
+        """A loan, well secured or not, sometimes beyond the credit or of what is not lent."""
         assert self.setup.margin is not None
-        credit = self.one(self.setup.margin.credit)
+        client, credit = self.client(), self.one(self.setup.margin.credit)
         asset = self.one(self.setup.assets) if self.chance(0.05) else credit.asset
-        amount = self.one((self.random.randint(1, 50), max(1, credit.amount // 3), credit.amount + 1))
-        return Borrow(client=self.client(), request=self.number("r"), asset=asset, amount=Amount(amount))
+        beyond = max(1, credit.amount - self.debt(client, credit.asset) + 1)
+        amount = self.one((self.random.randint(1, 50), max(1, credit.amount // 3), beyond, beyond))
+        if self.chance(0.4):
+            product = next(product.product for product in self.setup.products if not product.isolated)
+            yield from self.fresh()
+            yield from self._provide(client, product, 4 * self._worth(asset, amount) // 3)
+        yield Borrow(client=client, request=self.number("r"), asset=asset, amount=Amount(amount))
+
+    def _worth(self, asset: AssetId, amount: int) -> int:
+        """What an amount is worth at the outside world's price."""
+        assert self.setup.margin is not None
+        name = next((item.market for item in self.setup.margin.collateral if item.asset == asset), None)
+        if name is None:
+            return amount
+        market = self.told.markets[name]
+        return amount * self.walk(asset) * market.tick_amount // market.lot_amount
 
     def repay(self) -> Repay | None:
         """A repayment of a debt: a part, all of it, or more."""
@@ -204,9 +229,11 @@ class Risk(Prices):
         return self.known.periods.get(name, 0) + (1 if self.chance(0.9) else self.one((0, 2)))
 
     def interest(self) -> AccrueInterest:
-        """A period's interest."""
+        """A period's interest, mostly where somebody owes it."""
         assert self.setup.margin is not None
-        asset = self.one(self.setup.margin.credit).asset
+        assets = [credit.asset for credit in self.setup.margin.credit]
+        owed = [asset for asset in assets if any(self.debt(client, asset) for client in self.setup.clients)]
+        asset = self.one(owed if owed and self.chance(0.85) else assets)
         rate = self.one((0, 1, 777, 10_000, 100_000)) if self.chance(0.97) else self.one((-1, _PPM + 1))
         return AccrueInterest(asset=asset, period=self._period(asset), rate_ppm=rate)
 
@@ -231,13 +258,16 @@ class Risk(Prices):
             transaction=self.number("h"),
         )
 
-    def grant(self) -> GrantPromotion:
-        """A promotion, sometimes above what may be granted: won taken for bitcoin."""
+    def grant(self) -> Moves:
+        """A promotion, sometimes above what may be granted: won taken for bitcoin; sometimes given twice."""
         limits = {item.asset: item.amount for item in self.setup.promotion_max}
-        asset = self.one(self.setup.assets)
+        asset = self.unit if self.chance(0.6) else self.one(self.setup.assets)
         limit = limits.get(asset, Amount(5))
         amount = self.one((1, max(1, limit // 5), limit, self.random.randint(1, limit), limit + 1, 1_000 * limit))
-        return GrantPromotion(client=self.client(), asset=asset, amount=Amount(amount), grant=self.number("g"))
+        grant = GrantPromotion(client=self.client(), asset=asset, amount=Amount(amount), grant=self.number("g"))
+        yield grant
+        if self.chance(0.5):
+            yield grant
 
     def liquidate(self) -> Liquidate:
         """A step of a liquidation that is mostly not due."""
@@ -277,8 +307,8 @@ class Risk(Prices):
         if self.can(Capability.LIQUIDATION):
             yield self.pay_house(INSURANCE, self.unit, self.one((1, 100, 400, 2_000)))
         if self.can(Capability.BORROWING):
-            yield self.pay_house(LENDING, self.unit, self.one((2_000, 6_000)))
-            yield self.pay_house(LENDING, "BTC", self.one((100, 400)))
+            yield self.pay_house(LENDING, self.unit, self.one((600, 4_000, 8_000)))
+            yield self.pay_house(LENDING, "BTC", self.one((50, 400, 600)))
         if self.can(Capability.PROMOTIONS):
             yield self.pay_house(PROMOTIONS, self.unit, self.one((50, 300)))
         for client in self.setup.clients:
@@ -357,6 +387,10 @@ class Risk(Prices):
         self.move(market.base, 1 - fall if long else 1 + fall)
         yield from self.quote(market.base, steady=True)
         if self.can(Capability.LIQUIDATION):
+            if self.can(Capability.PRODUCT_HALTS) and self.chance(0.2):
+                yield HaltProduct(product=market.product, cause="margin is late")
+                yield Liquidate(client=victim, product=market.product)
+                yield from self.resume()
             yield from self.wind_up(victim, market.product, others, market)
         if self.chance(0.5):
             yield self.deposit(victim, self.unit, 200)
@@ -378,7 +412,7 @@ class Risk(Prices):
         for _ in range(self.random.randint(2, 16) if market is not None else self.random.randint(8, 40)):
             if market is not None and self.chance(0.5):
                 yield self._offer(victim, others, market)
-            if self.chance(0.15):
+            if self.chance(0.2):
                 yield from self._disturb(Liquidate(client=victim, product=product), product)
             yield Liquidate(client=victim, product=product)
             if self.known.refusal in _LIQUIDATION_ENDS:
@@ -397,7 +431,7 @@ class Risk(Prices):
         disturbances = ["nothing"]
         disturbances += ["kill", "kill"] * self.can(Capability.RESTART)
         disturbances += ["restore"] * self.can(Capability.SNAPSHOT)
-        disturbances += ["halt"] * self.can(Capability.PRODUCT_HALTS)
+        disturbances += ["halt", "halt"] * self.can(Capability.PRODUCT_HALTS)
         disturbances += ["stale"] * self.tells_time
         match self.one(disturbances):
             case "kill":
@@ -436,7 +470,7 @@ class Risk(Prices):
             yield self.interest()
         if self.chance(0.7):
             yield self.pay_house(INSURANCE, lent, self.random.randint(1, 2 * amount))
-        factor = self.random.uniform(0.3, 0.8)
+        factor = self.random.uniform(0.2, 0.8)
         self.move("BTC", factor if pledged == "BTC" else 1 / factor)
         yield from self.quote("BTC", steady=True)
         yield from self.fresh()
@@ -457,6 +491,7 @@ class Risk(Prices):
         markets = [market for market in self.setup.markets if market.product == product]
         asset = self.one([market.base for market in markets])
         happenings = ["place", "cancel", "resume"]
+        happenings += ["silence"] * self.tells_time
         happenings += ["transfer", "transfer", "withdraw"] * (self.setup.margin is not None)
         happenings += ["liquidate"] * (self.setup.margin is not None and self.can(Capability.LIQUIDATION))
         happenings += ["move"] * bool(self.marked(asset))
@@ -467,8 +502,13 @@ class Risk(Prices):
                 yield self.cancel() or self.place(self.one(markets))
             case "resume":
                 yield ResumeStage(product=product, stage=self.one(list(Stage)))
+            case "silence":
+                yield self.later(61_000)
             case "transfer":
                 yield self._transfer(client, self.unit, self.random.randint(1, 300), SPOT, product)
+                if self.can(Capability.SNAPSHOT) and self.chance(0.6):
+                    yield TakeSnapshot()
+                    yield RestoreSnapshot()
             case "withdraw":
                 yield self._transfer(client, self.unit, self.random.randint(1, 300), product, SPOT)
             case "liquidate":
@@ -483,6 +523,9 @@ class Risk(Prices):
             after: Stage | None = STAGE_TRANSITIONS.get(stage)
             while after is not None:
                 if after is Stage.OPEN:
+                    if self.tells_time and self.chance(0.2):
+                        yield self.later(61_000)
+                        yield ResumeStage(product=product, stage=after)
                     yield from self.fresh()
                 elif self.chance(0.3):
                     yield self.place()

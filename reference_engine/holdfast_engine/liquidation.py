@@ -180,9 +180,10 @@ class Liquidation(Perpetuals, Loans):
         return PriceTicks(max(1, price))
 
     def _close(self, shortfall: Shortfall, target: Target) -> None:
-        if self._plan(target, target.bankruptcy, target.lots).traded:
+        limit = self.liquidation_limit(target)
+        if self._plan(target, limit, target.lots).traded:
             self._tell(shortfall, LiquidationKind.REDUCE, target, target.lots)
-            return self._order(target, target.bankruptcy, target.lots)
+            return self._order(target, limit, target.lots)
         lots, worst, gap = self.insurable(target)
         if lots:
             self._tell(shortfall, LiquidationKind.INSURE, target, lots)
@@ -190,6 +191,10 @@ class Liquidation(Perpetuals, Loans):
             return self._order(target, worst, lots)
         self._tell(shortfall, LiquidationKind.DELEVERAGE, target, target.lots)
         return self._deleverage(shortfall.account, target)
+
+    def liquidation_limit(self, target: Target) -> PriceTicks:
+        """The worst price at which lots are closed in the book while nobody else pays: the bankruptcy price."""
+        return target.bankruptcy
 
     def _plan(self, target: Target, price: PriceTicks | None, lots: SizeLots) -> MatchPlan:
         book = self.books[target.market.market]
@@ -294,7 +299,7 @@ class Liquidation(Perpetuals, Loans):
         return sorted(ranked, key=lambda item: (-item[0], item[1].client))
 
     def score(self, market: Market, position: Position) -> int:
-        """The rank of a position: profit times leverage."""
+        """The rank of a position: profit times leverage; an equity that is unavailable counts as 1."""
         mark = self.marks[market.market]
         assert mark is not None
         lots, tick_amount = position.position_lots, market.tick_amount

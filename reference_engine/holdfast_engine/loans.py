@@ -136,10 +136,11 @@ class Loans(Accounts):
             return self.refuse(Reason.PERIOD_NOT_NEXT)
         self.emit(InterestAccrued(asset=command.asset, period=command.period, rate_ppm=command.rate_ppm))
         for client in sorted(self.clients):
-            self._charge(client, command)
+            self.charge(client, command)
         return None
 
-    def _charge(self, client: ClientId, command: AccrueInterest) -> None:
+    def charge(self, client: ClientId, command: AccrueInterest) -> None:
+        """Add a period's interest to one client's debt."""
         asset, debt = command.asset, self.owes(client, command.asset)
         charged = self.interest(debt, command.rate_ppm)
         earned = interest_earned(debt, rate_ppm=command.rate_ppm)

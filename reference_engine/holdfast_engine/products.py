@@ -68,7 +68,7 @@ class Products(Marks):
         stage = self.stages.get(command.product)
         if stage is None:
             return self.refuse(Reason.UNKNOWN_PRODUCT)
-        if STAGE_TRANSITIONS.get(stage) is not command.stage:
+        if not self.stage_follows(stage, command.stage):
             return self.refuse(Reason.STAGE_ILLEGAL)
         if command.stage is Stage.OPEN and not self.marked(command.product):
             return self.refuse(Reason.MARK_UNAVAILABLE)
@@ -76,6 +76,10 @@ class Products(Marks):
         if command.stage is Stage.OPEN:
             self.on_product_open(command.product)
         return None
+
+    def stage_follows(self, before: Stage, after: Stage) -> bool:
+        """Whether a product may go on from one stage to another: the next one."""
+        return STAGE_TRANSITIONS.get(before) is after
 
     def marked(self, product: ProductId) -> bool:
         """Whether all perpetuals of a product have a mark."""
