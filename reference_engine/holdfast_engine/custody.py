@@ -1,6 +1,6 @@
 """The hot wallet: an outside party. It keeps its own durable store, which no restore of the venue touches."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -12,6 +12,8 @@ LOG = "wallet"
 
 MOVING = (DepositCredited, HouseFunded, WithdrawalPaid)
 """The events that tell of something that comes into the wallet or leaves it."""
+
+_MOVING: frozenset[type] = frozenset(MOVING)
 
 
 class Movement(Struct, frozen=True, kw_only=True):
@@ -35,10 +37,12 @@ class HotWallet:
         for line in storage.lines(LOG):
             self._apply(from_canonical(line, Movement))
 
-    def follow(self, events: Iterable[Event]) -> None:
+    def follow(self, events: Sequence[Event]) -> None:
         """Carry out the movements that events tell of; those carried out before are skipped."""
+        if _MOVING.isdisjoint(map(type, events)):  # most tell of nothing that moves
+            return
         for event in events:
-            if event.__class__ in MOVING:
+            if event.__class__ in _MOVING:
                 self._carry_out(event)
 
     def _carry_out(self, event: Event) -> None:

@@ -101,11 +101,11 @@ class Perpetuals(Accounts):
     # Positions ------------------------------------------------------------------------------------------------------
 
     def settle_trade(
-        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
+        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount]]
     ) -> Lines:
         """Change the positions of a trade's two orders, each with its fee; the lines of its entry but for fees."""
         lines: Lines = []
-        for order, fee, _ in sides:
+        for order, fee in sides:
             lots = size if order.side is Side.BUY else -size
             account = self.margin_account(order.client, market.product)
             lines += self.change_position(account, market, lots, price, fee=fee)
