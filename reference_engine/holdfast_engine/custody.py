@@ -1,6 +1,6 @@
 """The hot wallet: an outside party. It keeps its own durable store, which no restore of the venue touches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -37,10 +37,8 @@ class HotWallet:
         for line in storage.lines(LOG):
             self._apply(from_canonical(line, Movement))
 
-    def follow(self, events: Sequence[Event]) -> None:
+    def follow(self, events: Iterable[Event]) -> None:
         """Carry out the movements that events tell of; those carried out before are skipped."""
-        if _MOVING.isdisjoint(map(type, events)):  # most tell of nothing that moves
-            return
         for event in events:
             if event.__class__ in _MOVING:
                 self._carry_out(event)

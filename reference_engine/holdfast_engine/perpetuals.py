@@ -48,11 +48,9 @@ class Perpetuals(Accounts):
 
     # Orders ---------------------------------------------------------------------------------------------------------
 
-    def uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
-        """Why a new order is not covered, if it is not."""
+    def margin_uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
+        """Why the account in which the position would be does not bear a new order, if it does not."""
         market, limit = self.markets[command.market], command.price_ticks
-        if market.perpetual is None:
-            return super().uncovered(command, plan)
         fills = [(limit, command.size_lots)] if limit is not None else plan.fills
         reduces = command.conditions is not None and command.conditions.reduce_only
         return self._uncovered(command.client, market, command.side, fills, None if reduces else command.size_lots)

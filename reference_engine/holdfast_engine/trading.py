@@ -554,8 +554,10 @@ class Trading(Products):
 
     def hold(self, order: Order) -> Amount:
         """What must be held for an order as it stands; nothing for a market order, which pays from what is free."""
-        price = order.price_ticks
-        return NOTHING if price is None else self.hold_for(order, price, order.left_lots, order.fee_numerator)
+        price, left = order.price_ticks, order.left_lots
+        if price is None or not left:
+            return NOTHING
+        return self.hold_for(order, price, left, order.fee_numerator)
 
     def hold_for(self, order: PlaceOrder | Order, price: PriceTicks, left: SizeLots, fee_numerator: int) -> Amount:
         """What must be held for an order of this price with this much left, and its fee so far."""
@@ -574,15 +576,23 @@ class Trading(Products):
 
     def uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
         """Why a new order is not covered, if it is not; a waiting spot stop without a price need not be covered."""
-        waits = command.conditions is not None and command.conditions.trigger is not None
-        if (waits and command.price_ticks is None) or self.funded(command, plan):
+        if self.markets[command.market].perpetual is not None:
+            return self.margin_uncovered(command, plan)
+        if self.funded(command, plan):
             return None
-        return Reason.INSUFFICIENT_FUNDS
+        waits = command.conditions is not None and command.conditions.trigger is not None
+        return None if waits and command.price_ticks is None else Reason.INSUFFICIENT_FUNDS
+
+    def margin_uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
+        """Why a margin account does not bear a new order, if it does not: see the chapter on perpetuals."""
+        raise NotImplementedError
 
     def amendment_uncovered(self, order: Order, *, price: PriceTicks, left: SizeLots) -> Reason | None:
         """Why an order with this price and this much left would not be covered, if it would not."""
         more = Amount(self.hold_for(order, price, left, order.fee_numerator) - self.hold(order))
-        return None if self.covers(order.client, self._hold_asset(order), more) else Reason.INSUFFICIENT_FUNDS
+        market = self.markets[order.market]
+        asset = market.quote if order.side is BUY else market.base
+        return None if self.covers(order.client, asset, more) else Reason.INSUFFICIENT_FUNDS
 
     def funded(self, command: PlaceOrder, plan: MatchPlan) -> bool:
         """Whether the free balance covers what an order may cost: limit and fee, or for a market buy its plan."""
@@ -601,14 +611,12 @@ class Trading(Products):
             need = Amount(value + fee_charged(value * market.taker_fee_ppm))
         return self.covers(command.client, market.quote, need)
 
-    def _hold_asset(self, order: Order) -> AssetId:
-        market = self.markets[order.market]
-        return market.quote if order.side is BUY else market.base
-
     def _move_hold(self, order: Order, before: Amount, kind: CauseKind) -> None:
         """Move between free and held what the order's hold changed by."""
         more = self.hold(order) - before
-        self.move(kind, f"{order.client}/{order.order}", order.client, self._hold_asset(order), more)
+        market, client = self.markets[order.market], order.client
+        asset = market.quote if order.side is BUY else market.base
+        self.move(kind, f"{client}/{order.order}", client, asset, more)
 
     # Evolving -----------------------------------------------------------------------------------------------------
 
@@ -660,9 +668,9 @@ class Trading(Products):
         self._fill(taker, event.size_lots, value * market.taker_fee_ppm)
 
     def _fill(self, order: Order, size: SizeLots, fee_numerator: int) -> None:
-        order.filled_lots = SizeLots(order.filled_lots + size)
-        order.left_lots = SizeLots(order.left_lots - size)
-        order.fee_numerator = Amount(order.fee_numerator + fee_numerator)
+        order.filled_lots += size  # type: ignore[assignment]  # a size and a size are a size
+        order.left_lots -= size  # type: ignore[assignment]  # and so is their difference
+        order.fee_numerator += fee_numerator  # type: ignore[assignment]  # an amount and an amount are an amount
 
     def _on_order_filled(self, event: OrderFilled) -> None:
         order = self.orders[event.client, event.order]
