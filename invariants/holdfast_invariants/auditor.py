@@ -112,16 +112,17 @@ class Auditor:
             self._answer(command, answer)
 
     def _answer(self, command: Command, answer: Answer) -> None:
-        kind, calls = command.__class__, self._on
+        kind, calls, told = command.__class__, self._on, self.told
+        told.command = command
         for look in self._before[kind]:
             look(command, answer)
         for event in answer.events:
             for call in calls[event.__class__]:
                 call(event)
         if answer.seq is not None:
-            self.told.seq = answer.seq
+            told.seq = answer.seq
         if answer.journal_sha256 is not None:
-            self.told.head = answer.journal_sha256
+            told.head = answer.journal_sha256
         for look in self._after[kind]:
             look(command, answer)
 
