@@ -37,7 +37,6 @@ from holdfast_model.vocabulary.wire import canonical, from_canonical
 
 SNAPSHOT = "snapshot"
 SETUP = "setup"
-STANDBY_COMMANDS: frozenset[type] = frozenset({PauseStandby, ResumeStandby, PromoteStandby})
 
 
 class Recovery:
@@ -169,7 +168,7 @@ class Exchange:
 
     def _decide(self, command: Command) -> Answer:
         epoch = self._primary.epoch
-        events = self._apply(command) if command.__class__ in STANDBY_COMMANDS else self._primary.apply(command)
+        events = self._apply(command)
         seq = self._primary.seq
         self._journal.append(seq=seq, epoch=epoch, command=command, events=events)
         if self._standby is not None:
