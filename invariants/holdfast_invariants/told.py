@@ -133,6 +133,27 @@ class Told:
     where the setup has none and no marks.
     """
 
+    # CPython is quick at the methods of an instance only while at most thirty attributes are in its dictionary: those
+    # that each command or event changes are slots.
+    __slots__ = (
+        "__dict__",
+        "amounts",
+        "below",
+        "command",
+        "head",
+        "key",
+        "maker",
+        "order",
+        "orders",
+        "phase",
+        "resting",
+        "seq",
+        "shown",
+        "taker",
+        "trade",
+        "withdrawal",
+    )
+
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.markets = {market.market: market for market in setup.markets}

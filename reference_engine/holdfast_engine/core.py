@@ -64,7 +64,8 @@ class Core:
     """The state that every chapter shares, changed by events only. Seams for planted faults have no underscore."""
 
     # CPython is quick at the methods of an instance only while at most thirty attributes are in its dictionary, and
-    # all chapters together have more. Those of this chapter and of `Trading`, which are used most, are slots.
+    # all chapters together have more. Those of this chapter, and from `Marks` to `Accounts`, are therefore slots; of
+    # several chapters that extend the same one only one can have some.
     __slots__ = (
         "__dict__",
         "_decider_of",

@@ -8,6 +8,6 @@ INLINE_ATTRIBUTES_MAX = 30
 
 
 def test_the_chapters_together_have_no_more_attributes_than_are_kept_inline() -> None:
-    """What is used most is a slot (`Core`, `Trading`); a chapter that adds too many makes its own slots, too."""
+    """The attributes of most chapters are slots: see `Core`."""
     venue = Venue(Setup(assets=("BTC",), markets=(), clients=("alice",)))
     assert len(vars(venue)) <= INLINE_ATTRIBUTES_MAX
