@@ -57,8 +57,9 @@ class Auditor:
         for monitor in self._monitors:
             for name, marked, watched in monitor.marked:
                 if marked is moment:
+                    handler = getattr(monitor, name)
                     for cls in watched:
-                        calls[cls].append(getattr(monitor, name))
+                        calls[cls].append(handler)
         return {cls: tuple(found) for cls, found in calls.items()}
 
     def _event_calls(self) -> Calls:
