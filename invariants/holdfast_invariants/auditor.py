@@ -57,8 +57,9 @@ class Auditor:
         for monitor in self._monitors:
             for name, marked, watched in monitor.marked:
                 if marked is moment:
+                    handler = getattr(monitor, name)
                     for cls in watched:
-                        calls[cls].append(getattr(monitor, name))
+                        calls[cls].append(handler)
         return {cls: tuple(found) for cls, found in calls.items()}
 
     def _event_calls(self) -> Calls:
@@ -112,16 +113,17 @@ class Auditor:
             self._answer(command, answer)
 
     def _answer(self, command: Command, answer: Answer) -> None:
-        kind, calls = command.__class__, self._on
+        kind, calls, told = command.__class__, self._on, self.told
+        told.command = command
         for look in self._before[kind]:
             look(command, answer)
         for event in answer.events:
             for call in calls[event.__class__]:
                 call(event)
         if answer.seq is not None:
-            self.told.seq = answer.seq
+            told.seq = answer.seq
         if answer.journal_sha256 is not None:
-            self.told.head = answer.journal_sha256
+            told.head = answer.journal_sha256
         for look in self._after[kind]:
             look(command, answer)
 

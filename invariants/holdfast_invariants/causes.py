@@ -1,7 +1,9 @@
 """CONS-4: no command moves more than its cause allows."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import zip_longest
+from operator import attrgetter
 from typing import Any
 
 from holdfast_invariants.flows import (
@@ -20,7 +22,7 @@ from holdfast_invariants.flows import (
     settled_by_deleveraging,
     settled_by_funding,
 )
-from holdfast_invariants.monitor import Monitor, after, before, on
+from holdfast_invariants.monitor import Monitor, after, on
 from holdfast_model.vocabulary import (
     CLEARING,
     INSURANCE,
@@ -72,6 +74,12 @@ _GRANTED: dict[type, tuple[type, tuple[str, ...]]] = {
 """What each command may bring about, and in which fields the two are equal."""
 
 _CAUSED = tuple(event for event, _ in _GRANTED.values())
+_CAUSE: dict[type, tuple[type, Callable[[Any], tuple[Any, ...]]]] = {
+    event: (command, attrgetter(*fields)) for command, (event, fields) in _GRANTED.items()
+}
+"""What each effect is caused by, and what is equal in the two."""
+_FREE_OR_HELD = (FREE, Bucket.HELD)
+_TRADE = CauseKind.TRADE
 _MARGIN = frozenset({CauseKind.SETTLEMENT, CauseKind.INSURANCE, CauseKind.SEIZURE})
 _HOLDS = frozenset({CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEASE})
 
@@ -91,33 +99,35 @@ class CausesBoundEffects(Monitor):
         self._explained: dict[CauseKind, list[Moved]] = defaultdict(list)
         self._posted: dict[CauseKind, list[EntryPosted]] = defaultdict(list)
         self._steps = 0
+        self._effects = 0
+        """How many effects the command at hand had so far, of those that it may have one of."""
         self._promotion_max = {item.asset: item.amount for item in self.told.setup.promotion_max}
         margin = self.told.setup.margin
         self._credit = {item.asset: item.amount for item in margin.credit} if margin is not None else {}
 
-    @before()
-    def asked(self, command: Command, answer: Answer) -> None:
+    @on(*_CAUSED)
+    def effect(self, event: Any) -> None:  # noqa: ANN401 - any of several events
         """What a command brings about is what it asked for: the same owner, asset and amount, once."""
-        granted = _GRANTED.get(command.__class__)
-        seen = 0
-        for event in answer.events:
-            if event.__class__ not in _CAUSED:
-                continue
-            self.checked += 1
-            if event.__class__ is OrderAccepted and event.order.startswith(LIQUIDATION_ORDER_PREFIX):
-                continue
-            seen += 1
-            asked, given = [], []
-            if granted is not None and event.__class__ is granted[0] and seen == 1:
-                asked = [str(getattr(command, field)) for field in granted[1]]
-                given = [str(getattr(event, field)) for field in granted[1]]
-            if asked != given or not asked:
-                self.report(
-                    f"{type(event).__name__} of {type(command).__name__}",
-                    found=" ".join(given) or f"{type(event).__name__} as effect number {seen}",
-                    expected=" ".join(asked) or "nothing that the command does not ask for",
-                    evidence=[command, event],
-                )
+        self.checked += 1
+        if event.__class__ is OrderAccepted and event.order.startswith(LIQUIDATION_ORDER_PREFIX):
+            return
+        self._effects += 1
+        command = self.told.command
+        cause, essence = _CAUSE[event.__class__]
+        if command.__class__ is not cause or self._effects > 1 or essence(command) != essence(event):
+            self._unasked(command, event)
+
+    def _unasked(self, command: Command | None, event: Any) -> None:  # noqa: ANN401 - any of several events
+        cause, essence = _CAUSE[event.__class__]
+        asked = given = ""
+        if command.__class__ is cause and self._effects == 1:
+            asked, given = (" ".join(map(str, essence(item))) for item in (command, event))
+        self.report(
+            f"{type(event).__name__} of {type(command).__name__}",
+            found=given or f"{type(event).__name__} as effect number {self._effects}",
+            expected=asked or "nothing that the command does not ask for",
+            evidence=[event] if command is None else [command, event],
+        )
 
     @on(
         DepositCredited,
@@ -162,7 +172,7 @@ class CausesBoundEffects(Monitor):
         """What a trade moves: price times size, lots, and fees."""
         market = self.told.markets.get(event.market)
         if market is not None:
-            self._explained[CauseKind.TRADE].append(of_trade(self.told, market, event))
+            self._explained[_TRADE].append(of_trade(self.told, market, event))
 
     @on(FundingSettled)
     def funding(self, event: FundingSettled) -> None:
@@ -204,6 +214,16 @@ class CausesBoundEffects(Monitor):
     def _hold(self, event: EntryPosted) -> None:
         """What is held or released stays with one client, in one asset, and is no more than was there."""
         self.checked += 1
+        if len(event.postings) == 2:  # noqa: PLR2004 - all of an exchange that is well
+            one, other = event.postings
+            if (
+                one.account == other.account
+                and one.asset == other.asset
+                and one.amount == -other.amount
+                and one.bucket in _FREE_OR_HELD
+                and other.bucket in _FREE_OR_HELD
+            ):
+                return
         places = {(posting.account, posting.asset) for posting in event.postings}
         buckets = {posting.bucket for posting in event.postings}
         if len(places) > 1 or not buckets <= {FREE, Bucket.HELD} or sum(item.amount for item in event.postings) != 0:
@@ -221,7 +241,7 @@ class CausesBoundEffects(Monitor):
     @after()
     def done(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all is in what was told
         """Entries and what explains them are the same, one by one."""
-        self._steps = 0
+        self._steps = self._effects = 0
         if not self._posted and not self._explained:
             return
         for kind in sorted(self._posted.keys() | self._explained.keys()):
@@ -259,7 +279,7 @@ class CausesBoundEffects(Monitor):
 
 
 def _total(kind: CauseKind, entry: EntryPosted) -> Moved:
+    if kind is _TRADE:
+        return as_of_trade(entry.postings)
     total = moved(*((item.account, item.bucket, item.asset, item.amount) for item in entry.postings))
-    if kind is CauseKind.TRADE:
-        return as_of_trade(total)
     return as_of_repayment(total) if kind is CauseKind.REPAY else total

@@ -25,6 +25,7 @@ from holdfast_model.vocabulary import (
     HouseFunded,
     InterestAccrued,
     Market,
+    Posting,
     ProductId,
     PromotionGranted,
     Repaid,
@@ -39,6 +40,7 @@ from holdfast_model.vocabulary import (
 )
 
 FREE, HELD, COLLATERAL, BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
+_BUY = Side.BUY
 Moved = dict[Place, int]
 
 
@@ -84,7 +86,7 @@ def _settled(
 
 def settled_by_trade(told: Told, market: Market, event: TradeExecuted) -> list[Settled]:
     """Both sides of a trade in a perpetual."""
-    lots = event.size_lots if event.taker_side is Side.BUY else -event.size_lots
+    lots = event.size_lots if event.taker_side is _BUY else -event.size_lots
     return [
         _settled(told, market, client, lots=signed, price=event.price_ticks, charge=fee)
         for client, signed, fee in (
@@ -127,7 +129,11 @@ def moved(*lines: tuple[str, Bucket, str, int]) -> Moved:
     total: Moved = defaultdict(int)
     for account, bucket, asset, amount in lines:
         total[account, bucket, asset] += amount
-    return {place: amount for place, amount in total.items() if amount}
+    return _without_nothing(total)
+
+
+def _without_nothing(total: Moved) -> Moved:
+    return {place: amount for place, amount in total.items() if amount} if 0 in total.values() else total
 
 
 def of_settled(market: Market, sides: Iterable[Settled], *, charges_to: str) -> Moved:
@@ -148,24 +154,25 @@ def of_trade(told: Told, market: Market, event: TradeExecuted) -> Moved:
         return of_settled(market, settled_by_trade(told, market, event), charges_to=FEES)
     value = event.price_ticks * event.size_lots * market.tick_amount
     base = event.size_lots * market.lot_amount
-    sign = 1 if event.taker_side is Side.BUY else -1
+    if event.taker_side is not _BUY:
+        base, value = -base, -value
     return moved(
-        (event.taker_client, FREE, market.base, sign * base),
-        (event.taker_client, FREE, market.quote, -sign * value - event.taker_fee),
-        (event.maker_client, FREE, market.base, -sign * base),
-        (event.maker_client, FREE, market.quote, sign * value - event.maker_fee),
+        (event.taker_client, FREE, market.base, base),
+        (event.taker_client, FREE, market.quote, -value - event.taker_fee),
+        (event.maker_client, FREE, market.base, -base),
+        (event.maker_client, FREE, market.quote, value - event.maker_fee),
         (FEES, FREE, market.quote, event.maker_fee + event.taker_fee),
     )
 
 
-def as_of_trade(total: Moved) -> Moved:
+def as_of_trade(postings: Iterable[Posting]) -> Moved:
     """What a trade's entry moved, with what is held counted as free, and rounding as a fee."""
-    return moved(
-        *(
-            (FEES if account == ROUNDING else account, FREE if bucket is HELD else bucket, asset, amount)
-            for (account, bucket, asset), amount in total.items()
-        )
-    )
+    total: Moved = {}
+    for posting in postings:
+        account, bucket = posting.account, posting.bucket
+        place = (FEES if account == ROUNDING else account, FREE if bucket is HELD else bucket, posting.asset)
+        total[place] = total.get(place, 0) + posting.amount
+    return _without_nothing(total)
 
 
 def of_interest(told: Told, event: InterestAccrued) -> Moved:

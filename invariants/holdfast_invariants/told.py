@@ -126,12 +126,33 @@ class Told:
 
     What an event or view speaks of is looked up once for all monitors, before they look at it: `order` (and its
     `key`), or `maker` and `taker`, or `withdrawal`, each None where there is none of that name; `shown`, the orders
-    in a view. When an entry is believed, `below` are the places that one of its postings left below zero. Of all
-    these, only those of the event at hand mean anything.
+    in a view; `command`, whose answer is at hand. When an entry is believed, `below` are the places that one of its
+    postings left below zero. Of all these, only those of the event at hand mean anything.
 
     `book`, `triggers` and `margin` are parts of the record that are told each event after it; there is no `margin`
     where the setup has none and no marks.
     """
+
+    # CPython is quick at the methods of an instance only while at most thirty attributes are in its dictionary: those
+    # that each command or event changes are slots.
+    __slots__ = (
+        "__dict__",
+        "amounts",
+        "below",
+        "command",
+        "head",
+        "key",
+        "maker",
+        "order",
+        "orders",
+        "phase",
+        "resting",
+        "seq",
+        "shown",
+        "taker",
+        "trade",
+        "withdrawal",
+    )
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -148,6 +169,7 @@ class Told:
         self.head: Sha256 = GENESIS
         self.unknown: list[Command] = []
 
+        self.command: Command | None = None
         self.key: OrderKey = ("", "")
         self.order: ToldOrder | None = None
         self.maker: ToldOrder | None = None

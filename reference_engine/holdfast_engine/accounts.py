@@ -73,6 +73,8 @@ class MarginAccount(Struct, frozen=True, kw_only=True):
 class Accounts(Trading):
     """Collateral, positions and transfers under way, and what they are worth at the marks."""
 
+    __slots__ = ("_accounts", "_isolated", "_perpetuals", "positions", "requests", "transfers", "working")
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.positions: dict[tuple[ClientId, MarketId], Position] = {}

@@ -15,6 +15,7 @@ from itertools import pairwise
 from holdfast_model.vocabulary import Amount, PriceTicks, SizeLots
 
 PPM = 1_000_000
+_ROUND_UP = PPM - 1
 
 
 def ceil_div(numerator: int, denominator: int) -> int:
@@ -74,6 +75,36 @@ def fee_earned(numerator: int) -> Amount:
     return Amount(numerator // PPM)
 
 
+def fee_added(numerator: int, more: int) -> Amount:
+    """What trades that add `more` to an order's numerator add to its fee, which is rounded up once over the order.
+
+    >>> fee_added(0, 1), fee_added(1, 999_999), fee_added(1, 1_000_000)
+    (1, 0, 1)
+
+    pre: numerator >= 0 and more >= 0
+    post: _ == fee_charged(numerator + more) - fee_charged(numerator)
+    """
+    assert numerator >= 0
+    assert more >= 0
+    # Both charges are written out, and divide what is positive: this is asked several times a trade.
+    charged = (numerator + _ROUND_UP) // PPM
+    return Amount((numerator + more + _ROUND_UP) // PPM - charged)
+
+
+def fee_added_earned(numerator: int, more: int) -> Amount:
+    """The part of `fee_added` that is posted to the house's fee account; the rest is rounding.
+
+    >>> fee_added_earned(0, 999_999), fee_added_earned(999_999, 1)
+    (0, 1)
+
+    pre: numerator >= 0 and more >= 0
+    post: _ == fee_earned(numerator + more) - fee_earned(numerator)
+    """
+    assert numerator >= 0
+    assert more >= 0
+    return Amount((numerator + more) // PPM - numerator // PPM)
+
+
 def hold_to_buy(
     price: PriceTicks, left: SizeLots, *, tick_amount: Amount, fee_numerator: int, rate_ppm: int
 ) -> Amount:
@@ -95,8 +126,11 @@ def hold_to_buy(
     post: -PPM < (_ - price * left * tick_amount) * PPM - price * left * tick_amount * rate_ppm < PPM
     post: left == 0 or _ - price * tick_amount >= hold_to_buy(price, left - 1, tick_amount=tick_amount, fee_numerator=fee_numerator + price * tick_amount * rate_ppm, rate_ppm=rate_ppm)
     """  # noqa: E501 - a condition stands on one line
-    value = notional(price, left, tick_amount=tick_amount)
-    return Amount(value + fee_charged(fee_numerator + value * rate_ppm) - fee_charged(fee_numerator))
+    assert fee_numerator >= 0
+    value = price * left * tick_amount
+    # As `fee_added` is, written out once more: this is asked most often.
+    charged = (fee_numerator + _ROUND_UP) // PPM
+    return Amount(value + (fee_numerator + value * rate_ppm + _ROUND_UP) // PPM - charged)
 
 
 def hold_to_sell(left: SizeLots, *, lot_amount: Amount) -> Amount:

@@ -220,7 +220,7 @@ class Book:
         if not self.crosses(side, price):
             return MatchPlan((), size, False)  # noqa: FBT003 - by name it takes twice as long
         left: int = size
-        at: PriceTicks | None = None
+        at = self._facing[side].best  # which is acceptable, as it crosses
         steps: list[MatchStep] = []
         bounds = None if reduction is None else Bounds(reduction)
         for maker in self.orders(SELL if side is BUY else BUY):

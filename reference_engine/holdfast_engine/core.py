@@ -63,6 +63,26 @@ def combined(lines: Lines) -> Lines:
 class Core:
     """The state that every chapter shares, changed by events only. Seams for planted faults have no underscore."""
 
+    # CPython is quick at the methods of an instance only while at most thirty attributes are in its dictionary, and
+    # all chapters together have more. Those of this chapter, and from `Marks` to `Accounts`, are therefore slots; of
+    # several chapters that extend the same one only one can have some.
+    __slots__ = (
+        "__dict__",
+        "_decider_of",
+        "_events",
+        "_evolver_of",
+        "assets",
+        "clients",
+        "epoch",
+        "ledger",
+        "markets",
+        "phase",
+        "seq",
+        "setup",
+        "time_ms",
+        "waiting",
+    )
+
     ledger_class: type[Ledger] = Ledger
 
     def __init__(self, setup: Setup) -> None:
@@ -138,6 +158,15 @@ class Core:
         ]
         if lines:
             self.emit(EntryPosted(cause_kind=kind, cause=cause, postings=tuple(lines)))
+
+    def move(self, kind: CauseKind, cause: str, account: str, asset: AssetId, amount: int) -> None:
+        """Post an entry that moves an amount of an account from free to held, or back where it is negative."""
+        if amount:
+            lines = (
+                _posting(account=account, bucket=FREE, asset=asset, amount=-amount),
+                _posting(account=account, bucket=HELD, asset=asset, amount=amount),
+            )
+            self.emit(EntryPosted(cause_kind=kind, cause=cause, postings=lines))
 
     # Evolving -----------------------------------------------------------------------------------------------------
 

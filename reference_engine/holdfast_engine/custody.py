@@ -13,6 +13,8 @@ LOG = "wallet"
 MOVING = (DepositCredited, HouseFunded, WithdrawalPaid)
 """The events that tell of something that comes into the wallet or leaves it."""
 
+_MOVING: frozenset[type] = frozenset(MOVING)
+
 
 class Movement(Struct, frozen=True, kw_only=True):
     """Something that came into the wallet (positive) or left it (negative), once per key."""
@@ -38,7 +40,7 @@ class HotWallet:
     def follow(self, events: Iterable[Event]) -> None:
         """Carry out the movements that events tell of; those carried out before are skipped."""
         for event in events:
-            if event.__class__ in MOVING:
+            if event.__class__ in _MOVING:
                 self._carry_out(event)
 
     def _carry_out(self, event: Event) -> None:

@@ -102,14 +102,8 @@ class Funds(Core):
                 amount=command.amount,
             )
         )
-        return self.post(
-            CauseKind.WITHDRAWAL_HOLD,
-            f"{command.client}/{command.withdrawal}",
-            [
-                (command.client, FREE, command.asset, -command.amount),
-                (command.client, HELD, command.asset, command.amount),
-            ],
-        )
+        cause = f"{command.client}/{command.withdrawal}"
+        return self.move(CauseKind.WITHDRAWAL_HOLD, cause, command.client, command.asset, command.amount)
 
     def withdrawable(self, client: ClientId, asset: AssetId) -> Amount:
         """How much a client may withdraw: what is free."""

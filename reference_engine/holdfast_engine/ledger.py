@@ -1,9 +1,9 @@
 """Double entry. Money moves only through entries whose postings sum to zero per asset, each with its cause."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted
+from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted, Posting
 
 Place = tuple[str, Bucket, AssetId]
 """Where an amount stands: account, bucket, asset."""
@@ -13,6 +13,18 @@ def may_be_negative(place: Place) -> bool:
     """Whether an amount may be below zero: the rest of the world, unsettled profit and loss, and clients' debts."""
     account, bucket, _ = place
     return account in {OUTSIDE, CLEARING} or (bucket is Bucket.BORROWED and not account.startswith("@"))
+
+
+def is_balanced(postings: Sequence[Posting]) -> bool:
+    """Whether postings sum to zero per asset."""
+    if len(postings) == 2:  # noqa: PLR2004 - most entries move an amount from one place to another
+        one, other = postings
+        return one.asset == other.asset and one.amount == -other.amount
+    totals: dict[AssetId, int] = {}
+    for posting in postings:
+        asset = posting.asset
+        totals[asset] = totals.get(asset, 0) + posting.amount
+    return not any(totals.values())
 
 
 class Ledger:
@@ -32,16 +44,13 @@ class Ledger:
     def post(self, entry: EntryPosted) -> None:
         """Apply an entry; one that may be wrong is looked at closely. Complexity: its number of postings."""
         amounts = self._amounts
-        totals: dict[AssetId, int] = {}
         below_zero = False
         for posting in entry.postings:
-            asset, amount = posting.asset, posting.amount
-            totals[asset] = totals.get(asset, 0) + amount
-            place = (posting.account, posting.bucket, asset)
-            after = amounts[place] = amounts.get(place, 0) + amount
+            place = (posting.account, posting.bucket, posting.asset)
+            after = amounts[place] = amounts.get(place, 0) + posting.amount
             if after < 0:
                 below_zero = True
-        if below_zero or any(totals.values()):
+        if below_zero or not is_balanced(entry.postings):
             self.check(entry)
 
     def check(self, entry: EntryPosted) -> None:

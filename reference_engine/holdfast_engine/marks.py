@@ -23,6 +23,8 @@ from holdfast_model.vocabulary import (
 class Marks(Core):
     """The reported prices and the marks made of them. The venue's own trades are never a source."""
 
+    __slots__ = ("marks", "reports")
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.reports: dict[tuple[MarketId, SourceId], Report] = {}

@@ -48,11 +48,9 @@ class Perpetuals(Accounts):
 
     # Orders ---------------------------------------------------------------------------------------------------------
 
-    def uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
-        """Why a new order is not covered, if it is not."""
+    def margin_uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
+        """Why the account in which the position would be does not bear a new order, if it does not."""
         market, limit = self.markets[command.market], command.price_ticks
-        if market.perpetual is None:
-            return super().uncovered(command, plan)
         fills = [(limit, command.size_lots)] if limit is not None else plan.fills
         reduces = command.conditions is not None and command.conditions.reduce_only
         return self._uncovered(command.client, market, command.side, fills, None if reduces else command.size_lots)
@@ -101,11 +99,11 @@ class Perpetuals(Accounts):
     # Positions ------------------------------------------------------------------------------------------------------
 
     def settle_trade(
-        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
+        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount]]
     ) -> Lines:
         """Change the positions of a trade's two orders, each with its fee; the lines of its entry but for fees."""
         lines: Lines = []
-        for order, fee, _ in sides:
+        for order, fee in sides:
             lots = size if order.side is Side.BUY else -size
             account = self.margin_account(order.client, market.product)
             lines += self.change_position(account, market, lots, price, fee=fee)

@@ -27,6 +27,8 @@ from holdfast_model.vocabulary import (
 class Products(Marks):
     """The stage of each product. A halt keeps orders, positions and transfers as they are."""
 
+    __slots__ = ("restricted", "stages")
+
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.stages: dict[ProductId, Stage] = {

@@ -40,7 +40,10 @@ class MemoryStorage:
     def append(self, name: str, line: bytes) -> None:
         """Add a line to a log."""
         assert name not in self._torn, "a torn line is cut off before more is written"
-        self._logs.setdefault(name, []).append(line)
+        log = self._logs.get(name)
+        if log is None:
+            log = self._logs[name] = []
+        log.append(line)
 
     def append_torn(self, name: str, line: bytes) -> None:
         """Write only the first half of a line."""

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from holdfast_engine.arithmetic import (
+    fee_added,
+    fee_added_earned,
     fee_charged,
-    fee_earned,
     hold_to_buy,
     hold_to_sell,
     notional,
@@ -56,19 +57,28 @@ from holdfast_model.vocabulary import (
 )
 
 # The members of an enum take as long to look up as all else that is done with them.
-RESTING, FILLED, CANCELLED = OrderStatus.RESTING, OrderStatus.FILLED, OrderStatus.CANCELLED
-FOK = TimeInForce.FOK
-LASTING = (TimeInForce.GTC, TimeInForce.GTT)
+ACCEPTED, RESTING = OrderStatus.ACCEPTED, OrderStatus.RESTING
+FILLED, CANCELLED = OrderStatus.FILLED, OrderStatus.CANCELLED
+FOK, GTT = TimeInForce.FOK, TimeInForce.GTT
+NOTHING = Amount(0)
+LASTING = (TimeInForce.GTC, GTT)
 """What is left of a limit order with these rests."""
+AUCTION = Phase.AUCTION
+REQUESTED, ONE_CANCELS_OTHER = CancelReason.REQUESTED, CancelReason.ONE_CANCELS_OTHER
+ORDER_HOLD, ORDER_RELEASE, TRADED = CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEASE, CauseKind.TRADE
 
 
 class Trading(Products):
     """The orders of all clients, and the books in which they rest."""
 
+    __slots__ = ("_fee_ppm", "accepted", "books", "last_trades", "orders", "trades")
+
     book_class: type[Book] = Book
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
+        # A hold reckons with the higher rate, because whether a fill is a maker's or a taker's is not known before.
+        self._fee_ppm = {market.market: max(market.maker_fee_ppm, market.taker_fee_ppm) for market in setup.markets}
         self.trades = 0
         self.accepted = 0
         self.last_trades: dict[MarketId, PriceTicks] = {}
@@ -133,9 +143,7 @@ class Trading(Products):
     def _placing_refusal(self, command: PlaceOrder) -> Reason | None:
         """Why a well-formed order is refused before it is looked at what it would meet."""
         conditions, market = command.conditions, self.markets[command.market]
-        if (conditions is not None or command.time_in_force is TimeInForce.GTT) and self._contradicts(
-            command, market
-        ):
+        if (conditions is not None or command.time_in_force is GTT) and self._contradicts(command, market):
             return Reason.CONDITIONS_CONTRADICT
         if command.order.startswith(LIQUIDATION_ORDER_PREFIX):
             return Reason.RESERVED_ID
@@ -148,7 +156,7 @@ class Trading(Products):
                 return Reason.OTHER_ORDER_NOT_LINKABLE
         if market.band_ppm and command.price_ticks is not None and not self.within_band(market, command.price_ticks):
             return Reason.PRICE_OUTSIDE_BAND
-        if self.phase is Phase.AUCTION and not self.auction_takes(command):
+        if self.phase is AUCTION and not self.auction_takes(command):
             return Reason.AUCTION_TAKES_LIMIT_ORDERS
         return None
 
@@ -156,7 +164,7 @@ class Trading(Products):
         """Whether an order's conditions contradict each other or its market."""
         conditions = command.conditions
         expires_ms = None if conditions is None else conditions.expires_ms
-        if (command.time_in_force is TimeInForce.GTT) is not (expires_ms is not None):
+        if (command.time_in_force is GTT) is not (expires_ms is not None):
             return True
         if conditions is None:
             return False
@@ -185,7 +193,7 @@ class Trading(Products):
             )
         )
         order = self.orders[command.client, command.order]
-        self._move_hold(order, Amount(0), CauseKind.ORDER_HOLD)
+        self._move_hold(order, NOTHING, ORDER_HOLD)
         return order
 
     def _decide_cancel(self, command: CancelOrder) -> None:
@@ -198,7 +206,7 @@ class Trading(Products):
             return self.refuse(Reason.ORDER_NOT_OPEN)
         if self.restricted and not self.stage_allows(order.market, command):
             return self.refuse(Reason.PRODUCT_HALTED)
-        return self.cancel(order, CancelReason.REQUESTED)
+        return self.cancel(order, REQUESTED)
 
     def _decide_cancel_all(self, command: CancelAll) -> None:
         if command.client not in self.clients:
@@ -209,7 +217,7 @@ class Trading(Products):
             if self.restricted and not self.stage_allows(command.market, command):
                 return self.refuse(Reason.PRODUCT_HALTED)
         orders = self.cancelled_together(command)
-        return self.cancel_each(orders, CancelReason.REQUESTED) if orders else self.refuse(Reason.NOTHING_TO_CANCEL)
+        return self.cancel_each(orders, REQUESTED) if orders else self.refuse(Reason.NOTHING_TO_CANCEL)
 
     def _decide_disconnect(self, command: DisconnectClient) -> None:
         if command.client not in self.clients:
@@ -239,7 +247,7 @@ class Trading(Products):
                 priority_kept=kept,
             )
         )
-        self._move_hold(order, before, CauseKind.ORDER_HOLD)
+        self._move_hold(order, before, ORDER_HOLD)
         if kept:
             return None
         return self.execute(order, self.plan(order, client=self.amended_taker(order), size=order.left_lots))
@@ -277,7 +285,7 @@ class Trading(Products):
 
     def plan(self, order: PlaceOrder | Order, *, client: ClientId | None, size: SizeLots) -> MatchPlan:
         """What this much of an order would meet now: nothing in an auction, nobody beyond its market's protection."""
-        if self.phase is Phase.AUCTION:
+        if self.phase is AUCTION:
             return MatchPlan((), size, taker_cancelled=False)
         book, price = self.books[order.market], order.price_ticks
         if price is None:
@@ -340,9 +348,10 @@ class Trading(Products):
         price = self.trade_price(maker, taker) if step.price is None else step.price
         value = notional(price, size, tick_amount=market.tick_amount)
         maker_held, taker_held = self.hold(maker), self.hold(taker)
-        earned_before = fee_earned(maker.fee_numerator) + fee_earned(taker.fee_numerator)
         maker_fee = self.fee(maker, value, market.maker_fee_ppm)
         taker_fee = self.fee(taker, value, market.taker_fee_ppm)
+        maker_earned = fee_added_earned(maker.fee_numerator, value * market.maker_fee_ppm)
+        taker_earned = fee_added_earned(taker.fee_numerator, value * market.taker_fee_ppm)
         self.emit(
             TradeExecuted(
                 trade=self.trades + 1,
@@ -358,12 +367,18 @@ class Trading(Products):
                 taker_fee=taker_fee,
             )
         )
-        sides = ((maker, maker_fee, maker_held), (taker, taker_fee, taker_held))
-        settle = self._settle_spot if market.perpetual is None else self.settle_trade
-        postings = settle(market, price, size, sides)
-        earned = fee_earned(maker.fee_numerator) + fee_earned(taker.fee_numerator)
-        postings += self.fee_postings(market.quote, charged=maker_fee + taker_fee, earned=earned - earned_before)
-        self.post(CauseKind.TRADE, str(self.trades), postings)
+        if market.perpetual is None:
+            base = size * market.lot_amount
+            lines = self._spot_lines(
+                market, maker, released=maker_held - self.hold(maker), fee=maker_fee, value=value, base=base
+            )
+            lines += self._spot_lines(
+                market, taker, released=taker_held - self.hold(taker), fee=taker_fee, value=value, base=base
+            )
+        else:
+            lines = self.settle_trade(market, price, size, ((maker, maker_fee), (taker, taker_fee)))
+        lines += self.fee_postings(market.quote, charged=maker_fee + taker_fee, earned=maker_earned + taker_earned)
+        self.post(TRADED, str(self.trades), lines)
         for order in (maker, taker):
             if not order.left_lots:
                 self.emit(OrderFilled(client=order.client, order=order.order))
@@ -375,7 +390,7 @@ class Trading(Products):
         """End what a trade of the order ends: the order that it is linked with, and a reduction that is complete."""
         other = self.linked(order)
         if other is not None:
-            self.cancel(other, CancelReason.ONE_CANCELS_OTHER)
+            self.cancel(other, ONE_CANCELS_OTHER)
         if order.left_lots and order.reduce_only and not self.reducible(order):
             self.cancel(order, CancelReason.REDUCE_ONLY)
 
@@ -385,44 +400,36 @@ class Trading(Products):
             if order.status in OPEN_STATUSES:
                 self.cancel(order, reason)
 
-    def _settle_spot(
-        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
-    ) -> Lines:
-        """The lines of a spot trade's entry but for fees; each side comes with its fee and what was held before."""
-        value = notional(price, size, tick_amount=market.tick_amount)
-        base = size * market.lot_amount
-        lines: Lines = []
-        for order, fee, held in sides:
-            released = held - self.hold(order)
-            if order.side is BUY:
-                lines += [
-                    (order.client, HELD, market.quote, -released),
-                    (order.client, FREE, market.quote, released - value - fee),
-                    (order.client, FREE, market.base, base),
-                ]
-            else:
-                lines += [
-                    (order.client, HELD, market.base, -released),
-                    (order.client, FREE, market.base, released - base),
-                    (order.client, FREE, market.quote, value - fee),
-                ]
-        return lines
+    def _spot_lines(self, market: Market, order: Order, *, released: int, fee: int, value: int, base: int) -> Lines:
+        """One side's lines of a spot trade's entry but for fees; what its hold became smaller by is released."""
+        client, quote = order.client, market.quote
+        if order.side is BUY:
+            return [
+                (client, HELD, quote, -released),
+                (client, FREE, quote, released - value - fee),
+                (client, FREE, market.base, base),
+            ]
+        return [
+            (client, HELD, market.base, -released),
+            (client, FREE, market.base, released - base),
+            (client, FREE, quote, value - fee),
+        ]
 
     def settle_trade(
-        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
+        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount]]
     ) -> Lines:
         """The lines of a perpetual's trade but for the fees: see the chapter on perpetuals."""
         raise NotImplementedError
 
     def cancel(self, order: Order, reason: CancelReason) -> None:
         """Cancel what is left of an order, release exactly what is held for it, cancel the order linked with it."""
-        ends_other = order.other is not None and reason is not CancelReason.ONE_CANCELS_OTHER
+        ends_other = order.other is not None and reason is not ONE_CANCELS_OTHER
         other = self.linked(order) if ends_other else None
         before = self.hold(order)
         self.emit(OrderCancelled(client=order.client, order=order.order, left_lots=order.left_lots, reason=reason))
-        self._move_hold(order, before, CauseKind.ORDER_RELEASE)
+        self._move_hold(order, before, ORDER_RELEASE)
         if other is not None:
-            self.cancel(other, CancelReason.ONE_CANCELS_OTHER)
+            self.cancel(other, ONE_CANCELS_OTHER)
 
     def decrement(self, order: Order, lots: SizeLots) -> None:
         """Take lots off an order that meets one of its own client; an order of nothing left is cancelled."""
@@ -437,7 +444,7 @@ class Trading(Products):
                 left_lots=SizeLots(order.left_lots - lots),
             )
         )
-        return self._move_hold(order, before, CauseKind.ORDER_RELEASE)
+        return self._move_hold(order, before, ORDER_RELEASE)
 
     # Rules of orders, each a seam -----------------------------------------------------------------------------------
 
@@ -539,7 +546,7 @@ class Trading(Products):
 
     def fee(self, order: Order, value: Amount, rate_ppm: int) -> Amount:
         """What a trade of this quote amount adds to the order's fee, which is rounded up over the whole order."""
-        return Amount(fee_charged(order.fee_numerator + value * rate_ppm) - fee_charged(order.fee_numerator))
+        return fee_added(order.fee_numerator, value * rate_ppm)
 
     def fee_postings(self, asset: AssetId, *, charged: int, earned: int) -> list[tuple[str, Bucket, AssetId, int]]:
         """Where a fee goes: its whole part to the house's fees, what rounding up added to its rounding account."""
@@ -547,36 +554,45 @@ class Trading(Products):
 
     def hold(self, order: Order) -> Amount:
         """What must be held for an order as it stands; nothing for a market order, which pays from what is free."""
-        if order.price_ticks is None:
-            return Amount(0)
-        return self.hold_for(order, price=order.price_ticks, left=order.left_lots)
+        price, left = order.price_ticks, order.left_lots
+        if price is None or not left:
+            return NOTHING
+        return self.hold_for(order, price, left, order.fee_numerator)
 
-    def hold_for(self, order: Order, *, price: PriceTicks, left: SizeLots) -> Amount:
-        """What must be held for an order of this price with this much left."""
+    def hold_for(self, order: PlaceOrder | Order, price: PriceTicks, left: SizeLots, fee_numerator: int) -> Amount:
+        """What must be held for an order of this price with this much left, and its fee so far."""
         market = self.markets[order.market]
         if market.perpetual is not None:
-            return Amount(0)
+            return NOTHING
         if order.side is SELL:
             return hold_to_sell(left, lot_amount=market.lot_amount)
         return hold_to_buy(
             price,
             left,
             tick_amount=market.tick_amount,
-            fee_numerator=order.fee_numerator,
-            rate_ppm=max(market.maker_fee_ppm, market.taker_fee_ppm),
+            fee_numerator=fee_numerator,
+            rate_ppm=self._fee_ppm[market.market],
         )
 
     def uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
         """Why a new order is not covered, if it is not; a waiting spot stop without a price need not be covered."""
-        waits = command.conditions is not None and command.conditions.trigger is not None
-        if (waits and command.price_ticks is None) or self.funded(command, plan):
+        if self.markets[command.market].perpetual is not None:
+            return self.margin_uncovered(command, plan)
+        if self.funded(command, plan):
             return None
-        return Reason.INSUFFICIENT_FUNDS
+        waits = command.conditions is not None and command.conditions.trigger is not None
+        return None if waits and command.price_ticks is None else Reason.INSUFFICIENT_FUNDS
+
+    def margin_uncovered(self, command: PlaceOrder, plan: MatchPlan) -> Reason | None:
+        """Why a margin account does not bear a new order, if it does not: see the chapter on perpetuals."""
+        raise NotImplementedError
 
     def amendment_uncovered(self, order: Order, *, price: PriceTicks, left: SizeLots) -> Reason | None:
         """Why an order with this price and this much left would not be covered, if it would not."""
-        more = Amount(self.hold_for(order, price=price, left=left) - self.hold(order))
-        return None if self.covers(order.client, self._hold_asset(order), more) else Reason.INSUFFICIENT_FUNDS
+        more = Amount(self.hold_for(order, price, left, order.fee_numerator) - self.hold(order))
+        market = self.markets[order.market]
+        asset = market.quote if order.side is BUY else market.base
+        return None if self.covers(order.client, asset, more) else Reason.INSUFFICIENT_FUNDS
 
     def funded(self, command: PlaceOrder, plan: MatchPlan) -> bool:
         """Whether the free balance covers what an order may cost: limit and fee, or for a market buy its plan."""
@@ -585,13 +601,7 @@ class Trading(Products):
             need = hold_to_sell(command.size_lots, lot_amount=market.lot_amount)
             return self.covers(command.client, market.base, need)
         if command.price_ticks is not None:
-            need = hold_to_buy(
-                command.price_ticks,
-                command.size_lots,
-                tick_amount=market.tick_amount,
-                fee_numerator=0,
-                rate_ppm=max(market.maker_fee_ppm, market.taker_fee_ppm),
-            )
+            need = self.hold_for(command, command.price_ticks, command.size_lots, 0)
         else:
             value = sum(
                 notional(step.maker.price_ticks or PriceTicks(0), step.lots, tick_amount=market.tick_amount)
@@ -601,16 +611,12 @@ class Trading(Products):
             need = Amount(value + fee_charged(value * market.taker_fee_ppm))
         return self.covers(command.client, market.quote, need)
 
-    def _hold_asset(self, order: Order) -> AssetId:
-        market = self.markets[order.market]
-        return market.quote if order.side is BUY else market.base
-
     def _move_hold(self, order: Order, before: Amount, kind: CauseKind) -> None:
         """Move between free and held what the order's hold changed by."""
         more = self.hold(order) - before
-        asset = self._hold_asset(order)
-        cause = f"{order.client}/{order.order}"
-        self.post(kind, cause, [(order.client, FREE, asset, -more), (order.client, HELD, asset, more)])
+        market, client = self.markets[order.market], order.client
+        asset = market.quote if order.side is BUY else market.base
+        self.move(kind, f"{client}/{order.order}", client, asset, more)
 
     # Evolving -----------------------------------------------------------------------------------------------------
 
@@ -626,14 +632,14 @@ class Trading(Products):
             time_in_force=event.time_in_force,
             post_only=event.post_only,
             self_trade=event.self_trade,
-            status=OrderStatus.ACCEPTED,
+            status=ACCEPTED,
             filled_lots=SizeLots(0),
             left_lots=event.size_lots,
             fee_numerator=Amount(0),
             accepted=self.accepted,
             conditions=event.conditions,
         )
-        self.orders[order.key] = order
+        self.orders[event.client, event.order] = order
         if event.conditions is not None and event.conditions.one_cancels_other is not None:
             other = self.orders[event.client, event.conditions.one_cancels_other]
             order.other, other.other = other.order, order.order
@@ -655,15 +661,16 @@ class Trading(Products):
         self.trades = event.trade
         self.last_trades[event.market] = event.price_ticks
         market = self.markets[event.market]
-        value = notional(event.price_ticks, event.size_lots, tick_amount=market.tick_amount)
-        for key, rate in (
-            ((event.maker_client, event.maker_order), market.maker_fee_ppm),
-            ((event.taker_client, event.taker_order), market.taker_fee_ppm),
-        ):
-            order = self.orders[key]
-            order.filled_lots = SizeLots(order.filled_lots + event.size_lots)
-            order.left_lots = SizeLots(order.left_lots - event.size_lots)
-            order.fee_numerator = Amount(order.fee_numerator + value * rate)
+        value = event.price_ticks * event.size_lots * market.tick_amount
+        maker = self.orders[event.maker_client, event.maker_order]
+        taker = self.orders[event.taker_client, event.taker_order]
+        self._fill(maker, event.size_lots, value * market.maker_fee_ppm)
+        self._fill(taker, event.size_lots, value * market.taker_fee_ppm)
+
+    def _fill(self, order: Order, size: SizeLots, fee_numerator: int) -> None:
+        order.filled_lots += size  # type: ignore[assignment]  # a size and a size are a size
+        order.left_lots -= size  # type: ignore[assignment]  # and so is their difference
+        order.fee_numerator += fee_numerator  # type: ignore[assignment]  # an amount and an amount are an amount
 
     def _on_order_filled(self, event: OrderFilled) -> None:
         order = self.orders[event.client, event.order]
@@ -691,7 +698,7 @@ class Trading(Products):
         order = self.orders[event.client, event.order]
         if not event.priority_kept:
             self._leave_book(order)
-            order.status = OrderStatus.ACCEPTED
+            order.status = ACCEPTED
         order.size_lots, order.left_lots = event.size_lots, event.left_lots
         order.price_ticks = event.price_ticks
 

@@ -54,7 +54,7 @@ Step = Command | Burst | TakeSnapshot | RestoreSnapshot | Crash | Restart
 """One step of a sequence: a command, or something done to the process that runs the exchange."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """What the exchange answered to one command.
 
     `seq` is the command's number in the journal, None when it was refused at the door (and then not journaled);
