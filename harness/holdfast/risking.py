@@ -535,7 +535,13 @@ class Risk(Prices):
                 after = STAGE_TRANSITIONS.get(after)
 
     def close_out(self) -> Moves:
-        """Somebody closes a position in the book, by a reduce-only order or by one that may make it the opposite."""
+        """Somebody closes a position in the book, by a reduce-only order or by one that may make it the opposite.
+
+        Where nobody has a position, two clients first open one against each other.
+        """
+        if not any(self.known.positions.values()):
+            first, second = self.random.sample(self.setup.clients, 2)
+            yield from self.oppose(self.one(self.perpetuals), first, [second])
         held = [(key, lots) for key, lots in self.known.positions.items() if lots]
         if not held:
             return
@@ -545,9 +551,9 @@ class Risk(Prices):
         yield from self.fresh()
         if self.chance(0.7):
             other = self.one([other for other in self.setup.clients if other != client])
-            yield self._order(other, market, side.opposite, self.one((size // 2, size, 2 * size)), price)
+            yield self._order(other, market, side.opposite, self.one((size // 2, size, 2 * size, 2 * size)), price)
         if self.chance(0.6):
-            order = self._order(client, market, side, size + self.random.randint(0, 3), price)
+            order = self._order(client, market, side, size + self.one((0, 1, 3, size)), price)
             yield replace(order, conditions=Conditions(reduce_only=True))
         else:
             yield self._order(client, market, side, 2 * size, price)

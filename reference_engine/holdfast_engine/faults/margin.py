@@ -101,9 +101,9 @@ class _ReleasesTheTradesValue(Venue):
 
 class _GivesTheMakerNothing(Venue):
     def settle_trade(
-        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount, Amount]]
+        self, market: Market, price: PriceTicks, size: SizeLots, sides: Iterable[tuple[Order, Amount]]
     ) -> Lines:
-        (maker, fee, _), taker = sides
+        (maker, fee), taker = sides
         account = self.margin_account(maker.client, market.product)
         lines = self.change_position(account, market, 0, price, fee=fee)
         return [*super().settle_trade(market, price, size, [taker]), *lines]
