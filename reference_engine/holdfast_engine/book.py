@@ -217,15 +217,13 @@ class Book:
         The taker's self-trade mode decides what happens at an order of its own client (None: there is no such).
         `reduction` is needed where the taker or an order of the book is reduce-only.
         """
-        if not self.crosses(side, price):
+        if not size or not self.crosses(side, price):
             return MatchPlan((), size, False)  # noqa: FBT003 - by name it takes twice as long
         left: int = size
         at = self._facing[side].best  # which is acceptable, as it crosses
         steps: list[MatchStep] = []
         bounds = None if reduction is None else Bounds(reduction)
         for maker in self.orders(SELL if side is BUY else BUY):
-            if not left:
-                break
             if maker.price_ticks != at:
                 at = maker.price_ticks
                 assert at is not None
@@ -242,18 +240,20 @@ class Book:
                         continue
                 steps.append(MatchStep(TRADE, maker, lots))
                 left -= lots
-                continue
-            match self_trade:
-                case SelfTrade.CANCEL_NEWEST:
-                    return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=True)
-                case SelfTrade.CANCEL_OLDEST:
-                    steps.append(MatchStep(StepKind.CANCEL_MAKER, maker, SizeLots(0)))
-                case SelfTrade.CANCEL_BOTH:
-                    steps.append(MatchStep(StepKind.CANCEL_MAKER, maker, SizeLots(0)))
-                    return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=True)
-                case SelfTrade.DECREMENT:
-                    steps.append(MatchStep(StepKind.DECREMENT, maker, lots))
-                    left -= lots
+            else:
+                match self_trade:
+                    case SelfTrade.CANCEL_NEWEST:
+                        return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=True)
+                    case SelfTrade.CANCEL_OLDEST:
+                        steps.append(MatchStep(StepKind.CANCEL_MAKER, maker, SizeLots(0)))
+                    case SelfTrade.CANCEL_BOTH:
+                        steps.append(MatchStep(StepKind.CANCEL_MAKER, maker, SizeLots(0)))
+                        return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=True)
+                    case SelfTrade.DECREMENT:
+                        steps.append(MatchStep(StepKind.DECREMENT, maker, lots))
+                        left -= lots
+            if not left:
+                break  # before the next order is looked for, perhaps at another level
         return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=False)
 
     def acceptable(self, side: Side, limit: PriceTicks | None, price: PriceTicks) -> bool:
