@@ -139,7 +139,7 @@ class Source(Risk):
             (self.collapse, 1, marks),
             (self.transfer, 6, margin),
             (self.funding, 4, margin),
-            (self.close_out, 6, margin),
+            (self.close_out, 8, margin),
             (self.squeeze, 6, margin),
             (self.borrow, 5, loans),
             (self.repay, 4, loans),

@@ -167,7 +167,8 @@ def test_standard_output_holds_nothing_but_the_json_that_was_asked_for(
 
 
 def test_a_gate_on_a_stale_restore_fails_and_its_counterexample_replays(tmp_path: Path) -> None:
-    run = holdfast("gate", "--engine", "fault:stale-snapshot-restore", "--json", "gate.json", cwd=tmp_path)
+    engine = "fault:stale-snapshot-restore"
+    run = holdfast("gate", "--engine", engine, "--json", "gate.json", cwd=tmp_path, timeout=300)
     assert run.returncode == 1, run.stderr
     report = json.loads((tmp_path / "gate.json").read_text())
     jsonschema.validate(report, json.loads((ROOT / "docs" / "schema" / "report.json").read_text()))
