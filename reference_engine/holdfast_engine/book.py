@@ -1,6 +1,6 @@
 """The order book of one market: price-time priority, and what a taker would meet in it.
 
-A price is a level; a level is a queue in order of arrival. Levels stand in a `SortedDict`, queues in
+A price is a level; a level is a queue in order of arrival. Prices stand in a `SortedList`, queues are
 insertion-ordered dicts. The best price is kept at hand, because every order asks for it: finding it and any order in
 its queue is O(1), a new or emptied level O(log levels).
 """
@@ -10,7 +10,7 @@ from enum import Enum, auto
 from itertools import islice
 
 from msgspec import Struct
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 from holdfast_engine.order import Order
 from holdfast_model.vocabulary import ClientId, PriceTicks, SelfTrade, Side, SizeLots
@@ -76,11 +76,12 @@ class MatchPlan(Struct, frozen=True, gc=False):
 class Ladder:
     """The price levels of one side, with the best price at hand (None: there is no level)."""
 
-    __slots__ = ("_best_place", "best", "levels")
+    __slots__ = ("_best_place", "_prices", "best", "levels")
 
     def __init__(self, side: Side) -> None:
         self._best_place = -1 if side is BUY else 0
-        self.levels: SortedDict[PriceTicks, Queue] = SortedDict()
+        self._prices: SortedList[PriceTicks] = SortedList()
+        self.levels: dict[PriceTicks, Queue] = {}
         self.best: PriceTicks | None = None
 
     def add(self, order: Order) -> None:
@@ -89,26 +90,26 @@ class Ladder:
         queue = self.levels.get(order.price_ticks)
         if queue is None:
             queue = self.levels[order.price_ticks] = {}
-            self._find_best()
+            self._prices.add(order.price_ticks)
+            self.best = self._prices[self._best_place]
         assert order.accepted not in queue, f"{order.key} rests already"
         queue[order.accepted] = order
 
     def remove(self, order: Order) -> None:
         """Take an order out of its queue."""
         price = order.price_ticks
+        assert price is not None, "a market order never rests"
         queue = self.levels[price]
         del queue[order.accepted]
         if not queue:
             del self.levels[price]
+            self._prices.remove(price)
             if price == self.best:
-                self._find_best()
-
-    def _find_best(self) -> None:
-        self.best = self.levels.peekitem(self._best_place)[0] if self.levels else None
+                self.best = self._prices[self._best_place] if self._prices else None
 
     def beyond_best(self) -> Iterator[Queue]:
         """The queues of all levels but the best, the better first."""
-        prices = reversed(self.levels) if self._best_place else iter(self.levels)
+        prices = reversed(self._prices) if self._best_place else iter(self._prices)
         return (self.levels[price] for price in islice(prices, 1, None))
 
 

@@ -50,7 +50,11 @@ class Records(Sequence[JournalRecord]):
         """The records that tell of an event of these classes."""
         # A quote within a string is escaped, so that these bytes are in no other line.
         tags = [b'{"type":"%b"' % event.__struct_config__.tag.encode() for event in events]  # type: ignore[attr-defined]  # they are structs
-        return (_record(line) for line in self._lines if any(tag in line for tag in tags))
+        for line in self._lines:
+            for tag in tags:
+                if tag in line:
+                    yield _record(line)
+                    break
 
 
 def _record(line: bytes) -> JournalRecord:

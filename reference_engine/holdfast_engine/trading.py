@@ -722,9 +722,7 @@ class Trading(Products):
                 for order in self.books[market].orders(side)
             ),
             "waiting": tuple(self.waiting.values()),
-            "closed": tuple(
-                self.orders[key] for key in sorted(self.orders) if self.orders[key].status not in OPEN_STATUSES
-            ),
+            "closed": tuple(order for _, order in sorted(self.orders.items()) if order.status not in OPEN_STATUSES),
         }
 
     def load(self, state: VenueState) -> None:
