@@ -5,7 +5,7 @@ from pathlib import Path
 
 from holdfast.engines import EngineSource
 from holdfast.narrating import narrate
-from holdfast.running import ENGINE_SENTENCE, Runner, run
+from holdfast.running import ENGINE_SENTENCE, Runner, run, run_until
 from holdfast.shrinking import runs_for, shrink
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_model.errors import HoldfastError
@@ -31,15 +31,21 @@ def rerun(source: EngineSource, setup: Setup, steps: Sequence[Step]) -> Runner:
 
 
 def smallest(source: EngineSource, setup: Setup, steps: tuple[Step, ...], invariant: str) -> tuple[Step, ...]:
-    """The smallest sequence found that still violates the invariant on the engine."""
+    """The smallest sequence found that still violates the invariant on the engine.
 
-    def shows(candidate: tuple[Step, ...]) -> bool:
-        return any(item.invariant == invariant for item in rerun(source, setup, candidate).violations)
+    Candidates are run with this invariant alone, and to where it is violated: nothing after that is needed for it.
+    """
 
-    first = rerun(source, setup, steps)
-    if not any(item.invariant == invariant for item in first.violations):
+    def violated(candidate: tuple[Step, ...]) -> Runner | None:
+        runner = run_until(source.engine(), setup, candidate, invariant)
+        if runner.failed:
+            source.discard()
+        return runner if any(item.invariant == invariant for item in runner.violations) else None
+
+    first = violated(steps)
+    if first is None:
         return steps
-    return shrink(steps, shows, runs_max=runs_for(first.failure))
+    return shrink(tuple(first.steps), lambda steps: violated(steps) is not None, runs_max=runs_for(first.failure))
 
 
 def counterexample(

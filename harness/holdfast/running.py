@@ -7,8 +7,9 @@ from enum import Enum, auto
 from holdfast.engine import Engine, EngineFailure
 from holdfast.known import Known
 from holdfast_invariants.auditor import Auditor
+from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import Progress, Watch
-from holdfast_invariants.monitor import Severity
+from holdfast_invariants.monitor import Invariant, Severity
 from holdfast_model.findings import InvariantCoverage, Violation
 from holdfast_model.vocabulary import (
     Answer,
@@ -50,7 +51,14 @@ class Runner:
     After the engine failed, or while it is down, steps that it could not take are skipped.
     """
 
-    def __init__(self, engine: Engine, setup: Setup, *, views: Views = Views.EVERY_STEP) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        setup: Setup,
+        *,
+        views: Views = Views.EVERY_STEP,
+        catalogue: Sequence[Invariant] = CATALOGUE,
+    ) -> None:
         self.engine = engine
         self.setup = setup
         self.capabilities = engine.identity.capabilities
@@ -58,6 +66,7 @@ class Runner:
             setup,
             capabilities=self.capabilities,
             conventions=frozenset(convention.convention for convention in engine.identity.conventions),
+            catalogue=catalogue,
         )
         self.progress = Progress(self.auditor.told)
         self.known = Known(setup)
@@ -178,7 +187,7 @@ class Runner:
                 view, resent = self.engine.observe(since)
             case _:
                 answers = self.engine.submit(commands_of(step))
-        if view is None and not self.down and self._due(step):
+        if view is None and not self.down and self.auditor.looks_at_views and self._due(step):
             view, _ = self.engine.observe()
         return Record(step=step, answers=answers, resent=resent, view=view)
 
@@ -194,3 +203,13 @@ class Runner:
 def run(engine: Engine, setup: Setup, steps: Sequence[Step]) -> Runner:
     """Run a whole sequence on an engine from the start, with a view after every step."""
     return Runner(engine, setup).run(steps)
+
+
+def run_until(engine: Engine, setup: Setup, steps: Sequence[Step], invariant: str) -> Runner:
+    """Run a sequence as `run` does, with one invariant checked, and no further than to where it is violated."""
+    runner = Runner(engine, setup, catalogue=[entry for entry in CATALOGUE if entry.id == invariant])
+    for step in steps:
+        runner.do(step)
+        if any(violation.invariant == invariant for violation in runner.violations):
+            break
+    return runner

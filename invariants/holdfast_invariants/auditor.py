@@ -51,6 +51,11 @@ class Auditor:
         self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
         self._views = [monitor.view for monitor in self._monitors if type(monitor).view is not Monitor.view]
 
+    @property
+    def looks_at_views(self) -> bool:
+        """Whether any of its monitors has something to see in a view."""
+        return bool(self._views)
+
     def _calls(self, moment: Moment, classes: tuple[type, ...]) -> Calls:
         """The monitors' methods for a moment."""
         calls: dict[type, list[Handler]] = {cls: [] for cls in classes}
