@@ -19,37 +19,87 @@ from holdfast_model.vocabulary.commands import (
     GrantPromotion,
     HaltProduct,
     Liquidate,
-    PauseStandby,
     PayWithdrawal,
     Phase,
     PlaceOrder,
-    PromoteStandby,
     RefundWithdrawal,
     Repay,
     ReportPrice,
     RequestWithdrawal,
     ResumeStage,
-    ResumeStandby,
     SetPhase,
     SettleFunding,
     Stage,
     TransferMargin,
 )
+from holdfast_model.vocabulary.custody import (
+    ApproveWithdrawal,
+    AttestCustody,
+    BroadcastPayment,
+    CommitNonce,
+    CoverShortfall,
+    PublishLiabilities,
+    Reconcile,
+    ReportBlock,
+    ReportDeposit,
+    ReportPayment,
+    ReportReorganisation,
+    RestartSigning,
+    SetProvider,
+    SubmitShare,
+    SuspendAsset,
+    SweepFunds,
+)
+from holdfast_model.vocabulary.operations import (
+    ActivateRelease,
+    AnnounceMaintenance,
+    CancelAllOrders,
+    ConfirmLoad,
+    DeployRelease,
+    HealReplica,
+    KillReplica,
+    PartitionReplica,
+    PauseReplica,
+    PromoteReplica,
+    ReadAccount,
+    ResumeReplica,
+    StartReplica,
+)
 
 _OPERATOR: frozenset[type] = frozenset(
     {
         SetPhase,
-        PauseStandby,
-        ResumeStandby,
-        PromoteStandby,
         AdvanceTime,
         ReportPrice,
         HaltProduct,
         ResumeStage,
+        PauseReplica,
+        ResumeReplica,
+        PartitionReplica,
+        HealReplica,
+        KillReplica,
+        StartReplica,
+        PromoteReplica,
+        AnnounceMaintenance,
+        ConfirmLoad,
+        ReadAccount,
+        SetProvider,
+        SuspendAsset,
+        Reconcile,
+        PublishLiabilities,
     }
+)
+_CHAIN: frozenset[type] = frozenset(
+    {ReportDeposit, ReportBlock, ReportReorganisation, ReportPayment, AttestCustody, CoverShortfall}
 )
 _FUNDS: frozenset[type] = frozenset(
     {
+        ApproveWithdrawal,
+        SweepFunds,
+        CommitNonce,
+        SubmitShare,
+        RestartSigning,
+        BroadcastPayment,
         CreditDeposit,
         RequestWithdrawal,
         PayWithdrawal,
@@ -59,18 +109,18 @@ _FUNDS: frozenset[type] = frozenset(
     }
 )
 _ACCOUNTS: frozenset[type] = frozenset({TransferMargin, Borrow, Repay})
-_CANCELS: frozenset[type] = frozenset({CancelOrder, CancelAll, DisconnectClient})
+_CANCELS: frozenset[type] = frozenset({CancelOrder, CancelAll, CancelAllOrders, DisconnectClient})
 _ORDERS: frozenset[type] = _CANCELS | {PlaceOrder, AmendOrder}
 _RISK: frozenset[type] = frozenset({AccrueInterest, SettleFunding, Liquidate})
 
 LEGAL_COMMANDS: Mapping[Phase, frozenset[type]] = {
-    Phase.CLOSED: _OPERATOR | _FUNDS | _CANCELS,
-    Phase.AUCTION: _OPERATOR | _FUNDS | _ORDERS - {AmendOrder},
-    Phase.OPEN: _OPERATOR | _FUNDS | _ACCOUNTS | _ORDERS | _RISK,
-    Phase.POST_ONLY: _OPERATOR | _FUNDS | _ACCOUNTS | _ORDERS,
-    Phase.CANCEL_ONLY: _OPERATOR | _FUNDS | _CANCELS,
-    Phase.HALTED: _OPERATOR | {CreditDeposit, FundHouse, DisconnectClient},
-    Phase.MAINTENANCE: _OPERATOR,
+    Phase.CLOSED: _OPERATOR | _CHAIN | _FUNDS | _CANCELS,
+    Phase.AUCTION: _OPERATOR | _CHAIN | _FUNDS | _ORDERS - {AmendOrder},
+    Phase.OPEN: _OPERATOR | _CHAIN | _FUNDS | _ACCOUNTS | _ORDERS | _RISK,
+    Phase.POST_ONLY: _OPERATOR | _CHAIN | _FUNDS | _ACCOUNTS | _ORDERS,
+    Phase.CANCEL_ONLY: _OPERATOR | _CHAIN | _FUNDS | _CANCELS,
+    Phase.HALTED: _OPERATOR | _CHAIN | {CreditDeposit, FundHouse, DisconnectClient},
+    Phase.MAINTENANCE: _OPERATOR | {DeployRelease, ActivateRelease},
 }
 """Nobody is liquidated, charged or lent to but in the open phase, in which everybody can act."""
 
