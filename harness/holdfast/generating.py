@@ -261,7 +261,10 @@ class Source(Risk):
         yield from self._reopen()
 
     def _reopen(self) -> Moves:
-        """One phase after the other until the venue is open; a book that is crossed needs an auction."""
+        """One phase after the other until the venue is open; a book that is crossed needs an auction.
+
+        Where trading opens through an auction, it is tried without one now and then.
+        """
         for _ in range(8):
             before = self.told.phase
             match before:
@@ -276,7 +279,7 @@ class Source(Risk):
                 case Phase.CLOSED:
                     after = Phase.AUCTION
                 case _:
-                    through = self.setup.auctions or (self.can(Capability.AUCTION) and self.chance(0.25))
+                    through = self.can(Capability.AUCTION) and self.chance(0.8 if self.setup.auctions else 0.25)
                     direct = Phase.POST_ONLY if before is Phase.CANCEL_ONLY else Phase.OPEN
                     after = Phase.AUCTION if through else direct
             yield SetPhase(phase=after)

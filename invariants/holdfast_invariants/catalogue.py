@@ -1,24 +1,29 @@
 """The catalogue: every invariant, once. Ids never change their meaning; a new meaning gets a new id."""
 
+from holdfast_invariants.causes import CausesBoundEffects
 from holdfast_invariants.conservation import (
     EntriesBalance,
     EveryChangeHasItsEntry,
     NothingIsOverdrawn,
     RemaindersArePosted,
 )
+from holdfast_invariants.feed import FeedGivesTheBook
 from holdfast_invariants.finality import (
     AcknowledgedIsNeverLost,
     FillsOnlyGrow,
     RetriesTakeEffectOnce,
     TerminalStatusIsAbsorbing,
 )
+from holdfast_invariants.marks import MarksFollowTheRule
 from holdfast_invariants.monitor import Invariant, Kind, Severity
+from holdfast_invariants.obligations import ObligatorySteps
 from holdfast_invariants.operations import (
     EqualLogsGiveEqualStates,
     EveryCommandIsAnsweredOnce,
     MaintenanceChangesNothing,
     OnlyLegalCommandsTakeEffect,
 )
+from holdfast_invariants.positions import PositionsAreRecomputable, PositionsSumToZero
 from holdfast_invariants.priority import OrderTypesKeepTheirPromise, PriceTimePriority
 from holdfast_model.errors import HoldfastError
 from holdfast_model.vocabulary import Capability
@@ -50,6 +55,15 @@ CATALOGUE: tuple[Invariant, ...] = (
         incidents=("balancer-2025-11-03",),
         needs=frozenset({Capability.FEES, Capability.ENTRIES}),
         monitor=RemaindersArePosted,
+    ),
+    Invariant(
+        id="CONS-4",
+        kind=Kind.ALWAYS,
+        sentence="No command moves more than its cause allows, or lends or grants what was not paid in.",
+        severity=Severity.CRITICAL,
+        incidents=("bithumb-2026-02-06", "knight-2012-08-01"),
+        needs=frozenset({Capability.FUNDS, Capability.ENTRIES}),
+        monitor=CausesBoundEffects,
     ),
     Invariant(
         id="FINAL-1",
@@ -106,6 +120,48 @@ CATALOGUE: tuple[Invariant, ...] = (
         monitor=OrderTypesKeepTheirPromise,
     ),
     Invariant(
+        id="SEQ-1",
+        kind=Kind.ALWAYS,
+        sentence="Sequence numbers rise without a gap, and the book rebuilt from the public feed is the book.",
+        severity=Severity.HIGH,
+        incidents=("asx-2020-11-16", "eurex-2013-08-26"),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=FeedGivesTheBook,
+    ),
+    Invariant(
+        id="POS-1",
+        kind=Kind.ALWAYS,
+        sentence="Every position follows from the trades, funding and liquidations told, and flips only by trades.",
+        severity=Severity.CRITICAL,
+        incidents=("backpack-2025-07-03", "paradex-2026-01-19", "robinhood-2019-11"),
+        needs=frozenset({Capability.MARGIN, Capability.ENTRIES}),
+        monitor=PositionsAreRecomputable,
+    ),
+    Invariant(
+        id="POS-2",
+        kind=Kind.ALWAYS,
+        sentence="In every contract all positions sum to zero, and so does what funding moves between them.",
+        severity=Severity.CRITICAL,
+        incidents=("paradex-2026-01-19",),
+        needs=frozenset({Capability.MARGIN}),
+        monitor=PositionsSumToZero,
+    ),
+    Invariant(
+        id="MARK-1",
+        kind=Kind.ALWAYS,
+        sentence="A price in use is made by its rule of enough fresh reports of known sources, or is UNAVAILABLE.",
+        severity=Severity.CRITICAL,
+        incidents=(
+            "binance-2025-10-10",
+            "deribit-2019-10-31",
+            "synthetix-2019-06-25",
+            "ibkr-2020-04-20",
+            "dydx-2025-10-10",
+        ),
+        needs=frozenset({Capability.MARKS}),
+        monitor=MarksFollowTheRule,
+    ),
+    Invariant(
         id="REPL-1",
         kind=Kind.ALWAYS,
         sentence="Equal logs give equal states: on every replica, and after every restart and restore.",
@@ -122,6 +178,15 @@ CATALOGUE: tuple[Invariant, ...] = (
         incidents=("nyse-2023-01-24", "nasdaq-facebook-2012-05-18"),
         needs=frozenset({Capability.PHASES}),
         monitor=OnlyLegalCommandsTakeEffect,
+    ),
+    Invariant(
+        id="PHASE-2",
+        kind=Kind.ALWAYS,
+        sentence="Trading opens through its auction, auctions end uncrossed, halted products open stage by stage.",
+        severity=Severity.HIGH,
+        incidents=("nyse-2023-01-24", "euronext-2020-10-19", "paradex-2026-01-19"),
+        needs=frozenset({Capability.PHASES}),
+        monitor=ObligatorySteps,
     ),
     Invariant(
         id="MAINT-1",
