@@ -1,6 +1,6 @@
 """The words: commands, events, views, histories, and their JSON. The ground floor of Holdfast.
 
-Importing this package loads neither z3 nor numpy nor Hypothesis.
+Importing this package loads neither z3 nor numpy nor Hypothesis nor libsodium.
 """
 
 from holdfast_model.vocabulary.amounts import (
@@ -160,6 +160,17 @@ from holdfast_model.vocabulary.setup import (
     Setup,
     Tier,
 )
+from holdfast_model.vocabulary.signing import (
+    Hex,
+    PaymentIntent,
+    intent_of,
+    message_of,
+    signature_is_valid,
+    structural_commitment,
+    structural_commitment_is_valid,
+    structural_share,
+    structural_signature,
+)
 from holdfast_model.vocabulary.views import (
     Balance,
     Custody,
@@ -230,6 +241,7 @@ __all__ = [
     "GrantId",
     "GrantPromotion",
     "HaltProduct",
+    "Hex",
     "History",
     "HouseCommand",
     "HouseFunded",
@@ -256,6 +268,7 @@ __all__ = [
     "OrderRested",
     "PauseStandby",
     "PayWithdrawal",
+    "PaymentIntent",
     "Perpetual",
     "Phase",
     "PhaseChanged",
@@ -328,7 +341,14 @@ __all__ = [
     "WithdrawalStatus",
     "command_count",
     "commands_of",
+    "intent_of",
     "legal",
     "margin_account",
     "may_follow",
+    "message_of",
+    "signature_is_valid",
+    "structural_commitment",
+    "structural_commitment_is_valid",
+    "structural_share",
+    "structural_signature",
 ]
