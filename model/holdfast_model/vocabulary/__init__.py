@@ -1,6 +1,6 @@
 """The words: commands, events, views, histories, and their JSON. The ground floor of Holdfast.
 
-Importing this package loads neither z3 nor numpy nor Hypothesis.
+Importing this package loads neither z3 nor numpy nor Hypothesis nor libsodium.
 """
 
 from holdfast_model.vocabulary.accounts import (
@@ -97,7 +97,6 @@ from holdfast_model.vocabulary.custody import (
     DepositOrphaned,
     DepositSeen,
     Height,
-    Hex,
     Liabilities,
     LiabilitiesPublished,
     MismatchFound,
@@ -247,7 +246,15 @@ from holdfast_model.vocabulary.setup import (
     TierRule,
 )
 from holdfast_model.vocabulary.signing import (
+    Hex,
     PaymentIntent,
+    intent_of,
+    message_of,
+    signature_is_valid,
+    structural_commitment,
+    structural_commitment_is_valid,
+    structural_share,
+    structural_signature,
 )
 from holdfast_model.vocabulary.views import (
     Balance,
@@ -498,7 +505,14 @@ __all__ = [
     "WithdrawalStatus",
     "command_count",
     "commands_of",
+    "intent_of",
     "legal",
     "margin_account",
     "may_follow",
+    "message_of",
+    "signature_is_valid",
+    "structural_commitment",
+    "structural_commitment_is_valid",
+    "structural_share",
+    "structural_signature",
 ]

@@ -20,7 +20,7 @@ from holdfast_model.vocabulary.amounts import (
     TransactionId,
     WithdrawalId,
 )
-from holdfast_model.vocabulary.signing import PaymentIntent
+from holdfast_model.vocabulary.signing import Hex, PaymentIntent
 from holdfast_model.vocabulary.tagged import CommandBase, EventBase
 
 TierId = Identifier
@@ -29,8 +29,6 @@ SweepId = Identifier
 """The idempotency key of `SweepFunds`."""
 Height = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """The number of a block of a chain."""
-Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2}){0,256}$(?!\n)")]
-"""Bytes that a signer says, in lower-case hexadecimal digits."""
 
 SWEEP_PREFIX = "@sweep/"
 """Payments of sweeps are named so, those of withdrawals `client/withdrawal`."""

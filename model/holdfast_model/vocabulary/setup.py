@@ -7,8 +7,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from holdfast_model.vocabulary.amounts import Amount, AssetId, ClientId, MarketId, PriceTicks, ProductId, SourceId
-from holdfast_model.vocabulary.custody import Hex, SignerId, TierId
+from holdfast_model.vocabulary.custody import SignerId, TierId
 from holdfast_model.vocabulary.operations import ReleaseId, ReplicaId
+from holdfast_model.vocabulary.signing import Hex
 
 Ppm = Annotated[int, Meta(ge=0, le=1_000_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000)]
