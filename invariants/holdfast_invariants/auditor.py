@@ -45,7 +45,8 @@ class Auditor:
             for invariant in self._invariants
             if invariant.needs <= capabilities
         ]
-        self._before = self._calls(Moment.BEFORE, COMMANDS)
+        looks = self._calls(Moment.BEFORE, COMMANDS)
+        self._before = {cls: (*self.told.hearers(cls), *looks[cls]) for cls in COMMANDS}
         self._on = self._event_calls()
         self._after = self._calls(Moment.AFTER, COMMANDS)
         self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]

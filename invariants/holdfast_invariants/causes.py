@@ -15,6 +15,7 @@ from holdfast_invariants.flows import (
     of_interest,
     of_payment,
     of_settled,
+    of_sweep,
     of_trade,
     of_transfer,
     settled_by_deleveraging,
@@ -28,6 +29,7 @@ from holdfast_model.vocabulary import (
     LIQUIDATION_ORDER_PREFIX,
     PROMOTIONS,
     ROUNDING,
+    SWEEP_PREFIX,
     Answer,
     Borrow,
     Borrowed,
@@ -37,6 +39,7 @@ from holdfast_model.vocabulary import (
     CreditDeposit,
     Deleveraged,
     DepositCredited,
+    DepositFinalised,
     EntryPosted,
     FundHouse,
     FundingSettled,
@@ -45,11 +48,13 @@ from holdfast_model.vocabulary import (
     InterestAccrued,
     LiquidationStepped,
     OrderAccepted,
+    PaymentApproved,
     PlaceOrder,
     PromotionGranted,
     Repaid,
     Repay,
     RequestWithdrawal,
+    SweepCompleted,
     TradeExecuted,
     TransferCompleted,
     TransferMargin,
@@ -61,7 +66,7 @@ from holdfast_model.vocabulary import (
 
 _GRANTED: dict[type, tuple[type, tuple[str, ...]]] = {
     CreditDeposit: (DepositCredited, ("client", "asset", "amount", "transaction")),
-    RequestWithdrawal: (WithdrawalRequested, ("client", "withdrawal", "asset", "amount")),
+    RequestWithdrawal: (WithdrawalRequested, ("client", "withdrawal", "asset", "amount", "destination")),
     FundHouse: (HouseFunded, ("account", "asset", "amount", "transaction")),
     GrantPromotion: (PromotionGranted, ("client", "asset", "amount", "grant")),
     TransferMargin: (TransferStarted, ("client", "request", "asset", "amount", "source", "target")),
@@ -106,6 +111,8 @@ class CausesBoundEffects(Monitor):
             self.checked += 1
             if event.__class__ is OrderAccepted and event.order.startswith(LIQUIDATION_ORDER_PREFIX):
                 continue
+            if event.__class__ is DepositCredited and self.told.custody is not None:
+                continue
             seen += 1
             asked, given = [], []
             if granted is not None and event.__class__ is granted[0] and seen == 1:
@@ -120,6 +127,7 @@ class CausesBoundEffects(Monitor):
                 )
 
     @on(
+        DepositFinalised,
         DepositCredited,
         WithdrawalRequested,
         WithdrawalPaid,
@@ -131,7 +139,7 @@ class CausesBoundEffects(Monitor):
     )
     def payment(self, event: Payment) -> None:
         """An amount that is to be moved, and that is within its limit."""
-        kind, expected = of_payment(event)
+        kind, expected = of_payment(self.told, event)
         self._explained[kind].append(expected)
         if isinstance(event, PromotionGranted):
             self._within(event, PROMOTIONS, self._promotion_max.get(event.asset, 0), "a grant")
@@ -156,6 +164,12 @@ class CausesBoundEffects(Monitor):
         expected = of_transfer(self.told, event) if self.told.margin is not None else None
         if expected is not None:
             self._explained[CauseKind.TRANSFER].append(expected)
+
+    @on(PaymentApproved, SweepCompleted)
+    def sweep(self, event: PaymentApproved | SweepCompleted) -> None:
+        """The fee of a sweep, which the house pays; a withdrawal's was held when it was requested."""
+        if isinstance(event, SweepCompleted) or event.intent.payment.startswith(SWEEP_PREFIX):
+            self._explained[CauseKind.NETWORK_FEE].append(of_sweep(self.told, event))
 
     @on(TradeExecuted)
     def trade(self, event: TradeExecuted) -> None:

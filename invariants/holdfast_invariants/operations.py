@@ -5,6 +5,7 @@ from typing import Any
 
 from holdfast_invariants.monitor import Monitor, after, before, on
 from holdfast_invariants.told import OrderKey
+from holdfast_invariants.told_custody import shown_deposits, shown_payments
 from holdfast_invariants.told_triggers import ToldStop
 from holdfast_model.vocabulary import (
     LEGAL_COMMANDS,
@@ -170,11 +171,11 @@ class MaintenanceChangesNothing(Monitor):
         )
 
     def view(self, view: View) -> None:
-        """Orders, stops, balances, positions, transfers and withdrawals are as they were told before."""
+        """Orders, stops, balances, positions, transfers, withdrawals, deposits and payments are as told before."""
         if not self._watching:
             return
         self.checked += 1
-        margin = self.told.margin
+        margin, custody = self.told.margin, self.told.custody
         for what, shown, told in (
             (
                 "order",
@@ -224,6 +225,8 @@ class MaintenanceChangesNothing(Monitor):
                     for key, item in (margin.transfers.items() if margin is not None else ())
                 },
             ),
+            ("deposit", shown_deposits(view), custody.told_deposits() if custody is not None else {}),
+            ("payment", shown_payments(view), custody.told_payments() if custody is not None else {}),
         ):
             for name in sorted(shown.keys() | told.keys()):
                 if shown.get(name) != told.get(name):

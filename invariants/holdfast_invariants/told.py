@@ -3,17 +3,18 @@
 It is folded from acknowledged events alone, one event at a time, at a cost that does not depend on how much there is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
 from holdfast_invariants.told_book import ToldBook
+from holdfast_invariants.told_custody import DepositKey, ToldCustody, ToldWithdrawal, WithdrawalKey
 from holdfast_invariants.told_margin import ToldMargin
 from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
-    Amount,
+    Answer,
     AssetId,
     Bucket,
     ClientId,
@@ -42,9 +43,7 @@ from holdfast_model.vocabulary import (
     StopTriggered,
     TimeInForce,
     TradeExecuted,
-    TransactionId,
     View,
-    WithdrawalId,
     WithdrawalPaid,
     WithdrawalRefunded,
     WithdrawalRequested,
@@ -53,7 +52,6 @@ from holdfast_model.vocabulary import (
 from holdfast_model.vocabulary.chain import GENESIS
 
 OrderKey = tuple[ClientId, OrderId]
-WithdrawalKey = tuple[ClientId, WithdrawalId]
 Place = tuple[str, Bucket, AssetId]
 OrderEvent = (
     OrderAccepted
@@ -110,15 +108,8 @@ class ToldOrder(Struct, kw_only=True, gc=False):
     """How many orders were accepted before it."""
 
 
-class ToldWithdrawal(Struct, kw_only=True):
-    """A withdrawal as its owner knows it."""
-
-    asset: AssetId
-    amount: Amount
-    status: WithdrawalStatus
-
-
 Acts = tuple[Callable[[Any], None], ...]
+Hearer = Callable[[Any, Answer], None]
 
 
 class Told:
@@ -129,8 +120,8 @@ class Told:
     in a view. When an entry is believed, `below` are the places that one of its postings left below zero. Of all
     these, only those of the event at hand mean anything.
 
-    `book`, `triggers` and `margin` are parts of the record that are told each event after it; there is no `margin`
-    where the setup has none and no marks.
+    `book`, `triggers`, `margin` and `custody` are parts of the record that are told each event after it; there is no
+    `margin` where the setup has none and no marks, and no `custody` where it has none.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -139,7 +130,8 @@ class Told:
         self.orders: dict[OrderKey, ToldOrder] = {}
         self.resting: dict[OrderKey, ToldOrder] = {}
         self.amounts: dict[Place, int] = {}
-        self.deposits: set[TransactionId] = set()
+        self.deposits: set[DepositKey] = set()
+        """What was credited; without custody a transaction is one, whatever its asset, which is then left empty."""
         self.withdrawals: dict[WithdrawalKey, ToldWithdrawal] = {}
         self.phase = Phase.CLOSED if setup.auctions else Phase.OPEN
         self.epoch = 1
@@ -180,7 +172,9 @@ class Told:
         self.triggers = ToldTriggers(setup, self.orders)
         marked = setup.margin is not None or any(market.mark is not None for market in setup.markets)
         self.margin = ToldMargin(setup) if marked else None
-        for part in (self.book, self.triggers, self.margin):
+        self.custody = ToldCustody(setup.custody, self.withdrawals) if setup.custody is not None else None
+        self._hearers: Mapping[type, Hearer] = self.custody.true.hearers() if self.custody is not None else {}
+        for part in (self.book, self.triggers, self.margin, self.custody):
             for event, act in part.appliers().items() if part is not None else ():
                 found, believed = self._acts.get(event, ((), ()))
                 self._acts[event] = (found, (*believed, act))
@@ -192,6 +186,14 @@ class Told:
     def beliefs(self, event: type) -> Acts:
         """What believes events of this class, once `lookups` has looked at them."""
         return self._acts.get(event, ((), ()))[1]
+
+    def hearers(self, command: type) -> tuple[Hearer, ...]:
+        """What hears commands of this class, which report what is true outside, before their answer is looked at."""
+        return (self._hearers[command],) if command in self._hearers else ()
+
+    def deposit_key(self, event: DepositCredited) -> DepositKey:
+        """What a deposit is known by: its chain's transaction."""
+        return (event.asset if self.custody is not None else "", event.transaction)
 
     def apply(self, event: Event) -> None:
         """Believe one event."""
@@ -291,7 +293,7 @@ class Told:
             self.resting.pop(order.key, None)
 
     def _credited(self, event: DepositCredited) -> None:
-        self.deposits.add(event.transaction)
+        self.deposits.add(self.deposit_key(event))
 
     def _requested(self, event: WithdrawalRequested) -> None:
         self._withdrawal(event, WithdrawalStatus.REQUESTED)
@@ -307,7 +309,11 @@ class Told:
     ) -> None:
         if self.withdrawal is None or status is WithdrawalStatus.REQUESTED:
             self.withdrawals[event.client, event.withdrawal] = ToldWithdrawal(
-                asset=event.asset, amount=event.amount, status=status
+                asset=event.asset,
+                amount=event.amount,
+                status=status,
+                fee=event.fee,
+                destination=event.destination if isinstance(event, WithdrawalRequested) else "",
             )
         else:
             self.withdrawal.status = status
