@@ -11,8 +11,6 @@ from holdfast_invariants.custody import (
     CustodyCoversWhatIsOwed,
     DepositsAreCreditedOnce,
     LimitsHold,
-    NoncesAreUsedOnce,
-    NothingLeavesUnsigned,
     WithdrawalsEndOnce,
 )
 from holdfast_invariants.feed import FeedGivesTheBook
@@ -33,6 +31,7 @@ from holdfast_invariants.operations import (
 )
 from holdfast_invariants.positions import PositionsAreRecomputable, PositionsSumToZero
 from holdfast_invariants.priority import OrderTypesKeepTheirPromise, PriceTimePriority
+from holdfast_invariants.signatures import NoncesAreUsedOnce, NothingLeavesUnsigned
 from holdfast_model.errors import HoldfastError
 from holdfast_model.vocabulary import Capability
 
@@ -78,7 +77,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="CUST-1",
         kind=Kind.ALWAYS,
-        sentence="Custody holds what is owed at every cut, every balance is the sum of its entries, or trading halts.",
+        sentence="Custody holds what is owed, and balances are the sums of their entries, or the exchange halts.",
         severity=Severity.CRITICAL,
         incidents=("bithumb-2026-02-06", "etc-2019-01", "bitgrail-2018"),
         needs=_CUSTODY,
@@ -123,7 +122,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="CUST-6",
         kind=Kind.ALWAYS,
-        sentence="Tier limits, time locks and suspensions hold, and the liabilities published are those of the ledger.",
+        sentence="Tier limits, time locks and suspensions hold, and published liabilities are those of the ledger.",
         severity=Severity.CRITICAL,
         incidents=("bitgrail-2018",),
         needs=_CUSTODY,

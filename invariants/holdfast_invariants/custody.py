@@ -1,37 +1,30 @@
-"""CUST: custody covers what is owed, and what comes in or goes out of it does so once, signed, within its limits."""
+"""CUST: custody covers what is owed, and what comes in or goes out of it does so once and within its limits."""
 
 from typing import Any
 
 from msgspec import Struct
 
-from holdfast_invariants.monitor import Monitor, after, before, on, once_believed
-from holdfast_invariants.told_custody import OVER, TIER_PREFIX, ToldCustody, ToldPayment, refused
+from holdfast_invariants.monitor import Monitor, after, before, on
+from holdfast_invariants.told_custody import OVER, TIER_PREFIX, ToldCustody, refused
 from holdfast_model.vocabulary import (
-    OUTSIDE,
     SWEEP_PREFIX,
+    Amount,
     Answer,
     AssetId,
     Bucket,
     Command,
-    CommitNonce,
     DepositCredited,
     DepositFinalised,
-    Label,
     LiabilitiesPublished,
-    MismatchFound,
-    NonceCommitted,
+    Liability,
     PaymentApproved,
     PaymentBroadcast,
     PaymentIncluded,
     PaymentIntent,
-    PaymentSigned,
     PaymentStatus,
     Phase,
+    PublishLiabilities,
     ReportBlock,
-    Scheme,
-    ShareReceived,
-    SignerId,
-    SubmitShare,
     SuspendAsset,
     SweepCompleted,
     SweepFunds,
@@ -40,20 +33,19 @@ from holdfast_model.vocabulary import (
     WithdrawalPaid,
     WithdrawalRefunded,
     WithdrawalStatus,
-    message_of,
-    signature_is_valid,
-    structural_commitment_is_valid,
-    structural_share,
-    structural_signature,
+    build_liabilities,
+    margin_account,
 )
-from holdfast_model.vocabulary.liabilities import liabilities_of, root_of
+from holdfast_model.vocabulary.amounts import Label
 
 _STOPPED = frozenset({Phase.HALTED, Phase.MAINTENANCE})
+_OWN = (Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL)
 _UNSIGNED = frozenset({PaymentStatus.APPROVED, PaymentStatus.SIGNING})
 _ENDED = frozenset({WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED})
 
 
-def _of(intent: PaymentIntent) -> str:
+def in_words(intent: PaymentIntent) -> str:
+    """What a payment is to do."""
     return f"{intent.amount} {intent.asset} and {intent.fee} as fee from {intent.tier} to {intent.destination}"
 
 
@@ -133,7 +125,7 @@ class DepositsAreCreditedOnce(Monitor):
 
     @on(DepositFinalised, DepositCredited)
     def credited(self, event: DepositFinalised | DepositCredited) -> None:
-        """What is called final, or credited, is final on its chain: this client's, this much, and for the first time."""
+        """What is called final, or credited, is final on its chain: this client's, this much, and only once."""
         custody = self.told.custody
         if custody is None:
             return
@@ -233,7 +225,7 @@ class WithdrawalsEndOnce(Monitor):
         told = self.told.withdrawals.get(key) if key is not None else None
         if told is None or told.status in _ENDED:
             self._wrong(
-                intent.payment, _of(intent), "nothing: there is no withdrawal to be paid under this name", event
+                intent.payment, in_words(intent), "nothing: there is no withdrawal to be paid under this name", event
             )
         elif (told.asset, told.amount, told.fee, told.destination) != (
             intent.asset,
@@ -242,7 +234,7 @@ class WithdrawalsEndOnce(Monitor):
             intent.destination,
         ):
             expected = f"{told.amount} {told.asset} and {told.fee} as fee to {told.destination}, as requested"
-            self._wrong(intent.payment, _of(intent), expected, event)
+            self._wrong(intent.payment, in_words(intent), expected, event)
 
     @on(PaymentIncluded)
     def included(self, event: PaymentIncluded) -> None:
@@ -271,200 +263,6 @@ class WithdrawalsEndOnce(Monitor):
         self.report(f"withdrawal {label}", found=found, expected=expected, evidence=[evidence])
 
 
-class _Attempt(Struct, kw_only=True):
-    """What signers said in one attempt to sign a payment."""
-
-    number: int
-    commitments: dict[SignerId, str]
-    shares: dict[SignerId, list[str]]
-
-
-class NothingLeavesUnsigned(Monitor):
-    """CUST-4: what is broadcast is what was approved, and enough of the signers who were asked signed exactly that.
-
-    What signers said is taken from their own commands. Structural shares are recomputed one by one; with FROST the
-    signature is verified as ordinary Ed25519 under the tier's group key (RFC 8032).
-    """
-
-    invariant = "CUST-4"
-
-    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
-        super().__init__(*arguments)
-        self._attempts: dict[Label, _Attempt] = {}
-
-    def _attempt(self, custody: ToldCustody, label: Label) -> _Attempt:
-        payment = custody.payments.get(label)
-        number = payment.attempt if payment is not None else 0
-        attempt = self._attempts.get(label)
-        if attempt is None or attempt.number != number:
-            attempt = self._attempts[label] = _Attempt(number=number, commitments={}, shares={})
-        return attempt
-
-    @before(CommitNonce)
-    def committed(self, command: CommitNonce, answer: Answer) -> None:
-        """A commitment that was taken in, in the signer's own words."""
-        custody = self.told.custody
-        if custody is not None and not refused(answer):
-            self._attempt(custody, command.payment).commitments.setdefault(command.signer, command.commitment)
-
-    @before(SubmitShare)
-    def shared(self, command: SubmitShare, answer: Answer) -> None:
-        """A share that was taken in, in the signer's own words."""
-        custody = self.told.custody
-        if custody is not None and not refused(answer):
-            self._attempt(custody, command.payment).shares.setdefault(command.signer, []).append(command.share)
-
-    @on(ShareReceived)
-    def received(self, event: ShareReceived) -> None:
-        """A share that is told of was said by its signer, who was asked for it, and is valid."""
-        custody = self.told.custody
-        if custody is None:
-            return
-        self.checked += 1
-        payment = custody.payments.get(event.payment)
-        if payment is None:
-            self._wrong(event.payment, f"a share of {event.signer}", "nothing: it was not approved", event)
-            return
-        attempt = self._attempt(custody, event.payment)
-        if event.signer not in payment.asked:
-            self._wrong(
-                event.payment, f"a share of {event.signer}", f"of one of {', '.join(payment.asked)}, who were asked", event
-            )
-        if event.share not in attempt.shares.get(event.signer, ()):
-            self._wrong(event.payment, f"a share of {event.signer}", "only what the signer said", event)
-        if self._invalid(custody, payment, attempt, event.signer, event.share):
-            self._wrong(event.payment, f"a forged share of {event.signer}", "a refusal", event)
-
-    @on(PaymentSigned)
-    def signed(self, event: PaymentSigned) -> None:
-        """A payment that is told to be signed is signed over what was approved."""
-        custody = self.told.custody
-        payment = custody.payments.get(event.payment) if custody is not None else None
-        if custody is None or payment is None:
-            return
-        self._verify(custody, payment, payment.intent, event.signature, event)
-
-    @on(PaymentBroadcast)
-    def broadcast(self, event: PaymentBroadcast) -> None:
-        """And what is broadcast is exactly that."""
-        custody = self.told.custody
-        if custody is None:
-            return
-        payment = custody.payments.get(event.intent.payment)
-        if payment is None:
-            self.checked += 1
-            self._wrong(event.intent.payment, "broadcast", "nothing: it was not approved", event)
-            return
-        if payment.intent != event.intent:
-            self._wrong(event.intent.payment, _of(event.intent), f"{_of(payment.intent)}, as approved", event)
-        self._verify(custody, payment, event.intent, event.signature, event)
-
-    def _verify(
-        self, custody: ToldCustody, payment: ToldPayment, intent: PaymentIntent, signature: str, event: Struct
-    ) -> None:
-        self.checked += 1
-        tier = custody.tiers.get(payment.intent.tier)
-        if tier is None:
-            self._wrong(intent.payment, f"tier {payment.intent.tier}", "a tier of custody", event)
-            return
-        attempt = self._attempt(custody, intent.payment)
-        valid = sorted(
-            signer
-            for signer, shares in attempt.shares.items()
-            if signer in payment.asked
-            and signer in tier.signers
-            and any(not self._invalid(custody, payment, attempt, signer, share) for share in shares)
-        )
-        if len(valid) < tier.threshold:
-            self._wrong(
-                intent.payment,
-                f"valid shares of {', '.join(valid) or 'nobody'}",
-                f"of {tier.threshold} distinct signers of {tier.tier} who were asked",
-                event,
-            )
-        if not self._signature_holds(tier, payment, attempt, intent, signature):
-            self._wrong(intent.payment, f"signature {signature}", f"one over {_of(intent)}", event)
-
-    def _package(self, payment: ToldPayment, attempt: _Attempt) -> dict[SignerId, str]:
-        return {signer: attempt.commitments.get(signer, "") for signer in payment.asked}
-
-    def _invalid(
-        self, custody: ToldCustody, payment: ToldPayment, attempt: _Attempt, signer: SignerId, share: str
-    ) -> bool:
-        """Whether a structural share is not what the signer makes of what was approved; FROST's count together."""
-        tier = custody.tiers.get(payment.intent.tier)
-        if tier is None or tier.scheme is not Scheme.STRUCTURAL:
-            return False
-        message, package = message_of(payment.intent), self._package(payment, attempt)
-        commitment = package.get(signer, "")
-        return not structural_commitment_is_valid(
-            signer=signer, message=message, commitment=commitment
-        ) or share != structural_share(signer=signer, message=message, commitments=package)
-
-    def _signature_holds(
-        self, tier: TierRule, payment: ToldPayment, attempt: _Attempt, intent: PaymentIntent, signature: str
-    ) -> bool:
-        message = message_of(intent)
-        if tier.scheme is Scheme.FROST:
-            return signature_is_valid(bytes.fromhex(tier.group_key), message, bytes.fromhex(signature))
-        package = self._package(payment, attempt)
-        shares = {signer: said[0] for signer, said in attempt.shares.items() if signer in package}
-        return signature == structural_signature(message=message, commitments=package, shares=shares)
-
-    def _wrong(self, label: Label, found: str, expected: str, evidence: Struct) -> None:
-        self.report(f"payment {label}", found=found, expected=expected, evidence=[evidence])
-
-
-class NoncesAreUsedOnce(Monitor):
-    """CUST-5: no commitment to a nonce is ever taken in twice, and none serves for two shares.
-
-    Shares of several attempts over one nonce give the signer's key share away (RFC 9591, section 7.3).
-    """
-
-    invariant = "CUST-5"
-
-    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
-        super().__init__(*arguments)
-        self._taken: dict[str, Label] = {}
-        self._latest: dict[tuple[Label, SignerId], str] = {}
-        self._shared: dict[str, Label] = {}
-
-    @before(CommitNonce)
-    def committed(self, command: CommitNonce, answer: Answer) -> None:
-        """A commitment that was taken in once is refused for ever, for its payment and for any other."""
-        if self.told.custody is None:
-            return
-        self.checked += 1
-        if refused(answer):
-            return
-        self._once(self._taken, command.commitment, command, "taken in")
-        self._latest[command.payment, command.signer] = command.commitment
-
-    @before(SubmitShare)
-    def shared(self, command: SubmitShare, answer: Answer) -> None:
-        """A share goes with a commitment that no share went with before."""
-        if self.told.custody is None:
-            return
-        self.checked += 1
-        commitment = self._latest.get((command.payment, command.signer))
-        if not refused(answer) and commitment is not None:
-            self._once(self._shared, commitment, command, "used for a share")
-
-    def _once(
-        self, known: dict[str, Label], commitment: str, command: CommitNonce | SubmitShare, what: str
-    ) -> None:
-        first = known.get(commitment)
-        if first is None:
-            known[commitment] = command.payment
-            return
-        self.report(
-            f"commitment {commitment}",
-            found=f"{what} again, for payment {command.payment}",
-            expected=f"a refusal: it was {what} for payment {first}",
-            evidence=[command],
-        )
-
-
 class LimitsHold(Monitor):
     """CUST-6: tiers keep their limits and time locks, suspensions hold, and what is published is what is owed.
 
@@ -477,7 +275,7 @@ class LimitsHold(Monitor):
         super().__init__(*arguments)
         self._sweeps: dict[Label, SweepFunds] = {}
         self._not_before: dict[Label, int] = {}
-        self._published: dict[AssetId, int] = {}
+        self._published: dict[AssetId, tuple[LiabilitiesPublished, int]] = {}
 
     @before(SweepFunds)
     def asked(self, command: SweepFunds, answer: Answer) -> None:
@@ -487,23 +285,25 @@ class LimitsHold(Monitor):
 
     @on(PaymentApproved)
     def approved(self, event: PaymentApproved) -> None:
-        """A payment is out of the tier that it belongs to, within its limit and what it holds, and waits its delay."""
+        """A payment is out of the tier that it belongs to, within its limit and what is there, and is locked."""
         custody, intent = self.told.custody, event.intent
         if custody is None:
             return
         self.checked += 1
         tier = custody.tiers.get(intent.tier)
         if tier is None:
-            self._wrong(intent.payment, f"out of {intent.tier}", "out of a tier of custody", event)
+            self._wrong(f"tier of {intent.payment}", f"out of {intent.tier}", "out of a tier of custody", event)
             return
         if not _allows(tier, intent):
-            self._wrong(intent.payment, _of(intent), f"no more than the limit of {tier.tier}", event)
+            self._wrong(
+                f"limit of {intent.payment}", in_words(intent), f"no more than the limit of {tier.tier}", event
+            )
         self._is_there(custody, intent, event)
         ready = self.told.triggers.time_ms + tier.delay_ms
         self._not_before[intent.payment] = ready
         if event.not_before_ms != ready:
             self._wrong(
-                intent.payment,
+                f"lock of {intent.payment}",
                 f"not before {event.not_before_ms} ms",
                 f"not before {ready} ms: the delay of {tier.tier} from now on",
                 event,
@@ -513,7 +313,9 @@ class LimitsHold(Monitor):
             return
         first = next((item.tier for item in custody.tiers.values() if _allows(item, intent)), intent.tier)
         if intent.tier != first:
-            self._wrong(intent.payment, f"out of {intent.tier}", f"out of {first}, which allows it first", event)
+            self._wrong(
+                f"tier of {intent.payment}", f"out of {intent.tier}", f"out of {first}, which allows it", event
+            )
         self._open(custody, intent, event)
 
     def _is_there(self, custody: ToldCustody, intent: PaymentIntent, event: Struct) -> None:
@@ -525,12 +327,14 @@ class LimitsHold(Monitor):
         )
         there = custody.true.held.get((intent.tier, intent.asset), 0) - promised
         if intent.amount + intent.fee > there:
-            self._wrong(intent.payment, _of(intent), f"no more than the {there} that are not promised", event)
+            self._wrong(
+                f"funds of {intent.payment}", in_words(intent), f"no more than the {there} not promised", event
+            )
 
     def _sweep(self, custody: ToldCustody, intent: PaymentIntent, event: Struct) -> None:
         command = self._sweeps.get(intent.payment)
         if command is None:
-            self._wrong(intent.payment, _of(intent), "nothing: no such sweep was asked for", event)
+            self._wrong(f"sweep {intent.payment}", in_words(intent), "nothing: no such sweep was asked for", event)
             return
         asked = PaymentIntent(
             payment=intent.payment,
@@ -541,13 +345,13 @@ class LimitsHold(Monitor):
             fee=custody.fees[command.asset],
         )
         if intent != asked:
-            self._wrong(intent.payment, _of(intent), f"{_of(asked)}, as asked for", event)
+            self._wrong(f"sweep {intent.payment}", in_words(intent), f"{in_words(asked)}, as asked for", event)
         target = custody.tiers.get(command.target)
         most = {item.asset: item.amount for item in target.balance_max} if target is not None else {}
         after = custody.true.held.get((command.target, command.asset), 0) + intent.amount
         if intent.asset in most and after > most[intent.asset]:
             self._wrong(
-                intent.payment,
+                f"limit of {intent.payment}",
                 f"it brings {command.target} to {after} {intent.asset}",
                 f"at most {most[intent.asset]}",
                 event,
@@ -555,7 +359,12 @@ class LimitsHold(Monitor):
 
     def _open(self, custody: ToldCustody, intent: PaymentIntent, event: Struct) -> None:
         if intent.asset in custody.chains and not custody.chains[intent.asset].withdrawals_open:
-            self._wrong(intent.payment, _of(intent), f"nothing: withdrawals of {intent.asset} are suspended", event)
+            self._wrong(
+                f"asset of {intent.payment}",
+                in_words(intent),
+                f"nothing: withdrawals of {intent.asset} are suspended",
+                event,
+            )
 
     @on(PaymentBroadcast)
     def broadcast(self, event: PaymentBroadcast) -> None:
@@ -566,7 +375,9 @@ class LimitsHold(Monitor):
         self.checked += 1
         now, ready = self.told.triggers.time_ms, self._not_before.get(intent.payment, 0)
         if now < ready:
-            self._wrong(intent.payment, f"broadcast at {now} ms", f"not before {ready} ms: it is locked", event)
+            self._wrong(
+                f"lock of {intent.payment}", f"broadcast at {now} ms", f"not before {ready} ms: it is locked", event
+            )
         if not intent.payment.startswith(SWEEP_PREFIX):
             self._open(custody, intent, event)
 
@@ -578,7 +389,9 @@ class LimitsHold(Monitor):
             return
         self.checked += 1
         if not custody.chains[event.asset].deposits_open:
-            self._wrong(event.transaction, "credited", f"later: deposits of {event.asset} are suspended", event)
+            self._wrong(
+                f"asset of {event.transaction}", "credited", f"later: deposits of {event.asset} are suspended", event
+            )
 
     @on(SweepCompleted)
     def swept(self, event: SweepCompleted) -> None:
@@ -589,7 +402,7 @@ class LimitsHold(Monitor):
         self.checked += 1
         true, command = custody.true.payments.get(label), self._sweeps.get(label)
         if true is None or not custody.true.final(event.asset, true.height):
-            self._wrong(label, "completed", "later: its chain has not made it final", event)
+            self._wrong(f"sweep {label}", "completed", "later: its chain has not made it final", event)
         if command is not None and (command.asset, command.amount, command.source, command.target) != (
             event.asset,
             event.amount,
@@ -597,7 +410,7 @@ class LimitsHold(Monitor):
             event.target,
         ):
             self._wrong(
-                label,
+                f"sweep {label}",
                 f"{event.amount} {event.asset} from {event.source} to {event.target}",
                 f"{command.amount} {command.asset} from {command.source} to {command.target}, as asked for",
                 event,
@@ -613,23 +426,49 @@ class LimitsHold(Monitor):
             if not isinstance(event, LiabilitiesPublished):
                 continue
             self.checked += 1
-            self._published[event.asset] = answer.seq or 0
-            tree = self._tree(event.asset)
-            if (event.root, event.total, event.accounts) != (tree.root, tree.total, tree.accounts):
+            self._published[event.asset] = (event, answer.seq or 0)
+            owed = self._owed(event.asset)
+            tree = build_liabilities(event.asset, owed, salt_key=b"")
+            if (event.root, event.total, event.accounts) != (tree.root, tree.total, len(owed)):
                 self.report(
                     f"liabilities in {command.asset}",
                     found=f"{event.total} of {event.accounts} clients under {event.root}",
-                    expected=f"{tree.total} of {tree.accounts} clients under {tree.root}, from the entries told",
+                    expected=f"{tree.total} of {len(owed)} clients under {tree.root}, from the entries told",
                     evidence=[event],
                 )
+
+    def _owed(self, asset: AssetId) -> list[Liability]:
+        """What each client is owed: all that is its, in every account; debts are not set against it."""
+        setup, amounts = self.told.setup, self.told.amounts
+        isolated = [product.product for product in setup.products if product.isolated]
+        return [
+            Liability(
+                account=client,
+                asset=asset,
+                amount=Amount(
+                    max(
+                        0,
+                        sum(
+                            amounts.get((account, bucket, asset), 0)
+                            for account in (
+                                client,
+                                *(margin_account(client, name, isolated=True) for name in isolated),
+                            )
+                            for bucket in _OWN
+                        ),
+                    )
+                ),
+            )
+            for client in setup.clients
+        ]
 
     def view(self, view: View) -> None:
         """What is shown as published was published last."""
         custody = self.told.custody
         if custody is None:
             return
-        shown = {item.asset: (item.root, item.total) for item in view.liabilities}
-        told = {asset: (event.root, event.total) for asset, event in custody.published.items()}
+        shown = {item.asset: (item.root, item.total, item.seq) for item in view.liabilities}
+        told = {asset: (event.root, event.total, seq) for asset, (event, seq) in self._published.items()}
         for asset in sorted(shown.keys() | told.keys()):
             self.checked += 1
             if shown.get(asset) != told.get(asset):
@@ -639,8 +478,8 @@ class LimitsHold(Monitor):
                     expected=str(told.get(asset, "nothing")),
                 )
 
-    def _wrong(self, label: Label, found: str, expected: str, evidence: Struct) -> None:
-        self.report(f"payment {label}", found=found, expected=expected, evidence=[evidence])
+    def _wrong(self, subject: str, found: str, expected: str, evidence: Struct) -> None:
+        self.report(subject, found=found, expected=expected, evidence=[evidence])
 
 
 def _allows(tier: TierRule, intent: PaymentIntent) -> bool:

@@ -34,11 +34,11 @@ from holdfast_model.vocabulary import (
     Phase,
     PhaseChanged,
     PriceTicks,
+    ReplicaPromoted,
     Setup,
     Sha256,
     Side,
     SizeLots,
-    StandbyPromoted,
     StopArmed,
     StopTriggered,
     TimeInForce,
@@ -165,7 +165,7 @@ class Told:
             WithdrawalPaid: (look_up_withdrawal, (self._paid,)),
             WithdrawalRefunded: (look_up_withdrawal, (self._refunded,)),
             PhaseChanged: ((), (self._phase_changed,)),
-            StandbyPromoted: ((), (self._promoted,)),
+            ReplicaPromoted: ((), (self._promoted,)),
         }
 
         self.book = ToldBook(self.orders)
@@ -321,7 +321,7 @@ class Told:
     def _phase_changed(self, event: PhaseChanged) -> None:
         self.phase = event.after
 
-    def _promoted(self, event: StandbyPromoted) -> None:
+    def _promoted(self, event: ReplicaPromoted) -> None:
         self.epoch = event.epoch
 
 

@@ -29,8 +29,6 @@ from holdfast_model.vocabulary import (
     EntryPosted,
     FundHouse,
     Height,
-    Label,
-    LiabilitiesPublished,
     MismatchFound,
     PaymentApproved,
     PaymentBroadcast,
@@ -58,6 +56,7 @@ from holdfast_model.vocabulary import (
     WithdrawalRequested,
     WithdrawalStatus,
 )
+from holdfast_model.vocabulary.amounts import Label
 
 TIER_PREFIX = "@tier/"
 """The destination of a sweep: this, and the tier's name."""
@@ -209,9 +208,7 @@ class Chains:
 
     def _on_attestation(self, command: AttestCustody, answer: Answer) -> None:
         if not refused(answer):
-            self._move(
-                command.tier, command.asset, command.amount - self.held.get((command.tier, command.asset), 0)
-            )
+            self._move(command.tier, command.asset, command.amount - self.held.get((command.tier, command.asset), 0))
 
     def _on_paid_in(self, command: CoverShortfall | FundHouse, answer: Answer) -> None:
         if not refused(answer):
@@ -274,7 +271,6 @@ class ToldCustody:
         self.pending: dict[DepositKey, ToldDeposit] = {}
         self.credited: set[DepositKey] = set()
         self.payments: dict[Label, ToldPayment] = {}
-        self.published: dict[AssetId, LiabilitiesPublished] = {}
         self.owed: dict[AssetId, int] = dict.fromkeys(self.fees, 0)
         """What all accounts but the outside world's hold."""
         self.totals: dict[tuple[str, AssetId], int] = {}
@@ -305,7 +301,6 @@ class ToldCustody:
             WithdrawalRefunded: self._on_refunded,
             SweepCompleted: self._on_swept,
             MismatchFound: self._on_mismatch,
-            LiabilitiesPublished: self._on_published,
         }
 
     def difference(self, asset: AssetId) -> int:
@@ -362,11 +357,7 @@ class ToldCustody:
     def _on_reorganised(self, event: ChainReorganised) -> None:
         self.chains[event.asset].height = event.height - 1
         for payment in self.payments.values():
-            if (
-                payment.intent.asset == event.asset
-                and payment.height is not None
-                and payment.height >= event.height
-            ):
+            if payment.intent.asset == event.asset and payment.height is not None and payment.height >= event.height:
                 payment.status, payment.height = PaymentStatus.BROADCAST, None
 
     def _on_provider(self, event: ProviderChanged) -> None:
@@ -437,9 +428,6 @@ class ToldCustody:
     def _on_mismatch(self, event: MismatchFound) -> None:
         if event.asset in self.owed:
             self.found[event.asset] = Mismatch(event.place, self.difference(event.asset))
-
-    def _on_published(self, event: LiabilitiesPublished) -> None:
-        self.published[event.asset] = event
 
 
 def shown_deposits(view: View) -> dict[str, str]:
