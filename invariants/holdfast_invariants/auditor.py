@@ -48,7 +48,8 @@ class Auditor:
         looks = self._calls(Moment.BEFORE, COMMANDS)
         self._before = {cls: (*self.told.hearers(cls), *looks[cls]) for cls in COMMANDS}
         self._on = self._event_calls()
-        self._after = self._calls(Moment.AFTER, COMMANDS)
+        looks = self._calls(Moment.AFTER, COMMANDS)
+        self._after = {cls: (*self.told.closers, *looks[cls]) for cls in COMMANDS}
         self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
         self._views = [monitor.view for monitor in self._monitors if type(monitor).view is not Monitor.view]
 

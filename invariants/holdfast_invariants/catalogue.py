@@ -20,6 +20,8 @@ from holdfast_invariants.finality import (
     RetriesTakeEffectOnce,
     TerminalStatusIsAbsorbing,
 )
+from holdfast_invariants.isolation import ProductsAreIsolated
+from holdfast_invariants.liquidation import DeficitsAreCoveredInOrder, LiquidatedOnlyAsNeeded
 from holdfast_invariants.marks import MarksFollowTheRule
 from holdfast_invariants.monitor import Invariant, Kind, Severity
 from holdfast_invariants.obligations import ObligatorySteps
@@ -30,7 +32,8 @@ from holdfast_invariants.operations import (
     OnlyLegalCommandsTakeEffect,
 )
 from holdfast_invariants.positions import PositionsAreRecomputable, PositionsSumToZero
-from holdfast_invariants.priority import OrderTypesKeepTheirPromise, PriceTimePriority
+from holdfast_invariants.priority import PriceTimePriority
+from holdfast_invariants.promises import OrderTypesKeepTheirPromise
 from holdfast_invariants.signatures import NoncesAreUsedOnce, NothingLeavesUnsigned
 from holdfast_model.errors import HoldfastError
 from holdfast_model.vocabulary import Capability
@@ -167,7 +170,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="PRIO-1",
         kind=Kind.ALWAYS,
-        sentence="The oldest order at the best price trades, at its own price, and the book is never crossed.",
+        sentence="The oldest order at the best price trades, at its or the auction's price; no book stays crossed.",
         severity=Severity.HIGH,
         incidents=(),
         needs=frozenset({Capability.LIMIT_ORDERS}),
@@ -176,7 +179,9 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="PRIO-2",
         kind=Kind.ALWAYS,
-        sentence="IOC never rests, FOK fills all or nothing, post-only never takes, and nobody trades with itself.",
+        sentence="IOC never rests, FOK fills all or nothing, post-only never takes, reduce-only never increases, "
+        "stops are triggered at their price and at once, linked orders cancel each other, orders end with their time "
+        "or session, prices stay within their bounds, and nobody trades with itself.",
         severity=Severity.HIGH,
         incidents=("hyperliquid-jelly-2025-03-26",),
         needs=frozenset({Capability.LIMIT_ORDERS}),
@@ -223,6 +228,33 @@ CATALOGUE: tuple[Invariant, ...] = (
         ),
         needs=frozenset({Capability.MARKS}),
         monitor=MarksFollowTheRule,
+    ),
+    Invariant(
+        id="LIQ-1",
+        kind=Kind.ALWAYS,
+        sentence="Nobody is liquidated above maintenance, without a mark, while unable to act, or more than needed.",
+        severity=Severity.CRITICAL,
+        incidents=("binance-um-2025-08-29", "binance-2025-10-10", "paradex-2026-01-19", "nse-2021-02-24"),
+        needs=frozenset({Capability.LIQUIDATION, Capability.ENTRIES}),
+        monitor=LiquidatedOnlyAsNeeded,
+    ),
+    Invariant(
+        id="ADL-1",
+        kind=Kind.ALWAYS,
+        sentence="Insurance, then deleveraging in the published order, cover exactly what an account cannot pay.",
+        severity=Severity.CRITICAL,
+        incidents=("hyperliquid-jelly-2025-03-26",),
+        needs=frozenset({Capability.LIQUIDATION, Capability.ENTRIES}),
+        monitor=DeficitsAreCoveredInOrder,
+    ),
+    Invariant(
+        id="ISOL-1",
+        kind=Kind.ALWAYS,
+        sentence="The halt or loss of one product changes nothing in another, and what is on its way into it waits.",
+        severity=Severity.CRITICAL,
+        incidents=("binance-um-2025-08-29", "hyperliquid-jelly-2025-03-26"),
+        needs=frozenset({Capability.MARGIN, Capability.PRODUCT_HALTS, Capability.ENTRIES}),
+        monitor=ProductsAreIsolated,
     ),
     Invariant(
         id="REPL-1",

@@ -139,6 +139,9 @@ class CausesBoundEffects(Monitor):
     )
     def payment(self, event: Payment) -> None:
         """An amount that is to be moved, and that is within its limit."""
+        custody = self.told.custody
+        if isinstance(event, DepositFinalised) and custody and (event.asset, event.transaction) in custody.entered:
+            return
         kind, expected = of_payment(self.told, event)
         self._explained[kind].append(expected)
         if isinstance(event, PromotionGranted):

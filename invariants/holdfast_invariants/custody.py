@@ -1,5 +1,6 @@
 """CUST: custody covers what is owed, and what comes in or goes out of it does so once and within its limits."""
 
+from hashlib import sha256
 from typing import Any
 
 from msgspec import Struct
@@ -418,7 +419,10 @@ class LimitsHold(Monitor):
 
     @after(PublishLiabilities)
     def published(self, command: PublishLiabilities, answer: Answer) -> None:
-        """Root and total are those of the tree over what the entries told so far owe each client."""
+        """Root and total are those of the tree over what the entries told so far owe each client.
+
+        Its leaves are salted with asset and number of the publication, which everybody knows (docs/exchange.md).
+        """
         custody = self.told.custody
         if custody is None or refused(answer):
             return
@@ -428,7 +432,8 @@ class LimitsHold(Monitor):
             self.checked += 1
             self._published[event.asset] = (event, answer.seq or 0)
             owed = self._owed(event.asset)
-            tree = build_liabilities(event.asset, owed, salt_key=b"")
+            salt_key = sha256(f"holdfast liabilities {event.asset} {answer.seq or 0}".encode()).digest()
+            tree = build_liabilities(event.asset, owed, salt_key=salt_key)
             if (event.root, event.total, event.accounts) != (tree.root, tree.total, len(owed)):
                 self.report(
                     f"liabilities in {command.asset}",

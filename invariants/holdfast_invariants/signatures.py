@@ -25,6 +25,7 @@ from holdfast_model.vocabulary import (
     structural_signature,
 )
 from holdfast_model.vocabulary.amounts import Label
+from holdfast_model.vocabulary.signing import COUNTER_DIGITS
 
 
 class _Attempt(Struct, kw_only=True):
@@ -192,13 +193,17 @@ class NoncesAreUsedOnce(Monitor):
 
     @before(CommitNonce)
     def committed(self, command: CommitNonce, answer: Answer) -> None:
-        """A commitment that was taken in once is refused for ever, for its payment and for any other."""
-        if self.told.custody is None:
+        """A nonce that was committed to once is refused for ever, for its payment and for any other."""
+        custody = self.told.custody
+        if custody is None:
             return
         self.checked += 1
         if refused(answer):
             return
-        self._once(self._taken, command.commitment, command, "taken in")
+        payment = custody.payments.get(command.payment)
+        tier = custody.tiers.get(payment.intent.tier) if payment is not None else None
+        for nonce in _nonces(command, frost=tier is not None and tier.scheme is Scheme.FROST):
+            self._once(self._taken, nonce, command, "taken in")
         self._latest[command.payment, command.signer] = command.commitment
 
     @before(SubmitShare)
@@ -211,14 +216,22 @@ class NoncesAreUsedOnce(Monitor):
         if not refused(answer) and commitment is not None:
             self._once(self._shared, commitment, command, "used for a share")
 
-    def _once(self, known: dict[str, Label], commitment: str, command: CommitNonce | SubmitShare, what: str) -> None:
-        first = known.get(commitment)
+    def _once(self, known: dict[str, Label], nonce: str, command: CommitNonce | SubmitShare, what: str) -> None:
+        first = known.get(nonce)
         if first is None:
-            known[commitment] = command.payment
+            known[nonce] = command.payment
             return
         self.report(
-            f"commitment {commitment}",
+            f"nonce {nonce}",
             found=f"{what} again, for payment {command.payment}",
             expected=f"a refusal: it was {what} for payment {first}",
             evidence=[command],
         )
+
+
+def _nonces(command: CommitNonce, *, frost: bool) -> tuple[str, ...]:
+    """What a commitment binds its signer to: two points with FROST, its counter in a structural quorum."""
+    said = command.commitment
+    if frost:
+        return (said[: len(said) // 2], said[len(said) // 2 :])
+    return (f"{command.signer} {said[:COUNTER_DIGITS]}",)

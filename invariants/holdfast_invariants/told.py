@@ -191,6 +191,11 @@ class Told:
         """What hears commands of this class, which report what is true outside, before their answer is looked at."""
         return (self._hearers[command],) if command in self._hearers else ()
 
+    @property
+    def closers(self) -> tuple[Hearer, ...]:
+        """What is called at the end of each answer, before it is looked at as a whole."""
+        return (self.custody.close,) if self.custody is not None else ()
+
     def deposit_key(self, event: DepositCredited) -> DepositKey:
         """What a deposit is known by: its chain's transaction."""
         return (event.asset if self.custody is not None else "", event.transaction)

@@ -20,6 +20,7 @@ from holdfast_model.vocabulary import (
     BlockReported,
     ChainReorganised,
     ClientId,
+    Command,
     CoverShortfall,
     CustodyRules,
     DepositCredited,
@@ -42,6 +43,7 @@ from holdfast_model.vocabulary import (
     ReportDeposit,
     ReportPayment,
     ReportReorganisation,
+    ShortfallCovered,
     SigningBegan,
     SigningRestarted,
     SweepCompleted,
@@ -239,6 +241,8 @@ class ToldPayment(Struct, kw_only=True):
     asked: tuple[Label, ...] = ()
     signature: str = ""
     height: Height | None = None
+    settled: bool = False
+    """Whether it was told to be paid, which a reorganisation may have undone on its chain."""
 
 
 class ToldChain(Struct, kw_only=True):
@@ -270,6 +274,8 @@ class ToldCustody:
         self.chains: dict[AssetId, ToldChain] = {chain.asset: ToldChain() for chain in custody.chains}
         self.pending: dict[DepositKey, ToldDeposit] = {}
         self.credited: set[DepositKey] = set()
+        self.entered: set[DepositKey] = set()
+        """The deposits that were final once, and so have their entry, whatever becomes of them."""
         self.payments: dict[Label, ToldPayment] = {}
         self.owed: dict[AssetId, int] = dict.fromkeys(self.fees, 0)
         """What all accounts but the outside world's hold."""
@@ -277,6 +283,7 @@ class ToldCustody:
         """What each account holds, all buckets together."""
         self.found: dict[AssetId, Mismatch] = {}
         """The difference that the exchange found itself of each asset, the last one, healed or not."""
+        self._news: dict[AssetId, Label] = {}
 
     def appliers(self) -> Mapping[type, Callable[[Any], None]]:
         """What folds each event."""
@@ -301,6 +308,7 @@ class ToldCustody:
             WithdrawalRefunded: self._on_refunded,
             SweepCompleted: self._on_swept,
             MismatchFound: self._on_mismatch,
+            ShortfallCovered: self._on_covered,
         }
 
     def difference(self, asset: AssetId) -> int:
@@ -342,9 +350,12 @@ class ToldCustody:
         self.pending.pop((event.asset, event.transaction), None)
 
     def _on_finalised(self, event: DepositFinalised) -> None:
-        deposit = self.pending.get((event.asset, event.transaction))
-        if deposit is not None:
-            deposit.final = True
+        key = (event.asset, event.transaction)
+        self.entered.add(key)
+        if key in self.credited:
+            self.pending.pop(key, None)
+        elif key in self.pending:
+            self.pending[key].final = True
 
     def _on_credited(self, event: DepositCredited) -> None:
         self.pending.pop((event.asset, event.transaction), None)
@@ -417,6 +428,7 @@ class ToldCustody:
         payment = self.payments.get(label)
         if payment is not None:
             payment.status = status
+            payment.settled = status is PaymentStatus.PAID
             self.true.unsettled[payment.intent.asset].pop(label, None)
 
     def _stands(self, label: Label, status: WithdrawalStatus) -> None:
@@ -426,8 +438,31 @@ class ToldCustody:
             self._withdrawals[key].status = status
 
     def _on_mismatch(self, event: MismatchFound) -> None:
-        if event.asset in self.owed:
-            self.found[event.asset] = Mismatch(event.place, self.difference(event.asset))
+        if event.asset not in self.owed:
+            return
+        self._news[event.asset] = event.place
+        for payment in self.payments.values():
+            if payment.settled and payment.intent.asset == event.asset and self._is_final(payment):
+                payment.status = PaymentStatus.PAID
+
+    def _is_final(self, payment: ToldPayment) -> bool:
+        """Whether a payment is included, and final by what was told of its chain."""
+        asset = payment.intent.asset
+        return payment.height is not None and (
+            self.chains[asset].height - payment.height + 1 >= self.true.confirmations[asset]
+        )
+
+    def _on_covered(self, event: ShortfallCovered) -> None:
+        """What is paid in makes a shortfall that was found smaller, and no surplus of it."""
+        found = self.found.get(event.asset)
+        if found is not None and found.difference + event.amount <= 0:
+            self.found[event.asset] = Mismatch(found.place, found.difference + event.amount)
+
+    def close(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - it is called as a monitor's methods are
+        """At the end of each answer: a difference that it tells of is found as it then stands."""
+        for asset, place in self._news.items():
+            self.found[asset] = Mismatch(place, self.difference(asset))
+        self._news.clear()
 
 
 def shown_deposits(view: View) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """CUST-1 to CUST-6, and what the older invariants know of custody, on histories made by hand."""
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -79,9 +80,11 @@ from holdfast_model.vocabulary import (
     TierRule,
     TimeAdvanced,
     View,
+    Withdrawal,
     WithdrawalPaid,
     WithdrawalRefunded,
     WithdrawalRequested,
+    WithdrawalStatus,
     build_liabilities,
     message_of,
     structural_commitment,
@@ -314,8 +317,8 @@ def phase(before: Phase, after: Phase) -> Record:
     return told(SetPhase(phase=after), PhaseChanged(before=before, after=after))
 
 
-def cover(amount: int) -> Record:
-    words: dict[str, Any] = {"asset": "BTC", "amount": Amount(amount), "transaction": "c"}
+def cover(amount: int, transaction: str = "c") -> Record:
+    words: dict[str, Any] = {"asset": "BTC", "amount": Amount(amount), "transaction": transaction}
     return told(CoverShortfall(**words), ShortfallCovered(**words))
 
 
@@ -324,7 +327,7 @@ def owed(**amounts: int) -> list[Liability]:
 
 
 def published(**amounts: int) -> Record:
-    tree = build_liabilities("BTC", owed(**amounts), salt_key=b"")
+    tree = build_liabilities("BTC", owed(**amounts), salt_key=sha256(b"holdfast liabilities BTC 0").digest())
     event = LiabilitiesPublished(asset="BTC", root=tree.root, total=tree.total, accounts=2)
     return told(PublishLiabilities(asset="BTC"), event)
 
@@ -436,7 +439,36 @@ HOLDING = {
         DEEP,
         block(2),
         seen(height=2),
-        block(3, *mismatch(100, 0, halts=False)),
+        block(3, final()[0], *mismatch(100, 0, halts=False)),
+        phase(Phase.HALTED, Phase.CANCEL_ONLY),
+    ],
+    "what was lost comes back, and with it what is new": [
+        *ARRIVED,
+        DEEP,
+        block(2),
+        seen(height=2),
+        seen("t2", 7, 2),
+        block(3, final()[0], *mismatch(100, 0, halts=False), *final("t2", 7), *credited("t2", 7)),
+    ],
+    "a payment that was paid is undone, and final again": [
+        *ENDED,
+        reorganised(2, *mismatch(100, 57)),
+        block(2),
+        included(2),
+        block(3, *mismatch(57, 100, halts=False)),
+        view(
+            tiers={"hot": 57},
+            balances={("alice", FREE): 57, (OUTSIDE, FREE): -57},
+            chains=(replace(CHAINS[0], height=3), CHAINS[1]),
+            withdrawals=(Withdrawal(**WITHDRAWAL, status=WithdrawalStatus.PAID, destination="home"),),
+            phase=Phase.HALTED,
+        ),
+    ],
+    "what was lost is covered in two parts": [
+        *ARRIVED,
+        DEEP,
+        cover(30),
+        cover(70, "d"),
         phase(Phase.HALTED, Phase.CANCEL_ONLY),
     ],
     "what was lost is covered": [*ARRIVED, DEEP, cover(100), phase(Phase.HALTED, Phase.CANCEL_ONLY)],
@@ -809,15 +841,23 @@ CASES = [
         "CUST-5",
         [*SIGNING, told(RestartSigning(payment="alice/w"), SigningRestarted(payment="alice/w", attempt=2))],
         commit("h1", 1, attempt=2),
-        f"commitment {commitment('h1')}",
+        "nonce h1 0000000000000001",
         "taken in again",
+    ),
+    case(
+        "a nonce is committed to for another payment",
+        "CUST-5",
+        [*SIGNING, sweep()],
+        commit("h1", 1, intent=SWEEP),
+        "nonce h1 0000000000000001",
+        "taken in again, for payment @sweep/s",
     ),
     case(
         "a second share for one commitment",
         "CUST-5",
         ONE_SHARE,
         share("h1", said="ab" * 32),
-        f"commitment {commitment('h1')}",
+        f"nonce {commitment('h1')}",
         "used for a share again",
     ),
     # CUST-6
