@@ -64,6 +64,7 @@ class Core:
     """The state that every chapter shares, changed by events only. Seams for planted faults have no underscore."""
 
     ledger_class: type[Ledger] = Ledger
+    reconciling = False
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -97,6 +98,8 @@ class Core:
             self._decider_of[command.__class__](command)
             if self.waiting:
                 self.follow_up()
+            if self.reconciling:
+                self.reconcile()
         else:
             self.refuse(Reason.PHASE_FORBIDS)
         self.seq += 1
@@ -114,6 +117,9 @@ class Core:
 
     def follow_up(self) -> None:
         """What follows a command's own work while stop orders wait (see the chapter on triggers)."""
+
+    def reconcile(self) -> None:
+        """What follows a command where there is custody (see the chapter on reconciliation)."""
 
     def emit(self, event: Event) -> None:
         """Let something have happened: tell it, and change the state by it."""

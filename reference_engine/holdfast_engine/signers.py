@@ -9,9 +9,10 @@ A signer promises three things, across crashes of its own and whatever the venue
   away that was not given already, while signing afresh would, and refusing would leave a venue that lost the answer
   (its connection broke, or it was restored) to begin a round anew for no gain. Over any other package it refuses.
 
-So a signer may also answer `commit` for an intent with the commitment that is still open for it, and a restored venue
-finds its signers where they are. The promises do not survive a restore of the *signer's* store from an older copy:
-that is why it has to be its own. Nonces are erased once they are burnt (RFC 9591, section 5.2).
+So a signer may also answer `commit` for an intent with the commitment that is still open for it, and a restored
+venue finds its signers where they are. The promises do not survive a restore of the *signer's* store from an older
+copy, nor two signers at once on one store: that is why it has to be its own. Nonces are erased once they are burnt
+(RFC 9591, section 5.2).
 
 What a signer is asked and answers are values; names are labels, commitments and shares lower-case hexadecimal.
 """

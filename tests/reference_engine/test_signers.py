@@ -5,6 +5,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from holdfast_engine import frost
@@ -50,12 +52,16 @@ class Dealt:
         return {name: classes.get(name, Signer)(name, key, MemoryStorage()) for name, key in self.keys.items()}
 
 
-@pytest.fixture(params=["frost", "structural"])
+DEALS = {
+    "frost": Dealt(*deal_frost(NAMES, threshold=2, random_bytes=Random(1).randbytes)),  # noqa: S311 - tests repeat
+    "structural": Dealt(*deal_structural(NAMES, threshold=2)),
+}
+
+
+@pytest.fixture(params=list(DEALS))
 def dealt(request: pytest.FixtureRequest) -> Dealt:
     """Both kinds of quorum: their signers promise the same."""
-    if request.param == "frost":
-        return Dealt(*deal_frost(NAMES, threshold=2, random_bytes=Random(1).randbytes))  # noqa: S311 - a test repeats itself
-    return Dealt(*deal_structural(NAMES, threshold=2))
+    return DEALS[request.param]
 
 
 def text(answer: Hex | Refused) -> Hex:
@@ -287,6 +293,43 @@ def test_a_crash_at_any_write_never_lets_a_nonce_be_used_twice(dealt: Dealt, whe
         assert watched.deaths == 1
         assert len({own for own, _ in made}) == 3
         assert watched.left == {own: {share} for own, share in made}
+
+
+OPERATIONS = st.lists(
+    st.tuples(
+        st.sampled_from([MESSAGE, CHANGED, OTHER]),
+        st.sampled_from([("ben",), ("cyd",), ("ben", "cyd")]),
+        st.one_of(st.none(), st.tuples(st.integers(1, 4), st.sampled_from(["before", "torn", "after"]))),
+    ),
+    max_size=12,
+)
+
+
+@given(OPERATIONS, st.sampled_from(["frost", "structural"]))
+@settings(max_examples=100, deadline=None)
+def test_whatever_is_asked_and_whenever_it_dies_a_nonce_makes_one_share_and_a_payment_has_one_intent(
+    operations: list[tuple[bytes, tuple[str, ...], tuple[int, str] | None]], kind: str
+) -> None:
+    dealt = DEALS[kind]
+    storage = DyingStorage()
+    watched = Watched(dealt.keys["ann"], storage)
+    partners = dealt.signers()
+    ever: list[Hex] = []
+    signed: set[bytes] = set()
+    for message, names, death in operations:
+        storage.dies = death and (storage.writes + death[0], death[1])
+        answer = watched.commit(message)
+        if isinstance(answer, str) and answer not in ever:
+            ever.append(answer)
+        for own in ever:
+            commitments = {"ann": own} | {name: text(partners[name].commit(message)) for name in names}
+            share = watched.sign(message, commitments)
+            if isinstance(share, str):
+                assert dealt.quorum.share_is_valid("ann", share, message, commitments)
+                signed.add(message)
+        partners = dealt.signers()
+    assert all(len(shares) == 1 for shares in watched.left.values())
+    assert not {MESSAGE, CHANGED} <= signed
 
 
 def test_a_share_whose_answer_was_lost_in_a_crash_is_the_only_one_that_its_nonce_ever_makes(dealt: Dealt) -> None:
