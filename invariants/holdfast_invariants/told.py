@@ -34,6 +34,7 @@ from holdfast_model.vocabulary import (
     Phase,
     PhaseChanged,
     PriceTicks,
+    ReleaseActivated,
     ReplicaPromoted,
     Setup,
     Sha256,
@@ -126,7 +127,8 @@ class Told:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.markets = {market.market: market for market in setup.markets}
+        self.release = setup.releases[0].release
+        self.markets = {market.market: market for market in setup.markets_under(self.release)}
         self.orders: dict[OrderKey, ToldOrder] = {}
         self.resting: dict[OrderKey, ToldOrder] = {}
         self.amounts: dict[Place, int] = {}
@@ -135,6 +137,7 @@ class Told:
         self.withdrawals: dict[WithdrawalKey, ToldWithdrawal] = {}
         self.phase = Phase.CLOSED if setup.auctions else Phase.OPEN
         self.epoch = 1
+        self.primary = setup.replicas[0]
         self.seq = 0
         self.trade = 0
         self.head: Sha256 = GENESIS
@@ -166,6 +169,7 @@ class Told:
             WithdrawalRefunded: (look_up_withdrawal, (self._refunded,)),
             PhaseChanged: ((), (self._phase_changed,)),
             ReplicaPromoted: ((), (self._promoted,)),
+            ReleaseActivated: ((), (self._activated,)),
         }
 
         self.book = ToldBook(self.orders)
@@ -327,7 +331,13 @@ class Told:
         self.phase = event.after
 
     def _promoted(self, event: ReplicaPromoted) -> None:
-        self.epoch = event.epoch
+        self.epoch, self.primary = event.epoch, event.replica
+
+    def _activated(self, event: ReleaseActivated) -> None:
+        """Prices count ticks of another amount from now on where the release says so."""
+        self.release = event.release
+        if any(event.release == item.release for item in self.setup.releases):
+            self.markets.update((market.market, market) for market in self.setup.markets_under(event.release))
 
 
 def _fill(order: ToldOrder, size: SizeLots, fee_numerator: int) -> None:

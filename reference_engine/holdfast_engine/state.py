@@ -26,6 +26,8 @@ from holdfast_model.vocabulary import (
     Position,
     PriceTicks,
     ProductStage,
+    ReleaseId,
+    ReplicaId,
     RequestId,
     Sha256,
     SignerId,
@@ -148,6 +150,13 @@ class Gap(Struct, frozen=True, kw_only=True):
     amount: Amount
 
 
+class Rescaled(Struct, frozen=True, kw_only=True):
+    """When a market's tick amount last changed: prices as of that time or earlier were in other ticks."""
+
+    market: MarketId
+    time_ms: Timestamp
+
+
 class VenueState(Struct, frozen=True, kw_only=True):
     """The venue's state. `resting` is in queue order, `waiting` in order of acceptance, `arrivals` as they came,
     all else is sorted by id.
@@ -157,6 +166,8 @@ class VenueState(Struct, frozen=True, kw_only=True):
 
     seq: int
     epoch: int
+    primary: ReplicaId
+    release: ReleaseId
     phase: Phase
     time_ms: Timestamp
     trades: int
@@ -171,6 +182,7 @@ class VenueState(Struct, frozen=True, kw_only=True):
     house_payments: tuple[TransactionId, ...]
     grants: tuple[GrantId, ...]
     reports: tuple[Report, ...]
+    rescaled: tuple[Rescaled, ...]
     marks: tuple[Mark, ...]
     stages: tuple[ProductStage, ...]
     positions: tuple[Position, ...]
@@ -188,6 +200,11 @@ class VenueState(Struct, frozen=True, kw_only=True):
     attributed: tuple[Attributed, ...]
     gaps: tuple[Gap, ...]
     liabilities: tuple[Liabilities, ...]
+    announced_ms: Timestamp | None
+    maintenance_seq: int
+    activated_seq: int
+    confirmed_seq: int
+    reconciled_seq: int
 
 
 def state_sha256(state: VenueState) -> Sha256:
