@@ -11,8 +11,8 @@ from random import Random
 from msgspec.structs import replace
 
 from holdfast.drawing import PRICE_MIDDLE, PRICE_SPREAD, SELF_TRADE_NEEDS, Moves
+from holdfast.keeping import Keeping
 from holdfast.known import Known
-from holdfast.operating import Operating
 from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, setups_for
 from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
@@ -22,7 +22,9 @@ from holdfast_model.vocabulary import (
     CancelOrder,
     Capability,
     Command,
+    CommitNonce,
     Conditions,
+    CoverShortfall,
     Crash,
     CrashPoint,
     CreditDeposit,
@@ -34,6 +36,7 @@ from holdfast_model.vocabulary import (
     PlaceOrder,
     PriceTicks,
     Repay,
+    ReportDeposit,
     RequestWithdrawal,
     Restart,
     RestoreSnapshot,
@@ -42,6 +45,8 @@ from holdfast_model.vocabulary import (
     Side,
     Stage,
     Step,
+    SubmitShare,
+    SweepFunds,
     TakeSnapshot,
     TimeInForce,
     TransferMargin,
@@ -60,17 +65,33 @@ __all__ = [
 ]
 
 EPISODE_STEPS = 80
-"""How many steps an episode has, without margin."""
-_MARGIN_EPISODE_STEPS = 160
+"""How many steps an episode has, without margin and custody."""
+_LONG_EPISODE_STEPS = 160
+_ENDOWMENT = 20_000
+"""What everybody has of everything in the beginning."""
 _RETRIES_KEPT = 40
 _NESTED_MAX = 2
-_REPEATED = (PlaceOrder, CreditDeposit, RequestWithdrawal, TransferMargin, Borrow, Repay, GrantPromotion, FundHouse)
+_REPEATED = (
+    PlaceOrder,
+    CreditDeposit,
+    RequestWithdrawal,
+    TransferMargin,
+    Borrow,
+    Repay,
+    GrantPromotion,
+    FundHouse,
+    ReportDeposit,
+    CommitNonce,
+    SubmitShare,
+    SweepFunds,
+    CoverShortfall,
+)
 """Commands that carry an id of their own, and that a client who heard nothing gives again."""
 
 Drawn = Step | Moves | None
 
 
-class Source(Operating):
+class Source(Keeping):
     """Steps for one episode, drawn from a random number generator and narrowed to an engine's capabilities."""
 
     def __init__(self, random: Random, setup: Setup, capabilities: frozenset[Capability]) -> None:
@@ -78,7 +99,9 @@ class Source(Operating):
         self._moves: list[Moves] = [self._begin()]
         self._begun = self._killed = False
         self._given: list[Command] = []
-        weighted = [(kind, weight) for kind, weight, possible in (*self._plain(), *self._risky()) if possible]
+        weighted = [
+            (kind, weight) for kind, weight, possible in (*self._plain(), *self._risky(), *self._kept()) if possible
+        ]
         self._kinds: list[Callable[[], Drawn]] = [kind for kind, _ in weighted]
         self._weights = [weight for _, weight in weighted]
 
@@ -91,7 +114,7 @@ class Source(Operating):
             (self.cancel, 10, True),
             (self.amend, 8, can(Capability.AMEND)),
             (self._retry, 5, True),
-            (self.fund, 8, can(Capability.FUNDS)),
+            (self.fund, 2 if self.keeps else 8, can(Capability.FUNDS)),
             (self._burst, 4, can(Capability.INGRESS)),
             (TakeSnapshot, 4, can(Capability.SNAPSHOT)),
             (RestoreSnapshot, 3, can(Capability.SNAPSHOT)),
@@ -136,6 +159,25 @@ class Source(Operating):
             (self.pay_house, 2, granted or loans),
         ]
 
+    def _kept(self) -> list[tuple[Callable[[], Drawn], int, bool]]:
+        """What there is to draw besides, where the setup has custody."""
+        keeps = self.keeps
+        return [
+            (self.block, 6, keeps),
+            (self.arrive, 5, keeps),
+            (self.reorganise, 1, keeps),
+            (self.outage, 2, keeps),
+            (self.suspend, 2, keeps),
+            (self.withdraw, 14, keeps),
+            (self.approve, 2, keeps),
+            (self.pay_on, 5, keeps),
+            (self.shift, 4, keeps),
+            (self.attest, 1, keeps),
+            (self.reconcile, 1, keeps),
+            (self.publish, 3, keeps),
+            (self.wrong_in_custody, 3, keeps),
+        ]
+
     def next(self, told: Told, known: Known | None = None) -> Step:
         """The next step, in view of what the exchange has told."""
         self.told = told
@@ -176,10 +218,12 @@ class Source(Operating):
 
     def _begin(self) -> Moves:
         """Everybody has money, house accounts are funded, prices are there, and the venue is open."""
-        if self.can(Capability.FUNDS):
+        if self.keeps:
+            yield from self.endow(_ENDOWMENT)
+        elif self.can(Capability.FUNDS):
             for client in self.setup.clients:
                 for asset in self.setup.assets:
-                    yield self.deposit(client, asset, 20_000)
+                    yield self.deposit(client, asset, _ENDOWMENT)
         if self.setup.margin is not None and self.can(Capability.MARGIN):
             yield from self.prelude()
         self._begun = True
@@ -205,6 +249,8 @@ class Source(Operating):
         kinds += [self.advance_time] * self.tells_time
         if self.setup.margin is not None and self.can(Capability.MARGIN):
             kinds += [self.transfer, self.report]
+        if self.keeps:
+            kinds += [self.custody_in_flight] * 4
         return self.one(kinds)()
 
     # Operations ---------------------------------------------------------------------------------------------------
@@ -279,9 +325,13 @@ class Source(Operating):
                 case Phase.OPEN:
                     return
                 case Phase.HALTED:
+                    if self.keeps and self.chance(0.9):
+                        yield from self.heal()
                     after = Phase.CANCEL_ONLY
                 case Phase.MAINTENANCE:
                     yield from self.confirm()
+                    if self.keeps and self.chance(0.9):
+                        yield self.reconcile()
                     after = Phase.POST_ONLY
                 case Phase.AUCTION:
                     after = Phase.OPEN
@@ -336,8 +386,8 @@ class Source(Operating):
 
 
 def episode_steps(setup: Setup) -> int:
-    """How many steps an episode of a setup has: with margin it takes longer until something happens."""
-    return EPISODE_STEPS if setup.margin is None else _MARGIN_EPISODE_STEPS
+    """How many steps an episode of a setup has: with margin or custody it takes longer until something happens."""
+    return EPISODE_STEPS if setup.margin is None and setup.custody is None else _LONG_EPISODE_STEPS
 
 
 def episode_random(seed: int, number: int) -> Random:

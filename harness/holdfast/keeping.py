@@ -1,4 +1,4 @@
-"""Drawing custody: what chains, their provider, signers and operators do, mostly sensible, sometimes wrong on purpose.
+"""Drawing custody: what chains, providers, signers and operators do, mostly sensible, sometimes wrong on purpose.
 
 The chains, the provider and the signers are parties of their own: they go by what the exchange told them, and no
 restore of the exchange takes anything from them.
@@ -29,7 +29,6 @@ from holdfast_model.vocabulary import (
     CrashPoint,
     FundHouse,
     PaymentStatus,
-    Phase,
     PublishLiabilities,
     Reconcile,
     RefundWithdrawal,
@@ -288,7 +287,7 @@ class Keeping(Operating):
     def _hand_over(self, label: Label, payment: ToldPayment) -> Moves:
         """A signed payment is broadcast: too early first, if there is a lock."""
         if self.chance(0.1):
-            yield from self._disturb(BroadcastPayment(payment=label))
+            yield from self._interrupt(BroadcastPayment(payment=label))
         wait = payment.not_before_ms - self.known.time_ms
         if wait > 0:
             if self.chance(0.6):
@@ -341,7 +340,7 @@ class Keeping(Operating):
             if self.chance(0.14):
                 yield from self._misbehave(label, payment, said)
             elif self.chance(0.06):
-                yield from self._disturb(said)
+                yield from self._interrupt(said)
             elif self.chance(0.02):
                 return
             else:
@@ -374,7 +373,9 @@ class Keeping(Operating):
     def _forge(self, said: CommitNonce | SubmitShare) -> Moves:
         """Another string of the same length, or of no length that there is."""
         text = said.share if isinstance(said, SubmitShare) else said.commitment
-        flipped = ("1" if text[-1] != "1" else "2") + text[1:] if self.chance(0.5) else text[:-1] + "0f"[text[-1] == "0"]
+        flipped = (
+            ("1" if text[-1] != "1" else "2") + text[1:] if self.chance(0.5) else text[:-1] + "0f"[text[-1] == "0"]
+        )
         text = flipped if self.chance(0.8) else text[:-2]
         yield replace(said, share=text) if isinstance(said, SubmitShare) else replace(said, commitment=text)
 
@@ -425,7 +426,7 @@ class Keeping(Operating):
         yield RestartSigning(payment=label)
         yield said
 
-    def _disturb(self, step: Command) -> Moves:
+    def _interrupt(self, step: Command) -> Moves:
         """The exchange is killed, restored or fails over in the middle of it."""
         kinds = ["nothing"]
         kinds += ["kill", "kill"] * self.can(Capability.RESTART)
@@ -480,11 +481,6 @@ class Keeping(Operating):
 
     def _cover(self, asset: AssetId, amount: int) -> CoverShortfall:
         return CoverShortfall(asset=asset, amount=Amount(amount), transaction=self.number("c"))
-
-    def unlike(self) -> bool:
-        """Whether the exchange is halted over a difference."""
-        halted = self.keeps and self.told.phase is Phase.HALTED
-        return halted and any(self.custody.difference(asset) for asset in self.setup.assets)
 
     def wrong_in_custody(self) -> Command:
         """A command that is refused for how it is written."""

@@ -239,7 +239,7 @@ class ToldPayment(Struct, kw_only=True):
     not_before_ms: Timestamp
     attempt: int = 1
     asked: tuple[Label, ...] = ()
-    signature: str = ""
+    transaction: TransactionId = ""
     height: Height | None = None
     settled: bool = False
     """Whether it was told to be paid, which a reorganisation may have undone on its chain."""
@@ -397,14 +397,14 @@ class ToldCustody:
     def _on_signed(self, event: PaymentSigned) -> None:
         payment = self.payments.get(event.payment)
         if payment is not None:
-            payment.status, payment.signature = PaymentStatus.SIGNED, event.signature
+            payment.status = PaymentStatus.SIGNED
             self._stands(event.payment, WithdrawalStatus.SIGNED)
 
     def _on_broadcast(self, event: PaymentBroadcast) -> None:
         self.true.broadcast(event)
         payment = self.payments.get(event.intent.payment)
         if payment is not None:
-            payment.status = PaymentStatus.BROADCAST
+            payment.status, payment.transaction = PaymentStatus.BROADCAST, event.transaction
             self._stands(event.intent.payment, WithdrawalStatus.BROADCAST)
 
     def _on_included(self, event: PaymentIncluded) -> None:
