@@ -203,7 +203,9 @@ class Chains(Funds, House):
 
     def settle_chain(self, asset: AssetId) -> None:
         """Draw the consequences of what is final on a chain by now, lowest block first."""
-        for deposit in self._deposits_that(self._unsettled[asset], asset, lambda item: self.final(asset, item.height)):
+        for deposit in self._deposits_that(
+            self._unsettled[asset], asset, lambda item: self.final(asset, item.height)
+        ):
             self.finalise(deposit)
 
     def _deposits_that(
@@ -233,9 +235,9 @@ class Chains(Funds, House):
                 [(OUTSIDE, FREE, asset, -deposit.amount), (ARRIVING, FREE, asset, deposit.amount)],
             )
         if not deposit.credited and self.chains[asset].deposits_open:
-            self.credit(self.chain_deposits[asset, transaction])
+            self.credit_deposit(self.chain_deposits[asset, transaction])
 
-    def credit(self, deposit: Deposit) -> None:
+    def credit_deposit(self, deposit: Deposit) -> None:
         """Credit a deposit that arrived to the client that it is for."""
         self.emit(
             DepositCredited(
@@ -303,7 +305,7 @@ class Chains(Funds, House):
         )
         if command.deposits_open:
             for key in [key for key in self.arrivals if key[0] == command.asset]:
-                self.credit(self.chain_deposits[key])
+                self.credit_deposit(self.chain_deposits[key])
         return None
 
     # Evolving -----------------------------------------------------------------------------------------------------
@@ -339,9 +341,7 @@ class Chains(Funds, House):
         )
 
     def _on_deposit_orphaned(self, event: DepositOrphaned) -> None:
-        self._set_deposit(
-            replace(self.chain_deposits[event.asset, event.transaction], status=DepositStatus.ORPHANED)
-        )
+        self._set_deposit(replace(self.chain_deposits[event.asset, event.transaction], status=DepositStatus.ORPHANED))
 
     def _on_deposit_finalised(self, event: DepositFinalised) -> None:
         deposit = self.chain_deposits[event.asset, event.transaction]

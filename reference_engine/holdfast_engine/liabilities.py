@@ -45,14 +45,13 @@ class Publishing(Reconciliation):
     def publish(self, asset: AssetId) -> None:
         """Publish root and total of what all clients are owed of an asset."""
         tree = self.liabilities_tree(asset)
-        self.emit(
-            LiabilitiesPublished(asset=asset, root=tree.root, total=tree.total, accounts=len(tree.leaves))
-        )
+        self.emit(LiabilitiesPublished(asset=asset, root=tree.root, total=tree.total, accounts=len(tree.leaves)))
 
     def liabilities_tree(self, asset: AssetId) -> Tree:
         """The tree over all clients' totals of an asset, those who are owed nothing among them."""
         liabilities = (
-            Liability(account=client, asset=asset, amount=self.owed_to(client, asset)) for client in self.setup.clients
+            Liability(account=client, asset=asset, amount=self.owed_to(client, asset))
+            for client in self.setup.clients
         )
         return build_liabilities(asset, liabilities, salt_key=self.salt_key(asset))
 

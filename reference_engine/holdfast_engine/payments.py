@@ -361,9 +361,7 @@ class Payments(Chains):
             return self.refuse(Reason.PAYMENT_NOT_OPEN)
         if command.height > self.chains[asset].height:
             return self.refuse(Reason.HEIGHT_AHEAD)
-        self.emit(
-            PaymentIncluded(payment=command.payment, transaction=command.transaction, height=command.height)
-        )
+        self.emit(PaymentIncluded(payment=command.payment, transaction=command.transaction, height=command.height))
         return self.settle_chain(asset)
 
     def recognised(self, payment: Label, transaction: TransactionId) -> OutgoingPayment | None:  # noqa: ARG002 - it may have changed on the way
@@ -376,9 +374,9 @@ class Payments(Chains):
         included = [self.payments[payment] for payment in self._included[asset]]
         final = [payment for payment in included if self.final(asset, payment.height)]
         for payment in sorted(final, key=lambda item: (item.height, item.intent.payment)):
-            self.complete(payment)
+            self.settle_payment(payment)
 
-    def complete(self, payment: OutgoingPayment) -> None:
+    def settle_payment(self, payment: OutgoingPayment) -> None:
         """Settle a payment that is final: once, and then never again.
 
         One that was settled before a reorganisation undid it is in the ledger already: only the tiers lose it again.
@@ -419,7 +417,7 @@ class Payments(Chains):
         return moved
 
     def reorganise(self, asset: AssetId, height: Height) -> None:
-        """Undo what a chain lost: its payments, too, are no longer included, and what was settled is back in its tier."""
+        """Undo what a chain lost: payments are with it again, and what was settled is back in its tier."""
         undone = [
             payment
             for _, payment in sorted(self.payments.items())

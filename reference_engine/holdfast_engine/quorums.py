@@ -69,7 +69,7 @@ def verifier_of(rule: TierRule) -> Verifier:
 def group_of(rule: TierRule) -> Group:
     """The FROST group whose key and verifying shares a tier's rule names.
 
-    The shares are points of a polynomial of degree `threshold - 1` in the exponent (RFC 9591, Appendix C.2); the first
+    The shares are points of a polynomial of degree `threshold - 1` in the exponent (RFC 9591, C.2); the first
     of them determine it. Raises `HoldfastError` where the group's key or another member's share is not on it.
     """
     where = f"custody: tier {rule.tier}"
@@ -85,7 +85,9 @@ def group_of(rule: TierRule) -> Group:
         raise HoldfastError(f"{where}: {error}; expected the keys of a FROST group") from error
     if group.key != key:
         raise HoldfastError(f"{where}: group_key is not the one that the verifying shares belong to")
-    wrong = [rule.signers[member - 1] for member, share in shares.items() if group.verification_shares[member] != share]
+    wrong = [
+        rule.signers[member - 1] for member, share in shares.items() if group.verification_shares[member] != share
+    ]
     if wrong:
         raise HoldfastError(f"{where}: verifying_shares of {', '.join(wrong)} do not belong to the group")
     return group

@@ -1,6 +1,6 @@
 """Reconciliation: ledger and custody are compared at every cut, and a mismatch halts the exchange by itself.
 
-Two things are kept apart from what they are compared with: what the tiers of custody hold, and what the entries so far
+Two things are kept apart from what they are compared with: what the tiers hold, and what the entries so far
 have added to each account. After each command only what its entries moved is compared, so that the cost follows the
 answer; `Reconcile` compares everything.
 """
@@ -86,9 +86,7 @@ class Reconciliation(Payments):
 
     def settled(self) -> bool:
         """Whether no mismatch that was told of still stands."""
-        return not any(self.gap(asset) for asset in self._rules) and not any(
-            self.drift(place) for place in self.gaps
-        )
+        return not any(self.gap(asset) for asset in self._rules) and not any(self.drift(place) for place in self.gaps)
 
     # Deciding -----------------------------------------------------------------------------------------------------
 
@@ -105,7 +103,7 @@ class Reconciliation(Payments):
             *(self._gap_found(asset) for place, asset in moved if place == OUTSIDE and self._gap_is_new(asset)),
             *(self._drift_found(place) for place in moved if self._is_new(place, self.drift(place))),
         ]
-        self._tell(new)
+        self._tell_of(new)
 
     def _is_new(self, place: Placed, found: int) -> bool:
         return bool(found) and found != self.gaps.get(place, 0)
@@ -127,7 +125,7 @@ class Reconciliation(Payments):
             expected=Amount(sum_of_entries),
         )
 
-    def _tell(self, mismatches: list[MismatchFound]) -> None:
+    def _tell_of(self, mismatches: list[MismatchFound]) -> None:
         for mismatch in mismatches:
             self.emit(mismatch)
         if mismatches:
@@ -142,7 +140,7 @@ class Reconciliation(Payments):
         mismatches = [self._gap_found(asset) for asset in self._rules if self.gap(asset)]
         mismatches += [self._drift_found(place) for place in places if self.drift(place)]
         if mismatches:
-            return self._tell(mismatches)
+            return self._tell_of(mismatches)
         return self.emit(Reconciled(balances=len(places)))
 
     def _places(self) -> Iterator[Placed]:
