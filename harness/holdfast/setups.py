@@ -1,20 +1,33 @@
 """The setups that sequences are generated for, and how each is narrowed to what an engine can do."""
 
+import os
+from collections.abc import Mapping
+from random import Random
+
 from msgspec.structs import replace
 
+from holdfast_engine import frost
+from holdfast_engine.frost import RandomBytes
+from holdfast_engine.signers import FrostKey, FrostQuorum
 from holdfast_model.vocabulary import (
     Amount,
     AssetAmount,
     Capability,
+    ChainRule,
     Collateral,
+    CustodyRules,
     Margin,
     Market,
     MarkRule,
     Perpetual,
     PriceTicks,
     Product,
+    Scheme,
     Setup,
+    SignerId,
     Tier,
+    TierId,
+    TierRule,
 )
 
 SMALL_SETUP = Setup(
@@ -111,6 +124,89 @@ AUCTION_SETUP = Setup(
     auctions=True,
 )
 """Two spot markets that open and close through a call auction."""
+
+CUSTODY_SETUP = Setup(
+    assets=("BTC", "USD"),
+    markets=(replace(_spot("BTC", _BTC), mark=None),),
+    clients=("alice", "bob", "carol"),
+    ingress_capacity=6,
+    procedure=True,
+    replicas=("n1", "n2", "n3"),
+    custody=CustodyRules(
+        tiers=(
+            TierRule(
+                tier="hot",
+                signers=("h1", "h2", "h3"),
+                threshold=2,
+                payment_max=(
+                    AssetAmount(asset="BTC", amount=Amount(500)),
+                    AssetAmount(asset="USD", amount=Amount(5_000)),
+                ),
+                balance_max=(
+                    AssetAmount(asset="BTC", amount=Amount(4_000)),
+                    AssetAmount(asset="USD", amount=Amount(40_000)),
+                ),
+            ),
+            TierRule(
+                tier="cold",
+                signers=("c1", "c2", "c3", "c4", "c5"),
+                threshold=3,
+                delay_ms=60_000,
+                payment_max=(
+                    AssetAmount(asset="BTC", amount=Amount(5_000)),
+                    AssetAmount(asset="USD", amount=Amount(50_000)),
+                ),
+            ),
+        ),
+        chains=(
+            ChainRule(asset="BTC", confirmations=3, fee=Amount(2)),
+            ChainRule(asset="USD", confirmations=2, fee=Amount(15)),
+        ),
+    ),
+)
+"""A hot and a cold tier that sign structurally, two chains with fees, maintenance by procedure."""
+
+TEST_KEY_SEED = 9591
+"""The seed of the FROST keys of `CUSTODY_FROST_SETUP`. Whoever can read this can sign: they guard nothing."""
+
+
+def _dealt(rule: TierRule) -> tuple[frost.Group, tuple[frost.KeyShare, ...]]:
+    """A tier's test keys."""
+    random = Random(f"{TEST_KEY_SEED} {rule.tier}")  # noqa: S311 - test keys must be the same in every run
+    members = range(1, len(rule.signers) + 1)
+    return frost.deal(members, threshold=rule.threshold, random_bytes=random.randbytes)
+
+
+def _with_frost(rule: TierRule) -> TierRule:
+    group, _ = _dealt(rule)
+    return replace(
+        rule,
+        scheme=Scheme.FROST,
+        group_key=group.key.hex(),
+        verifying_shares=tuple(share.hex() for share in group.verification_shares.values()),
+    )
+
+
+def frost_test_keys(
+    custody: CustodyRules, *, random_bytes: RandomBytes = os.urandom
+) -> Mapping[TierId, Mapping[SignerId, FrostKey]]:
+    """The test keys of the FROST tiers of `CUSTODY_FROST_SETUP`, by tier and signer. They draw nonces from `random_bytes`."""
+    keys: dict[TierId, dict[SignerId, FrostKey]] = {}
+    for rule in custody.tiers:
+        if rule.scheme is Scheme.FROST:
+            group, shares = _dealt(rule)
+            quorum = FrostQuorum(group, rule.signers)
+            made = (FrostKey(share, quorum, random_bytes=random_bytes) for share in shares)
+            keys[rule.tier] = dict(zip(rule.signers, made, strict=True))
+    return keys
+
+
+_RULES = CUSTODY_SETUP.custody
+assert _RULES is not None
+CUSTODY_FROST_SETUP = replace(
+    CUSTODY_SETUP, custody=replace(_RULES, tiers=tuple(_with_frost(rule) for rule in _RULES.tiers))
+)
+"""The same with FROST, with test keys that are dealt from a fixed seed."""
 
 MARGIN_CAPABILITIES = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 """What an engine needs to be reset to `MARGIN_SETUP`."""

@@ -352,7 +352,7 @@ class Package(Struct, frozen=True, kw_only=True):
 class Signer:
     """One member of a quorum, with its store. A signer that is made on the store of an earlier one is that signer.
 
-    Its methods without underscore besides `commit` and `sign` are the seams at which a bad one differs.
+    Its methods without underscore besides `commit`, `sign` and `give_up` are the seams at which a bad one differs.
     """
 
     def __init__(self, name: Label, key: SigningKey, storage: Storage) -> None:
@@ -388,6 +388,15 @@ class Signer:
         fresh = OpenNonce(nonce=nonce, commitment=self.key.commitment(nonce, message), message=_sha256(message))
         self._keep(NonceStore(drawn=self._nonces.drawn + 1, open=(*self._nonces.open, fresh)))
         return fresh.commitment
+
+    def give_up(self, message: bytes) -> None:
+        """Forget the nonces that are open for an intent, so that the next commitment for it is a new one.
+
+        A venue that began another attempt takes no commitment of an earlier one again.
+        """
+        left = tuple(item for item in self._nonces.open if item.message != _sha256(message))
+        if len(left) < len(self._nonces.open):
+            self._keep(replace(self._nonces, open=left))
 
     def sign(self, message: bytes, commitments: Commitments) -> Hex | Refused:
         """The share over the package: the stored one where it was made before.

@@ -158,9 +158,9 @@ class Rescaled(Struct, frozen=True, kw_only=True):
 
 
 class VenueState(Struct, frozen=True, kw_only=True):
-    """The venue's state. `resting` is in queue order, `waiting` in order of acceptance, `arrivals` as they came,
-    all else is sorted by id.
+    """The venue's state.
 
+    `resting` is in queue order, `waiting` in order of acceptance, `arrivals` as they came, all else sorted by id.
     Equal states are therefore equal bytes.
     """
 
