@@ -22,6 +22,7 @@ from holdfast_model.vocabulary import (
     OUTSIDE,
     Amount,
     Answer,
+    Capability,
     EntryPosted,
     Event,
     MarketId,
@@ -44,13 +45,13 @@ SEED = 20250703
 EPISODES = 8
 FAULTS = (
     "",
-    "cancel-releases-too-much",
-    "entry-without-counterpart",
+    "hold-released-twice",
+    "fee-from-nowhere",
     "filled-order-reopened",
     "queue-priority-lost",
     "tail-replayed-twice",
     "stale-snapshot-restore",
-    "overfilled-maker",
+    "fill-reported-twice",
 )
 
 
@@ -232,7 +233,7 @@ def prio_1(history: list[Moment]) -> Verdict:
         past = history[:position]
         match moment:
             case OrderRested():
-                checked += len(queue_at(history[: position + 1])) > len(queue_at(past))
+                checked += order_at(past, (moment.client, moment.order)) is not None
             case OrderAmended():
                 checked += 1
                 order = order_at(past, (moment.client, moment.order))
@@ -296,10 +297,10 @@ SLOW: dict[str, Callable[[list[Moment]], Verdict]] = {
 
 
 def history_of(fault: str, number: int) -> list[Record]:
-    """A seeded history as the auditor was given it; the last view is a step of its own."""
+    """A seeded history as the auditor was given it; without auctions, which the slow forms do not know."""
     parts = fault_by_name(fault).parts if fault else None
     runner = Runner(LocalEngine(parts=parts), SMALL_SETUP, views=Views.AFTER_OPERATIONS)
-    source = Source(episode_random(SEED, number), SMALL_SETUP, runner.capabilities)
+    source = Source(episode_random(SEED, number), SMALL_SETUP, runner.capabilities - {Capability.AUCTION})
     records = [runner.do(source.next(runner.auditor.told)) for _ in range(EPISODE_STEPS)]
     return [record for record in records if record is not None]
 
@@ -365,7 +366,7 @@ HISTORIES = [(fault, number, tampering) for fault in FAULTS for number in range(
 
 @pytest.fixture(scope="module")
 def histories() -> dict[tuple[str, int, int], list[Record]]:
-    made = {}
+    made: dict[tuple[str, int, int], list[Record]] = {}
     for fault, number, tampering in HISTORIES:
         records = made[fault, number, 0] if tampering else history_of(fault, number)
         made[fault, number, tampering] = tampered(records, episode_random(SEED + 1, number)) if tampering else records
@@ -376,13 +377,14 @@ def histories() -> dict[tuple[str, int, int], list[Record]]:
 def test_a_monitor_finds_and_counts_what_its_slow_form_does(
     histories: dict[tuple[str, int, int], list[Record]], invariant: str
 ) -> None:
-    violated = dict.fromkeys((0, 1), 0)
+    violated, checked = dict.fromkeys((0, 1), 0), 0
     for (fault, number, tampering), records in histories.items():
         found = fast(records)[invariant]
         assert found == SLOW[invariant](flat(records)), f"{fault or 'healthy'} {number} {tampering} of seed {SEED}"
-        assert found[1] > 0
+        checked += found[1]
         assert fault or tampering or not found[0], "the healthy engine breaks nothing"
         violated[tampering] += bool(found[0])
+    assert checked > 0
     assert min(violated.values()) > 0, "neither the faults nor the tampering broke it: nothing was compared"
 
 
