@@ -39,7 +39,7 @@ def smallest(source: EngineSource, setup: Setup, steps: tuple[Step, ...], invari
     first = rerun(source, setup, steps)
     if not any(item.invariant == invariant for item in first.violations):
         return steps
-    return shrink(steps, shows, runs_max=runs_for(first.failure))
+    return shrink(steps, shows, runs_max=runs_for(first.failure), custody=setup.custody)
 
 
 def counterexample(

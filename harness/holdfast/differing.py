@@ -399,7 +399,8 @@ class Diff:
 
         steps = tuple(pair.steps)
         if shows(steps):
-            steps = shrink(steps, shows, runs_max=runs_for(pair.differences[0].found if pair.failed else ""))
+            runs = runs_for(pair.differences[0].found if pair.failed else "")
+            steps = shrink(steps, shows, runs_max=runs, custody=pair.setup.custody)
         small = compare(self._source, self.comparison, pair.setup, steps)
         if not small.differences:
             small = pair  # it does not show again: told as it was met

@@ -485,23 +485,22 @@ class Keeping(Operating):
     def wrong_in_custody(self) -> Command:
         """A command that is refused for how it is written."""
         asset, client = self.asset(), self.client()
-        return self.one(
-            (
-                replace(self.on_chain(client, asset, 5), height=self.tip(asset) + 3),
-                replace(self.on_chain(client, asset, 5), client="mallory"),
-                self.on_chain(client, asset, self.one((0, -5))),
-                ReportBlock(asset="DOGE", height=1),
-                ReportPayment(payment=f"{client}/none", transaction="x", height=0),
-                ReportReorganisation(asset=asset, height=self.tip(asset) + 2),
-                ApproveWithdrawal(client=client, withdrawal="w-none"),
-                RestartSigning(payment=f"{client}/none"),
-                BroadcastPayment(payment=f"{client}/none"),
-                AttestCustody(tier="warm", asset=asset, amount=Amount(1)),
-                SweepFunds(sweep=self.number("s"), asset=asset, amount=Amount(1), source="hot", target="warm"),
-                self._cover(asset, 5),
-                PublishLiabilities(asset="DOGE"),
-            )
+        wrong: tuple[Command, ...] = (
+            replace(self.on_chain(client, asset, 5), height=self.tip(asset) + 3),
+            replace(self.on_chain(client, asset, 5), client="mallory"),
+            self.on_chain(client, asset, self.one((0, -5))),
+            ReportBlock(asset="DOGE", height=1),
+            ReportPayment(payment=f"{client}/none", transaction="x", height=0),
+            ReportReorganisation(asset=asset, height=self.tip(asset) + 2),
+            ApproveWithdrawal(client=client, withdrawal="w-none"),
+            RestartSigning(payment=f"{client}/none"),
+            BroadcastPayment(payment=f"{client}/none"),
+            AttestCustody(tier="warm", asset=asset, amount=Amount(1)),
+            SweepFunds(sweep=self.number("s"), asset=asset, amount=Amount(1), source="hot", target="warm"),
+            self._cover(asset, 5),
+            PublishLiabilities(asset="DOGE"),
         )
+        return self.one(wrong)
 
     def custody_in_flight(self) -> Command:
         """A command of custody whose outcome nobody will be told."""
@@ -512,4 +511,4 @@ class Keeping(Operating):
                     return said
             if payment.status is PaymentStatus.SIGNED and self.chance(0.5):
                 return BroadcastPayment(payment=label)
-        return self.one((self.block(), self.on_chain(self.client(), self.asset(), 7)))
+        return self.block() if self.chance(0.5) else self.on_chain(self.client(), self.asset(), 7)
