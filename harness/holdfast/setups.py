@@ -190,7 +190,7 @@ def _with_frost(rule: TierRule) -> TierRule:
 def frost_test_keys(
     custody: CustodyRules, *, random_bytes: RandomBytes = os.urandom
 ) -> Mapping[TierId, Mapping[SignerId, FrostKey]]:
-    """The test keys of the FROST tiers of `CUSTODY_FROST_SETUP`, by tier and signer. They draw nonces from `random_bytes`."""
+    """The test keys of the FROST tiers of `CUSTODY_FROST_SETUP`, by tier and signer."""
     keys: dict[TierId, dict[SignerId, FrostKey]] = {}
     for rule in custody.tiers:
         if rule.scheme is Scheme.FROST:

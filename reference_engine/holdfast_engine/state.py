@@ -26,6 +26,8 @@ from holdfast_model.vocabulary import (
     Position,
     PriceTicks,
     ProductStage,
+    ReleaseId,
+    ReplicaId,
     RequestId,
     Sha256,
     SignerId,
@@ -74,6 +76,13 @@ class LastTrade(Struct, frozen=True, kw_only=True):
     price_ticks: PriceTicks
 
 
+class Rescaled(Struct, frozen=True, kw_only=True):
+    """When a market's tick amount last changed: prices as of that time or earlier were in other ticks."""
+
+    market: MarketId
+    time_ms: Timestamp
+
+
 class DepositStatus(StrEnum):
     """Where a deposit stands on its chain and in the venue."""
 
@@ -98,6 +107,13 @@ class Deposit(Struct, frozen=True, kw_only=True):
     status: DepositStatus = DepositStatus.SEEN
     entered: bool = False
     credited: bool = False
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A deposit that is final and waits to be credited."""
+
+    asset: AssetId
+    transaction: TransactionId
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -157,6 +173,8 @@ class VenueState(Struct, frozen=True, kw_only=True):
 
     seq: int
     epoch: int
+    primary: ReplicaId
+    release: ReleaseId
     phase: Phase
     time_ms: Timestamp
     trades: int
@@ -171,6 +189,7 @@ class VenueState(Struct, frozen=True, kw_only=True):
     house_payments: tuple[TransactionId, ...]
     grants: tuple[GrantId, ...]
     reports: tuple[Report, ...]
+    rescaled: tuple[Rescaled, ...]
     marks: tuple[Mark, ...]
     stages: tuple[ProductStage, ...]
     positions: tuple[Position, ...]
@@ -182,12 +201,17 @@ class VenueState(Struct, frozen=True, kw_only=True):
     chains: tuple[AssetStatus, ...]
     tiers: tuple[Custody, ...]
     chain_deposits: tuple[Deposit, ...]
-    arrivals: tuple[tuple[AssetId, TransactionId], ...]
+    arrivals: tuple[Arrival, ...]
     payments: tuple[OutgoingPayment, ...]
     nonces: tuple[str, ...]
     attributed: tuple[Attributed, ...]
     gaps: tuple[Gap, ...]
     liabilities: tuple[Liabilities, ...]
+    announced_ms: Timestamp | None
+    maintenance_seq: int
+    activated_seq: int
+    confirmed_seq: int
+    reconciled_seq: int
 
 
 def state_sha256(state: VenueState) -> Sha256:
