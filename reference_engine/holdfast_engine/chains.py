@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from holdfast_engine.core import FREE, Deciders, Evolvers
 from holdfast_engine.funds import Funds
 from holdfast_engine.house import House
-from holdfast_engine.state import Deposit, DepositStatus, VenueState
+from holdfast_engine.state import Arrival, Deposit, DepositStatus, VenueState
 from holdfast_model.vocabulary import (
     ARRIVING,
     OUTSIDE,
@@ -412,7 +412,7 @@ class Chains(Funds, House):
                 if amount
             ),
             "chain_deposits": tuple(self.chain_deposits[key] for key in sorted(self.chain_deposits)),
-            "arrivals": tuple(self.arrivals),
+            "arrivals": tuple(Arrival(asset=asset, transaction=name) for asset, name in self.arrivals),
         }
 
     def load(self, state: VenueState) -> None:
@@ -426,4 +426,4 @@ class Chains(Funds, House):
         self._unsettled = {asset: {} for asset in self._rules}
         for deposit in state.chain_deposits:
             self._set_deposit(deposit)
-        self.arrivals = dict.fromkeys(state.arrivals)
+        self.arrivals = dict.fromkeys((arrival.asset, arrival.transaction) for arrival in state.arrivals)

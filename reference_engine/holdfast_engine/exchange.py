@@ -1,4 +1,4 @@
-"""The exchange as it runs: ingress, the replicas with their primary, the journal that feeds them, the hot wallet.
+"""The exchange as it runs: ingress, the replicas with their primary, the journal that feeds them, custody's wallets.
 
 Acknowledged means durable on more than half of the replicas: where that many are not up, nothing is decided.
 """
@@ -9,7 +9,7 @@ from typing import get_args
 
 from msgspec import Struct
 
-from holdfast_engine.custody import MOVING, HotWallet
+from holdfast_engine.custody import MOVING, Wallets
 from holdfast_engine.ingress import Ingress
 from holdfast_engine.journal import Journal, Records
 from holdfast_engine.replicas import Cluster, Replica
@@ -81,7 +81,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     ingress: type[Ingress] = Ingress
     replica: type[Replica] = Replica
     cluster: type[Cluster] = Cluster
-    wallet: type[HotWallet] = HotWallet
+    wallets: type[Wallets] = Wallets
 
 
 class Exchange:
@@ -110,7 +110,7 @@ class Exchange:
     def _begin(self, setup: Setup) -> None:
         self._setup = setup
         self._ingress = self._parts.ingress(setup.ingress_capacity, setup.rate_max)
-        self._wallet = self._parts.wallet(self._storage)
+        self._wallets = self._parts.wallets(self._storage, setup.custody)
         self._specials: dict[type, Callable[..., Answer]] = {
             **dict.fromkeys(get_args(ReplicaCommand), self._change),
             PromoteReplica: self._promote,
@@ -119,7 +119,7 @@ class Exchange:
         self._recover(setup)
 
     def _recover(self, setup: Setup) -> None:
-        """Start all replicas from the storage; also drive the wallet to where the journal says it is."""
+        """Start all replicas from the storage; also drive the wallets to where the journal says it is."""
         self._journal = self._parts.journal(self._storage)
         records = self._journal.load()
         saved = self._storage.read(INSTALLED)
@@ -136,7 +136,7 @@ class Exchange:
             log=lambda after_seq: self._records()[after_seq:],
         )
         self._follow_cluster()
-        self._move_wallet(records)
+        self._move_wallets(records)
 
     def _rebuilt(self, records: Records, count: int) -> list[Venue]:
         """Venues rebuilt from the last snapshot that these records reach, and what is after it.
@@ -155,9 +155,9 @@ class Exchange:
             recovery.recover(venue, snapshot, tail)
         return venues
 
-    def _move_wallet(self, records: Records) -> None:
+    def _move_wallets(self, records: Records) -> None:
         for record in records.telling_of(*MOVING):
-            self._wallet.follow(record.events)
+            self._wallets.follow(record.events, seq=record.seq)
 
     def _follow_cluster(self) -> None:
         """Take note of who is the primary now, who is fed, and whether anything can be decided."""
@@ -203,7 +203,7 @@ class Exchange:
         self._journal.append(seq=seq, epoch=primary.epoch, command=command, events=events)
         for replica in self._followers:
             replica.follow(events)
-        self._wallet.follow(events)
+        self._wallets.follow(events, seq=seq)
         return Answer(events=events, seq=seq, journal_sha256=self._journal.head)
 
     def _promote(self, command: PromoteReplica) -> Answer:
@@ -261,7 +261,7 @@ class Exchange:
         records = self._journal.load()
         self._cluster.restore()
         self._follow_cluster()
-        self._move_wallet(records)
+        self._move_wallets(records)
 
     def resend(self, since_seq: int) -> tuple[JournalRecord, ...]:
         """Everything decided after a sequence number, for a client that was cut off (FIX: resend request)."""
@@ -295,7 +295,7 @@ class Exchange:
             ),
             balances=state.balances,
             withdrawals=state.withdrawals,
-            custody=self._wallet.custody(),
+            custody=self._wallets.custody(),
             replicas=tuple(self._cluster.replicas[name].shown() for name in sorted(self._cluster.replicas)),
             primary=self._cluster.primary,
             release=venue.release,
@@ -319,4 +319,8 @@ class Exchange:
             marks=state.marks,
             stages=state.stages,
             transfers=tuple(sorted(state.transfers, key=lambda item: (item.client, item.request))),
+            deposits=venue.pending_deposits(),
+            payments=venue.payments_under_way(),
+            chains=state.chains,
+            liabilities=state.liabilities,
         )

@@ -62,7 +62,6 @@ class Reconciliation(Payments):
             return super()._evolvers()
         return super()._evolvers() | {
             EntryPosted: self._on_entry_posted,
-            Reconciled: self._unchanged,
             ShortfallCovered: self._on_shortfall_covered,
         }
 

@@ -76,6 +76,13 @@ class LastTrade(Struct, frozen=True, kw_only=True):
     price_ticks: PriceTicks
 
 
+class Rescaled(Struct, frozen=True, kw_only=True):
+    """When a market's tick amount last changed: prices as of that time or earlier were in other ticks."""
+
+    market: MarketId
+    time_ms: Timestamp
+
+
 class DepositStatus(StrEnum):
     """Where a deposit stands on its chain and in the venue."""
 
@@ -100,6 +107,13 @@ class Deposit(Struct, frozen=True, kw_only=True):
     status: DepositStatus = DepositStatus.SEEN
     entered: bool = False
     credited: bool = False
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A deposit that is final and waits to be credited."""
+
+    asset: AssetId
+    transaction: TransactionId
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -150,13 +164,6 @@ class Gap(Struct, frozen=True, kw_only=True):
     amount: Amount
 
 
-class Rescaled(Struct, frozen=True, kw_only=True):
-    """When a market's tick amount last changed: prices as of that time or earlier were in other ticks."""
-
-    market: MarketId
-    time_ms: Timestamp
-
-
 class VenueState(Struct, frozen=True, kw_only=True):
     """The venue's state.
 
@@ -194,7 +201,7 @@ class VenueState(Struct, frozen=True, kw_only=True):
     chains: tuple[AssetStatus, ...]
     tiers: tuple[Custody, ...]
     chain_deposits: tuple[Deposit, ...]
-    arrivals: tuple[tuple[AssetId, TransactionId], ...]
+    arrivals: tuple[Arrival, ...]
     payments: tuple[OutgoingPayment, ...]
     nonces: tuple[str, ...]
     attributed: tuple[Attributed, ...]

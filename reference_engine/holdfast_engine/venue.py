@@ -5,8 +5,7 @@ so the events alone rebuild it (`replay`). There is no clock, no randomness and 
 """
 
 from holdfast_engine.core import Deciders, Evolvers
-from holdfast_engine.funds import Funds
-from holdfast_engine.house import House
+from holdfast_engine.liabilities import Publishing
 from holdfast_engine.maintenance import Maintenance
 from holdfast_model.vocabulary import (
     Phase,
@@ -19,7 +18,7 @@ from holdfast_model.vocabulary import (
 from holdfast_model.vocabulary.phases import may_follow
 
 
-class Venue(Maintenance, Funds, House):
+class Venue(Publishing, Maintenance):
     """An exchange's state, changed by commands only. Seams for planted faults are the methods without underscore."""
 
     def _deciders(self) -> Deciders:
@@ -43,6 +42,17 @@ class Venue(Maintenance, Funds, House):
     def may_enter(self, phase: Phase) -> bool:
         """Whether a phase may follow the one that the venue is in, as its books are."""
         return may_follow(self.phase, phase, auctions=self.setup.auctions) and self.uncrossing_allows(phase)
+
+    def missing_step(self, phase: Phase) -> Reason | None:
+        """Why a phase may not be entered although it may follow; a mismatch keeps it halted."""
+        if self.phase is Phase.HALTED and not self.settled():
+            return Reason.NOT_RECONCILED
+        return super().missing_step(phase)
+
+    def halt_itself(self) -> None:
+        """Halt because ledger and custody differ."""
+        if self.phase is not Phase.HALTED:
+            self.enter(Phase.HALTED)
 
     def enter(self, phase: Phase) -> None:
         """Change the phase, with all that belongs to it: what an auction does, and what waited during maintenance."""

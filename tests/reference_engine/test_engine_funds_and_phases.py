@@ -143,7 +143,7 @@ NEXT = {
     Phase.POST_ONLY: {Phase.AUCTION, Phase.OPEN, Phase.CANCEL_ONLY, Phase.HALTED},
     Phase.CANCEL_ONLY: {Phase.AUCTION, Phase.MAINTENANCE, Phase.POST_ONLY, Phase.HALTED},
     Phase.HALTED: {Phase.CANCEL_ONLY},
-    Phase.MAINTENANCE: {Phase.POST_ONLY, Phase.CANCEL_ONLY},
+    Phase.MAINTENANCE: {Phase.POST_ONLY, Phase.CANCEL_ONLY, Phase.HALTED},
 }
 
 

@@ -1,4 +1,4 @@
-"""Crash, restore, hot wallet: what was acknowledged is there afterwards, exactly."""
+"""Crash, restore, wallets: what was acknowledged is there afterwards, exactly."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from holdfast.engine import LocalEngine
 from holdfast.generating import SMALL_SETUP, Source, episode_random
 from holdfast.running import Runner
 from holdfast_engine.custody import LOG as WALLET_LOG
-from holdfast_engine.custody import HotWallet
+from holdfast_engine.custody import Wallets
 from holdfast_engine.exchange import Exchange
 from holdfast_engine.journal import LOG as JOURNAL_LOG
 from holdfast_engine.storage import MemoryStorage
@@ -139,8 +139,8 @@ def test_the_wallet_moves_each_deposit_and_payment_once_however_often_it_is_told
     assert len(lines) == 2
     for _ in range(2):
         exchange.restore()
-        wallet = HotWallet(storage)
-        wallet.follow(events)
+        wallet = Wallets(storage, None)
+        wallet.follow(events, seq=1)
         assert wallet.custody() == exchange.view().custody
         assert wallet.custody() == (Custody(tier="hot", asset="USD", amount=Amount(19_500)),)
     assert storage.lines(WALLET_LOG) == lines

@@ -84,13 +84,13 @@ _OPERATOR: frozenset[type] = frozenset(
         ConfirmLoad,
         ReadAccount,
         SetProvider,
-        SuspendAsset,
         Reconcile,
         PublishLiabilities,
     }
 )
+# Opening deposits credits those that wait, and so has no place in maintenance.
 _CHAIN: frozenset[type] = frozenset(
-    {ReportDeposit, ReportBlock, ReportReorganisation, ReportPayment, AttestCustody, CoverShortfall}
+    {ReportDeposit, ReportBlock, ReportReorganisation, ReportPayment, AttestCustody, CoverShortfall, SuspendAsset}
 )
 _FUNDS: frozenset[type] = frozenset(
     {
@@ -131,9 +131,11 @@ LEGAL_TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
     Phase.POST_ONLY: frozenset({Phase.AUCTION, Phase.OPEN, Phase.CANCEL_ONLY, Phase.HALTED}),
     Phase.CANCEL_ONLY: frozenset({Phase.AUCTION, Phase.MAINTENANCE, Phase.POST_ONLY, Phase.HALTED}),
     Phase.HALTED: frozenset({Phase.CANCEL_ONLY}),
-    Phase.MAINTENANCE: frozenset({Phase.POST_ONLY, Phase.CANCEL_ONLY}),
+    Phase.MAINTENANCE: frozenset({Phase.POST_ONLY, Phase.CANCEL_ONLY, Phase.HALTED}),
 }
-"""Where trading opens through an auction (`Setup.auctions`), POST_ONLY is not followed by OPEN.
+"""A mismatch between ledger and custody halts the exchange in whatever phase it is found, in maintenance too.
+
+Where trading opens through an auction (`Setup.auctions`), POST_ONLY is not followed by OPEN.
 
 An auction that is left for OPEN or CLOSED is uncrossed; one that is left for HALTED or CANCEL_ONLY is called off: its
 orders stay, and because they may cross, the next phase that may follow CANCEL_ONLY is then AUCTION or MAINTENANCE.
