@@ -46,6 +46,7 @@ from holdfast_model.vocabulary import (
     SuspendAsset,
     SweepFunds,
     TakeSnapshot,
+    TierId,
     WithdrawalStatus,
     message_of,
     structural_commitment,
@@ -97,15 +98,20 @@ class Keeping(Operating):
             height=max(0, self.tip(asset) - depth),
         )
 
-    def endow(self, amount: int) -> Moves:
-        """Everybody deposits so much of everything, house accounts can pay for sweeps, and all of it is final."""
+    def endow(self, most: int) -> Moves:
+        """Everybody has so much of everything, or what the first tier has room for; another tier has something."""
         assert self.setup.custody is not None
+        first = self.setup.custody.tiers[0]
         for chain in self.setup.custody.chains:
+            room = [item.amount * 3 // 4 for item in first.balance_max if item.asset == chain.asset]
+            amount = min([most, *(part // len(self.setup.clients) for part in room)])
             yield self.mine(chain.asset)
             for client in self.setup.clients:
                 yield self.on_chain(client, chain.asset, amount)
             yield self.mine(chain.asset, chain.confirmations)
             yield self.pay_network(chain.asset)
+        for _ in range(self.random.randint(0, 2)):
+            yield from self.shift(first.tier)
 
     def pay_network(self, asset: AssetId) -> FundHouse:
         """The owner pays for the fees of sweeps."""
@@ -217,9 +223,9 @@ class Keeping(Operating):
         """A withdrawal from its request to its end, whatever that is."""
         assert self.setup.custody is not None
         client, asset = self.client(), self.asset()
-        most = [item.amount for tier in self.setup.custody.tiers for item in tier.payment_max if item.asset == asset]
-        sizes = (50, 200, *most)
-        amount = max(1, self.one(sizes) + self.random.randint(-20, 5))
+        first = self.setup.custody.tiers[0]
+        limits = [item.amount for item in first.payment_max if item.asset == asset]
+        amount = max(1, self.one((60, 200, *limits)) + self.random.randint(-50, 20))
         name = self.number("w")
         yield RequestWithdrawal(
             client=client, withdrawal=name, asset=asset, amount=Amount(amount), destination=f"{client}-{asset}"
@@ -242,23 +248,20 @@ class Keeping(Operating):
         client, name = self.one(keys)
         return ApproveWithdrawal(client=client, withdrawal=name)
 
-    def shift(self) -> Moves:
-        """Funds are moved between tiers, by amounts that may be too large for either."""
+    def shift(self, source: TierId | None = None) -> Moves:
+        """Funds are moved between tiers: within the limits mostly, now and then as much as there is."""
         assert self.setup.custody is not None
         tiers = [tier.tier for tier in self.setup.custody.tiers]
-        asset, source, target = self.asset(), self.one(tiers), self.one(tiers)
+        source = self.one(tiers) if source is None else source
+        target = tiers[tiers.index(source) - 1] if self.chance(0.95) else source
+        asset, rule = self.asset(), self.custody.tiers[source]
         held = self.custody.true.held.get((source, asset), 0)
-        amount = self.one((held // 20, held // 4, 300, held))
+        limit = min([held, *(item.amount for item in rule.payment_max if item.asset == asset)])
+        amount = held if self.chance(0.15) else self.one((limit, limit // 2, limit // 5))
         name = self.number("s")
         if self.amount(NETWORK, Bucket.FREE, asset) < self.custody.fees[asset]:
             yield self.pay_network(asset)
-        yield SweepFunds(
-            sweep=name,
-            asset=asset,
-            amount=Amount(max(1, amount)),
-            source=source,
-            target=target if target != source or self.chance(0.1) else tiers[tiers.index(source) - 1],
-        )
+        yield SweepFunds(sweep=name, asset=asset, amount=Amount(max(1, amount)), source=source, target=target)
         yield from self.carry_out(SWEEP_PREFIX + name)
 
     def pay_on(self) -> Moves:
