@@ -210,6 +210,8 @@ CUSTODY_FROST_SETUP = replace(
 
 MARGIN_CAPABILITIES = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 """What an engine needs to be reset to `MARGIN_SETUP`."""
+CUSTODY_CAPABILITIES = frozenset({Capability.FUNDS, Capability.CUSTODY})
+"""What an engine needs to be reset to `CUSTODY_SETUP`."""
 _AUCTION = frozenset({Capability.AUCTION, Capability.PHASES})
 
 
@@ -220,11 +222,13 @@ def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
         setups.append(fitted(MARGIN_SETUP, capabilities))
     if capabilities >= _AUCTION:
         setups.append(fitted(AUCTION_SETUP, capabilities))
+    if capabilities >= CUSTODY_CAPABILITIES:
+        setups.append(fitted(CUSTODY_SETUP, capabilities))
     return tuple(setups)
 
 
 def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
-    """The setup without what an engine cannot do: price bands, loans, promotions."""
+    """The setup without what an engine cannot do: price bands, loans, promotions, maintenance by procedure."""
     if Capability.PRICE_BANDS not in capabilities:
         markets = tuple(replace(market, band_ppm=0, protection_ppm=0) for market in setup.markets)
         setup = replace(setup, markets=markets)
@@ -232,4 +236,6 @@ def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
         setup = replace(setup, margin=replace(setup.margin, credit=()))
     if Capability.PROMOTIONS not in capabilities:
         setup = replace(setup, promotion_max=())
+    if Capability.PROCEDURE not in capabilities:
+        setup = replace(setup, procedure=False)
     return setup

@@ -38,6 +38,7 @@ from holdfast_model.vocabulary import (
     PaymentSigned,
     PaymentStatus,
     ProviderChanged,
+    Reason,
     Rejected,
     ReportBlock,
     ReportDeposit,
@@ -200,8 +201,11 @@ class Chains:
                 payment.height, payment.counted = None, False
 
     def _on_payment(self, command: ReportPayment, answer: Answer) -> None:
+        """A payment that was broadcast is in its block, also where the exchange says that it does not know it."""
         payment = self.payments.get(command.payment)
-        if refused(answer) or payment is None or payment.height is not None:
+        if payment is None or payment.height is not None or command.height > self.tips[payment.intent.asset]:
+            return
+        if refused(answer) and not (answer.events and answer.events[0].reason is Reason.UNKNOWN_PAYMENT):
             return
         payment.height = command.height
         self.included[payment.intent.asset][command.payment] = payment
