@@ -16,6 +16,7 @@ from holdfast_model.vocabulary import (
     SWEEP_PREFIX,
     Amount,
     ApproveWithdrawal,
+    AssetAmount,
     AssetId,
     AttestCustody,
     BroadcastPayment,
@@ -103,14 +104,14 @@ class Keeping(Operating):
         assert self.setup.custody is not None
         first = self.setup.custody.tiers[0]
         for chain in self.setup.custody.chains:
-            room = [item.amount * 3 // 4 for item in first.balance_max if item.asset == chain.asset]
-            amount = min([most, *(part // len(self.setup.clients) for part in room)])
+            room = self._limits(first.balance_max, chain.asset)
+            amount = min([most, *(part * 3 // 4 // len(self.setup.clients) for part in room)])
             yield self.mine(chain.asset)
             for client in self.setup.clients:
                 yield self.on_chain(client, chain.asset, amount)
             yield self.mine(chain.asset, chain.confirmations)
             yield self.pay_network(chain.asset)
-        for _ in range(self.random.randint(0, 2)):
+        for _ in range(self.one((0, 1, 2, 3))):
             yield from self.shift(first.tier)
 
     def pay_network(self, asset: AssetId) -> FundHouse:
@@ -223,8 +224,7 @@ class Keeping(Operating):
         """A withdrawal from its request to its end, whatever that is."""
         assert self.setup.custody is not None
         client, asset = self.client(), self.asset()
-        first = self.setup.custody.tiers[0]
-        limits = [item.amount for item in first.payment_max if item.asset == asset]
+        limits = self._limits(self.setup.custody.tiers[0].payment_max, asset)
         amount = max(1, self.one((60, 200, *limits)) + self.random.randint(-50, 20))
         name = self.number("w")
         yield RequestWithdrawal(
@@ -249,20 +249,45 @@ class Keeping(Operating):
         return ApproveWithdrawal(client=client, withdrawal=name)
 
     def shift(self, source: TierId | None = None) -> Moves:
-        """Funds are moved between tiers: within the limits mostly, now and then as much as there is."""
+        """Funds are moved between tiers: within the limits mostly, now and then as much as there is, or twice.
+
+        The target is sometimes full by then.
+        """
         assert self.setup.custody is not None
         tiers = [tier.tier for tier in self.setup.custody.tiers]
         source = self.one(tiers) if source is None else source
         target = tiers[tiers.index(source) - 1] if self.chance(0.95) else source
-        asset, rule = self.asset(), self.custody.tiers[source]
-        held = self.custody.true.held.get((source, asset), 0)
-        limit = min([held, *(item.amount for item in rule.payment_max if item.asset == asset)])
-        amount = held if self.chance(0.15) else self.one((limit, limit // 2, limit // 5))
-        name = self.number("s")
-        if self.amount(NETWORK, Bucket.FREE, asset) < self.custody.fees[asset]:
+        held = self.custody.true.held
+        stocked = [asset for asset in self.setup.assets if held.get((source, asset), 0) > self.custody.fees[asset]]
+        asset = self.one(stocked) if stocked else self.asset()
+        there = held.get((source, asset), 0) - self.custody.fees[asset]
+        limit = min([there, *self._limits(self.custody.tiers[source].payment_max, asset)])
+        amount = there if self.chance(0.15) else self.one((limit, limit // 2, limit // 5))
+        if self.amount(NETWORK, Bucket.FREE, asset) < 2 * self.custody.fees[asset]:
             yield self.pay_network(asset)
-        yield SweepFunds(sweep=name, asset=asset, amount=Amount(max(1, amount)), source=source, target=target)
-        yield from self.carry_out(SWEEP_PREFIX + name)
+        if target == tiers[0] and self.chance(0.2):
+            yield from self._fill(asset)
+        first = SweepFunds(
+            sweep=self.number("s"), asset=asset, amount=Amount(max(1, amount)), source=source, target=target
+        )
+        yield first
+        if self.chance(0.25):
+            yield replace(first, sweep=self.number("s"), amount=Amount(max(1, there)))
+        yield from self.carry_out(SWEEP_PREFIX + first.sweep)
+
+    def _limits(self, amounts: tuple[AssetAmount, ...], asset: AssetId) -> list[int]:
+        return [item.amount for item in amounts if item.asset == asset]
+
+    def _fill(self, asset: AssetId) -> Moves:
+        """So much is deposited that the first tier may hardly hold more."""
+        assert self.setup.custody is not None
+        first = self.setup.custody.tiers[0]
+        for most in self._limits(first.balance_max, asset):
+            room = most - self.custody.true.held.get((first.tier, asset), 0)
+            if room > 0:
+                yield self.mine(asset)
+                yield self.on_chain(self.client(), asset, room)
+                yield self.mine(asset, self.custody.true.confirmations[asset])
 
     def pay_on(self) -> Moves:
         """Any payment is taken further."""
@@ -273,7 +298,7 @@ class Keeping(Operating):
     def carry_out(self, label: Label) -> Moves:
         """A payment is signed, broadcast, included, and final in the end; it may be refunded or left on the way."""
         yield from self.sign(label)
-        if self.chance(0.12):
+        if self.chance(0.2):
             yield from self._refund(label)
         payment = self.custody.payments.get(label)
         if payment is None or payment.status not in _UNDER_WAY or self.chance(0.1):
@@ -293,7 +318,7 @@ class Keeping(Operating):
             yield from self._interrupt(BroadcastPayment(payment=label))
         wait = payment.not_before_ms - self.known.time_ms
         if wait > 0:
-            if self.chance(0.6):
+            if self.chance(0.8):
                 yield BroadcastPayment(payment=label)
             if self.chance(0.3):
                 yield self.later(max(1, wait - 1))
@@ -340,7 +365,7 @@ class Keeping(Operating):
             if said is None:
                 yield RestartSigning(payment=label)
                 continue
-            if self.chance(0.14):
+            if self.chance(0.18):
                 yield from self._misbehave(label, payment, said)
             elif self.chance(0.06):
                 yield from self._interrupt(said)
@@ -367,6 +392,8 @@ class Keeping(Operating):
             lambda: self._forge(said),
             lambda: self._by_another(payment, said),
             lambda: self._twice(said),
+            lambda: self._twice(said),
+            lambda: self._again(label, payment, said),
             lambda: self._again(label, payment, said),
             lambda: self._begin_again(label, said),
             lambda: self._refund(label),
@@ -407,7 +434,7 @@ class Keeping(Operating):
             yield said
             return
         old = self.one(commitments)
-        if self.can(Capability.SNAPSHOT) and self.chance(0.5):
+        if self.can(Capability.SNAPSHOT) and self.chance(0.7):
             yield TakeSnapshot()
             yield RestoreSnapshot()
         if payment.status in _UNSIGNED:

@@ -205,7 +205,7 @@ class Chains:
         payment = self.payments.get(command.payment)
         if payment is None or payment.height is not None or command.height > self.tips[payment.intent.asset]:
             return
-        if refused(answer) and not (answer.events and answer.events[0].reason is Reason.UNKNOWN_PAYMENT):
+        if refused(answer) and Rejected(reason=Reason.UNKNOWN_PAYMENT) not in answer.events:
             return
         payment.height = command.height
         self.included[payment.intent.asset][command.payment] = payment
