@@ -368,6 +368,18 @@ def test_keys_that_are_not_of_one_group_are_refused_by_name() -> None:
             group_of(wrong)
 
 
+def test_a_setup_whose_keys_do_not_fit_is_refused_and_nothing_is_forgotten() -> None:
+    assert CUSTODY_FROST_SETUP.custody is not None
+    rule = hot_rule()
+    wrong = replace(rule, group_key=rule.verifying_shares[0])
+    tiers = (wrong, *CUSTODY_FROST_SETUP.custody.tiers[1:])
+    desk = Custodian(CUSTODY_FROST_SETUP)
+    desk.submit(FLOW[0])
+    with pytest.raises(HoldfastError, match="group_key"):
+        desk.exchange.reset(replace(CUSTODY_FROST_SETUP, custody=replace(CUSTODY_FROST_SETUP.custody, tiers=tiers)))
+    assert Exchange(desk.storage).view().seq == 1
+
+
 # The venue dies ----------------------------------------------------------------------------------------------------
 
 
