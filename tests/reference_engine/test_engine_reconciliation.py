@@ -9,6 +9,7 @@ from holdfast.setups import CUSTODY_SETUP
 from holdfast.signing_parties import SigningParties
 from holdfast_engine.exchange import Exchange
 from holdfast_engine.faults.fault import UncheckedVenue
+from holdfast_engine.ledger import Ledger
 from holdfast_engine.state import Deposit
 from holdfast_engine.storage import MemoryStorage
 from holdfast_engine.venue import Venue
@@ -217,28 +218,35 @@ def test_a_mistake_in_an_account_that_nothing_moves_is_found_by_comparing_everyt
     assert refused(venue, SetPhase(phase=Phase.CANCEL_ONLY)) is Reason.NOT_RECONCILED
 
 
-class Looks(Venue):
-    """A venue that counts the accounts that it compares."""
+class CountingLedger(Ledger):
+    """A ledger that counts the accounts that are compared."""
 
     looked = 0
 
-    def drift(self, place: tuple[str, str]) -> int:
+    def total(self, account: str, asset: str) -> int:
         self.looked += 1
-        return super().drift(place)
+        return super().total(account, asset)
+
+
+class Counts(Venue):
+    """A venue with such a ledger."""
+
+    ledger: CountingLedger
+    ledger_class = CountingLedger
 
 
 def test_what_is_compared_follows_the_answer_and_not_the_number_of_accounts() -> None:
     counts = []
     for others in (0, 500):
         clients = ("alice", *(f"client{number}" for number in range(others)))
-        venue = Looks(replace(CUSTODY_SETUP, clients=clients))
+        venue = Counts(replace(CUSTODY_SETUP, clients=clients))
         done(venue, ReportBlock(asset="USD", height=1))
         for number in range(others):
             done(venue, replace(DEPOSIT, transaction=f"o{number}", client=f"client{number}"))
         done(venue, ReportBlock(asset="USD", height=2))
-        venue.looked = 0
+        venue.ledger.looked = 0
         done(venue, replace(DEPOSIT, height=1))
-        counts.append(venue.looked)
+        counts.append(venue.ledger.looked)
     assert counts[0] == counts[1] > 0
 
 
