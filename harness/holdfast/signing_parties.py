@@ -5,13 +5,14 @@ approved, a share once they are asked for it. Their stores are their own, and no
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeGuard
+from typing import TypeGuard, assert_never
 
 from msgspec import Struct
 
 from holdfast_engine.signers import FrostKey, Refused, Signer, SigningKey, deal_structural
 from holdfast_engine.storage import MemoryStorage, Storage
 from holdfast_model.vocabulary import (
+    Command,
     CommitNonce,
     Event,
     Hex,
@@ -19,6 +20,7 @@ from holdfast_model.vocabulary import (
     PaymentApproved,
     PaymentIntent,
     PaymentSigned,
+    Rejected,
     Scheme,
     Setup,
     ShareReceived,
@@ -38,12 +40,14 @@ class Signing(Struct, kw_only=True):
 
     intent: PaymentIntent
     commitments: dict[SignerId, Hex]
+    attempt: int = 1
     asked: tuple[SignerId, ...] = ()
-    shared: tuple[SignerId, ...] = ()
+    shared: dict[SignerId, None] = {}
+    over: bool = False
 
 
 class SigningParties:
-    """All signers. `signers` are by tier and name; `signings` the payments that they have something to say on."""
+    """All signers. `signers` are by tier and name; `signings` the payments that they heard of."""
 
     def __init__(
         self,
@@ -71,28 +75,45 @@ class SigningParties:
             match event:
                 case PaymentApproved(intent=intent):
                     self.signings.setdefault(intent.payment, Signing(intent=intent, commitments={}))
-                case NonceCommitted():
-                    self.signings[event.payment].commitments[event.signer] = event.commitment
-                case SigningBegan():
-                    self.signings[event.payment].asked = event.signers
-                case ShareReceived():
-                    signing = self.signings[event.payment]
-                    signing.shared = (*(name for name in signing.shared if name != event.signer), event.signer)
-                case SigningRestarted():
-                    self._restart(self.signings[event.payment])
                 case PaymentSigned():
-                    self.signings.pop(event.payment, None)
+                    self.signings[event.payment].over = True
                 case WithdrawalRefunded():
-                    self.signings.pop(f"{event.client}/{event.withdrawal}", None)
+                    self._end(f"{event.client}/{event.withdrawal}")
+                case NonceCommitted() | SigningBegan() | ShareReceived() | SigningRestarted():
+                    self._hear_of_attempt(self.signings[event.payment], event)
                 case _:
                     pass
 
-    def _restart(self, signing: Signing) -> None:
+    def _hear_of_attempt(
+        self, signing: Signing, event: NonceCommitted | SigningBegan | ShareReceived | SigningRestarted
+    ) -> None:
+        if event.attempt < signing.attempt:
+            return
+        match event:
+            case NonceCommitted():
+                signing.commitments[event.signer] = event.commitment
+            case SigningBegan():
+                signing.asked = event.signers
+            case ShareReceived():
+                signing.shared.setdefault(event.signer)
+            case SigningRestarted():
+                self._restart(signing, event.attempt)
+            case _:
+                assert_never(event)
+
+    def _end(self, payment: Label) -> None:
+        if payment in self.signings:
+            self.signings[payment].over = True
+
+    def _restart(self, signing: Signing, attempt: int) -> None:
         """The commitments of the attempt that was given up are of no use: the exchange takes none of them again."""
+        if attempt == signing.attempt:
+            return
         message = message_of(signing.intent)
-        for name in signing.commitments:
-            self.signers[signing.intent.tier][name].give_up(message)
-        signing.commitments, signing.asked, signing.shared = {}, (), ()
+        for signer in self.signers[signing.intent.tier].values():
+            signer.give_up(message)
+        signing.attempt = attempt
+        signing.commitments, signing.asked, signing.shared = {}, (), {}
 
     def commitment(self, payment: Label, signer: SignerId) -> CommitNonce | None:
         """What a signer has to say first; None where it refuses."""
@@ -109,12 +130,19 @@ class SigningParties:
     def next_to_say(self, payment: Label) -> CommitNonce | SubmitShare | None:
         """What is to be said next on a payment, by the first signer, in the tier's order, who has not said it yet."""
         signing = self.signings.get(payment)
-        if signing is None:
+        if signing is None or signing.over:
             return None
         if signing.asked:
             return self.share(payment, next(name for name in signing.asked if name not in signing.shared))
         names = self.rules[signing.intent.tier].signers
         return self.commitment(payment, next(name for name in names if name not in signing.commitments))
+
+    def drive(self, payment: Label, submit: Callable[[Command], Iterable[Event]]) -> None:
+        """Let the signers say all that they have to on a payment: two rounds, until it is signed."""
+        while (command := self.next_to_say(payment)) is not None:
+            told = tuple(submit(command))
+            assert not any(isinstance(event, Rejected) for event in told), f"{command} was refused: {told}"
+            self.hear(told)
 
 
 def _is_said(said: Hex | Refused) -> TypeGuard[Hex]:

@@ -102,7 +102,8 @@ class Exchange:
         return self._setup is not None
 
     def reset(self, setup: Setup) -> None:
-        """Forget everything and begin with this setup."""
+        """Forget everything and begin with this setup. Nothing is forgotten where its signers' keys do not fit."""
+        self._parts.venue(setup)
         self._storage.clear()
         self._storage.write(SETUP, canonical(setup))
         self._begin(setup)

@@ -1,6 +1,7 @@
 """How a venue checks what the signers of a tier say: with the tier's public keys, or structurally."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Protocol
 
 from holdfast_engine import frost
@@ -61,8 +62,9 @@ class StructuralVerifier:
         return (f"{signer} {commitment[:COUNTER_DIGITS]}",)
 
 
+@cache
 def verifier_of(rule: TierRule) -> Verifier:
-    """The verifier of a tier's scheme."""
+    """The verifier of a tier's scheme. It has no state, so that all venues of a setup share it."""
     return FrostVerifier(rule) if rule.scheme is Scheme.FROST else StructuralVerifier(rule)
 
 

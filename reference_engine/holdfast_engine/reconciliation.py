@@ -16,7 +16,6 @@ from holdfast_model.vocabulary import (
     Amount,
     AssetId,
     AttestCustody,
-    Bucket,
     CoverShortfall,
     DepositFinalised,
     EntryPosted,
@@ -31,7 +30,6 @@ from holdfast_model.vocabulary import (
     WithdrawalPaid,
 )
 
-BUCKETS = tuple(Bucket)
 MOVING = (DepositFinalised, HouseFunded, WithdrawalPaid, SweepCompleted)
 """The events that change what custody holds together with an entry, each once."""
 
@@ -44,7 +42,8 @@ class Reconciliation(Payments):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.reconciling = self.custody is not None
+        if self.custody is not None:
+            self.reconciling = True
         self.attributed: dict[Placed, int] = {}
         self.gaps: dict[Placed, int] = {}
 
@@ -80,8 +79,7 @@ class Reconciliation(Payments):
         account, asset = place
         if account == OUTSIDE:
             return 0
-        balance = sum(self.ledger.amount(account, bucket, asset) for bucket in BUCKETS)
-        return balance - self.attributed.get(place, 0)
+        return self.ledger.total(account, asset) - self.attributed.get(place, 0)
 
     def settled(self) -> bool:
         """Whether no mismatch that was told of still stands."""
@@ -98,17 +96,19 @@ class Reconciliation(Payments):
                     moved[posting.account, posting.asset] = None
             elif isinstance(event, MOVING):
                 moved[OUTSIDE, event.asset] = None
-        new = [
-            *(self._gap_found(asset) for place, asset in moved if place == OUTSIDE and self._gap_is_new(asset)),
-            *(self._drift_found(place) for place in moved if self._is_new(place, self.drift(place))),
-        ]
+        attributed, total = self.attributed, self.ledger.total
+        new = []
+        for place in moved:
+            account, asset = place
+            if account == OUTSIDE:
+                if self._is_new(place, self.gap(asset)):
+                    new.append(self._gap_found(asset))
+            elif total(account, asset) != attributed.get(place, 0) and self._is_new(place, self.drift(place)):
+                new.append(self._drift_found(place))
         self._tell_of(new)
 
     def _is_new(self, place: Placed, found: int) -> bool:
         return bool(found) and found != self.gaps.get(place, 0)
-
-    def _gap_is_new(self, asset: AssetId) -> bool:
-        return self._is_new((OUTSIDE, asset), self.gap(asset))
 
     def _gap_found(self, asset: AssetId) -> MismatchFound:
         held = Amount(self.tier_totals.get(asset, 0))

@@ -327,7 +327,8 @@ class SweepCompleted(EventBase, tag="sweep_completed", frozen=True, kw_only=True
 class MismatchFound(EventBase, tag="mismatch_found", frozen=True, kw_only=True):
     """Ledger and custody differ at this cut; the exchange halts itself with the same answer.
 
-    `place` is a tier, or an account whose balance is not the sum of its entries.
+    `place` is a tier, which from now on is reckoned to hold what was found; or an account whose balance is not the
+    sum of its entries; or `@outside`: the tiers together hold what was found, and what came from outside is expected.
     """
 
     place: Label

@@ -339,6 +339,8 @@ class Setup(Struct, frozen=True, kw_only=True):
         chains = [chain.asset for chain in custody.chains]
         _require(bool(tiers), "custody", "there must be at least one tier")
         _require(len(set(tiers)) == len(tiers), "custody", f"a tier stands twice in {', '.join(tiers)}")
+        # A mismatch is told of a tier or of an account, by name (`MismatchFound.place`).
+        _require(not set(tiers) & set(self.clients), "custody", "a tier must not have the name of a client")
         _require(
             sorted(chains) == sorted(self.assets),
             "custody",
