@@ -264,7 +264,7 @@ def test_the_setups_are_those_that_the_engine_can_be_reset_to() -> None:
     slow = setups_for(EVERYTHING - {C.RATE_LIMITS})[-1]
     assert (slow.procedure, slow.rate_max) == (True, 0)
     assert PROCEDURE_SETUP not in setups_for(EVERYTHING - {C.REPLICAS})
-    assert setups_for(EVERYTHING - {C.AUCTION, C.MARKS}) == (SMALL_SETUP,)
+    assert setups_for(EVERYTHING - {C.AUCTION, C.MARKS, C.PROCEDURE}) == (SMALL_SETUP,)
 
 
 def test_a_setup_is_fitted_to_what_the_engine_can_do() -> None:
