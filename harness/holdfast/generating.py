@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from holdfast.drawing import PRICE_MIDDLE, PRICE_SPREAD, SELF_TRADE_NEEDS, Moves
 from holdfast.known import Known
 from holdfast.operating import Operating
-from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, setups_for
+from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, PROCEDURE_SETUP, SMALL_SETUP, setups_for
 from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
     SPOT,
     Borrow,
     Burst,
+    CancelAllOrders,
     CancelOrder,
     Capability,
     Command,
@@ -51,6 +52,7 @@ __all__ = [
     "AUCTION_SETUP",
     "EPISODE_STEPS",
     "MARGIN_SETUP",
+    "PROCEDURE_SETUP",
     "SELF_TRADE_NEEDS",
     "SMALL_SETUP",
     "Source",
@@ -225,6 +227,7 @@ class Source(Operating):
             yield from self._crash()
             yield self.later(1_500)
         elif self.can(Capability.PHASES):
+            yield from self.announce()
             yield SetPhase(phase=Phase.CANCEL_ONLY)
             yield SetPhase(phase=Phase.MAINTENANCE)
             yield self.later(1_500)
@@ -236,6 +239,8 @@ class Source(Operating):
             yield self.stop(self.place(), self.one(self.setup.markets))
         yield from self.announce()
         yield SetPhase(phase=Phase.CANCEL_ONLY)
+        if self.can(Capability.PROCEDURE) and self.chance(0.3):
+            yield CancelAllOrders()
         yield SetPhase(phase=Phase.MAINTENANCE)
         inside: list[Step] = []
         if self.can(Capability.SNAPSHOT):
