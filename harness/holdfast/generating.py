@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from holdfast.drawing import PRICE_MIDDLE, PRICE_SPREAD, SELF_TRADE_NEEDS, Moves
 from holdfast.keeping import Keeping
 from holdfast.known import Known
-from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, setups_for
+from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, PROCEDURE_SETUP, SMALL_SETUP, setups_for
 from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
     SPOT,
     Borrow,
     Burst,
+    CancelAllOrders,
     CancelOrder,
     Capability,
     Command,
@@ -56,6 +57,7 @@ __all__ = [
     "AUCTION_SETUP",
     "EPISODE_STEPS",
     "MARGIN_SETUP",
+    "PROCEDURE_SETUP",
     "SELF_TRADE_NEEDS",
     "SMALL_SETUP",
     "Source",
@@ -274,6 +276,7 @@ class Source(Keeping):
             yield from self._crash()
             yield self.later(1_500)
         elif self.can(Capability.PHASES):
+            yield from self.announce()
             yield SetPhase(phase=Phase.CANCEL_ONLY)
             yield SetPhase(phase=Phase.MAINTENANCE)
             yield self.later(1_500)
@@ -285,6 +288,8 @@ class Source(Keeping):
             yield self.stop(self.place(), self.one(self.setup.markets))
         yield from self.announce()
         yield SetPhase(phase=Phase.CANCEL_ONLY)
+        if self.can(Capability.PROCEDURE) and self.chance(0.3):
+            yield CancelAllOrders()
         yield SetPhase(phase=Phase.MAINTENANCE)
         inside: list[Step] = []
         if self.can(Capability.SNAPSHOT):

@@ -112,10 +112,10 @@ class Operating(Risk):
         """Maintenance is announced, mostly in time; without a procedure only now and then."""
         if not self.can(Capability.PROCEDURE) or not (self.setup.procedure or self.chance(0.1)):
             return
-        begins_ms = self.known.time_ms + self.one((0, 0, 500))
-        yield AnnounceMaintenance(begins_ms=begins_ms)
-        if begins_ms > self.known.time_ms and self.chance(0.8):
-            yield self.later(500)
+        ahead_ms = self.one((0, 0, 500)) if self.tells_time else 0
+        yield AnnounceMaintenance(begins_ms=self.told.triggers.time_ms + ahead_ms)
+        if ahead_ms and self.chance(0.8):
+            yield self.later(ahead_ms)
 
     def confirm(self) -> Moves:
         """The load barrier, once every replica is up."""
@@ -130,8 +130,6 @@ class Operating(Risk):
         release, skipped = self.one(names), self.chance(0.3)
         for name in self.random.sample(list(self.setup.replicas), len(self.setup.replicas) - int(skipped)):
             yield DeployRelease(replica=name, release=release)
-        if self.chance(0.3):
-            yield CancelAllOrders()
         yield ActivateRelease(release=release)
         if skipped or self.chance(0.2):
             for name in self.setup.replicas:

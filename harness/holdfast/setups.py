@@ -18,10 +18,12 @@ from holdfast_model.vocabulary import (
     CustodyRules,
     Margin,
     Market,
+    MarketTick,
     MarkRule,
     Perpetual,
     PriceTicks,
     Product,
+    Release,
     Scheme,
     Setup,
     SignerId,
@@ -208,11 +210,24 @@ CUSTODY_FROST_SETUP = replace(
 )
 """The same with FROST, with test keys that are dealt from a fixed seed."""
 
+PROCEDURE_SETUP = replace(
+    SMALL_SETUP,
+    releases=(
+        Release(release="r1"),
+        Release(release="r2", tick_amounts=(MarketTick(market="BTC-USD", tick_amount=Amount(2)),)),
+        Release(release="r3"),
+    ),
+    procedure=True,
+    rate_max=8,
+)
+"""The small setup with maintenance by procedure, a release that changes the worth of a tick, and limits of rate."""
+
 MARGIN_CAPABILITIES = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 """What an engine needs to be reset to `MARGIN_SETUP`."""
 CUSTODY_CAPABILITIES = frozenset({Capability.FUNDS, Capability.CUSTODY})
 """What an engine needs to be reset to `CUSTODY_SETUP`."""
 _AUCTION = frozenset({Capability.AUCTION, Capability.PHASES})
+_PROCEDURE = frozenset({Capability.PROCEDURE, Capability.PHASES, Capability.REPLICAS})
 
 
 def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
@@ -222,13 +237,15 @@ def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
         setups.append(fitted(MARGIN_SETUP, capabilities))
     if capabilities >= _AUCTION:
         setups.append(fitted(AUCTION_SETUP, capabilities))
+    if capabilities >= _PROCEDURE:
+        setups.append(fitted(PROCEDURE_SETUP, capabilities))
     if capabilities >= CUSTODY_CAPABILITIES:
         setups.append(fitted(CUSTODY_SETUP, capabilities))
     return tuple(setups)
 
 
 def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
-    """The setup without what an engine cannot do: price bands, loans, promotions, maintenance by procedure."""
+    """The setup without what an engine cannot do: bands, loans, promotions, limits of rate, the procedure."""
     if Capability.PRICE_BANDS not in capabilities:
         markets = tuple(replace(market, band_ppm=0, protection_ppm=0) for market in setup.markets)
         setup = replace(setup, markets=markets)
@@ -236,6 +253,8 @@ def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
         setup = replace(setup, margin=replace(setup.margin, credit=()))
     if Capability.PROMOTIONS not in capabilities:
         setup = replace(setup, promotion_max=())
+    if Capability.RATE_LIMITS not in capabilities:
+        setup = replace(setup, rate_max=0)
     if Capability.PROCEDURE not in capabilities:
         setup = replace(setup, procedure=False)
     return setup

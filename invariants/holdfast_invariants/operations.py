@@ -36,7 +36,8 @@ from holdfast_model.vocabulary import (
     may_follow,
 )
 
-_OPEN, _MAINTENANCE, _OVERLOADED = Phase.OPEN, Phase.MAINTENANCE, Reason.OVERLOADED
+_OPEN, _MAINTENANCE = Phase.OPEN, Phase.MAINTENANCE
+_AT_THE_DOOR = frozenset({Reason.OVERLOADED, Reason.RATE_LIMITED})
 _AUCTION = Phase.AUCTION
 _UNCROSSED_FOR = frozenset({Phase.OPEN, Phase.CLOSED})
 _LEGAL_WHEN_OPEN = LEGAL_COMMANDS[Phase.OPEN]
@@ -335,12 +336,12 @@ def _is_ordinary(events: Events) -> bool:
             if event.__class__ is Rejected:
                 return False
         return True
-    return bool(events) and not _is_overload(events[0])
+    return bool(events) and not _is_turned_away(events[0])
 
 
-def _is_overload(event: Event) -> bool:
-    return isinstance(event, Rejected) and event.reason is _OVERLOADED
+def _is_turned_away(event: Event) -> bool:
+    return isinstance(event, Rejected) and event.reason in _AT_THE_DOOR
 
 
 def _is_shed(answer: Answer) -> bool:
-    return not answer.events or any(_is_overload(event) for event in answer.events)
+    return not answer.events or any(_is_turned_away(event) for event in answer.events)
