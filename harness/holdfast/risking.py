@@ -500,11 +500,14 @@ class Risk(Prices):
         market = self.told.markets[name]
         side, size, price = Side.SELL if lots > 0 else Side.BUY, abs(lots), self.walk(market.base)
         yield from self.fresh()
-        if self.chance(0.7):
+        if self.chance(0.8):
             other = self.one([other for other in self.setup.clients if other != client])
-            yield self._order(other, market, side.opposite, self.one((size // 2, size, 2 * size)), price)
+            if self.chance(0.7):
+                for party in (client, other):
+                    yield from self._provide(party, market.product, size * price * market.tick_amount // 2)
+            yield self._order(other, market, side.opposite, self.one((size // 2, size, 2 * size, 2 * size)), price)
         if self.chance(0.6):
-            order = self._order(client, market, side, size + self.random.randint(0, 3), price)
+            order = self._order(client, market, side, size + self.random.randint(0, 9), price)
             yield replace(order, conditions=Conditions(reduce_only=True))
         else:
             yield self._order(client, market, side, 2 * size, price)

@@ -128,8 +128,7 @@ class Steps:
         book = self.told.book.markets.get(closing.market.market)
         left, traded = closing.lots, dict[ClientId, int]()
         for order in book.side(side.opposite).orders() if book is not None else ():
-            price = order.price_ticks
-            assert price is not None, "it rests"
+            price = self.told.book.where[order.key][1]
             if not left or (limit is not None and (price < limit if side is Side.SELL else price > limit)):
                 return
             if order.client == client:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from holdfast_invariants.monitor import Monitor, after, before, on, once_believed
-from holdfast_invariants.reckoning import within
+from holdfast_invariants.reckoning import product_of, within
 from holdfast_invariants.told import OrderKey, ToldOrder
 from holdfast_invariants.told_triggers import ToldStop, reached
 from holdfast_model.vocabulary import (
@@ -32,6 +32,7 @@ from holdfast_model.vocabulary import (
     Rejected,
     SetPhase,
     Side,
+    Stage,
     StopArmed,
     StopTriggered,
     TimeInForce,
@@ -306,12 +307,12 @@ class OrderTypesKeepTheirPromise(Monitor):
         refused = next((event for event in answer.events if isinstance(event, Rejected)), None)
         if refused is not None and refused.reason is not Reason.NOTHING_TO_CANCEL:
             return
-        triggers, markets = self.told.triggers, self.told.markets
+        stages = self.told.triggers.stages
         due = [
             order
             for order in self.told.book.open.get(command.client, {}).values()
             if command.market in (None, order.market)
-            and CancelAll in STAGE_COMMANDS[triggers.stages[markets[order.market].product]]
+            and CancelAll in STAGE_COMMANDS[stages.get(product_of(self.told, order.market), Stage.OPEN)]
         ]
         self._all_of(command, due, answer)
 
@@ -357,10 +358,10 @@ class OrderTypesKeepTheirPromise(Monitor):
 
     def _due(self) -> list[ToldStop]:
         """The stops that are to be triggered now, the first accepted first."""
-        triggers, markets = self.told.triggers, self.told.markets
-        if self.told.phase is not _OPEN or not triggers.stops:
+        told, triggers = self.told, self.told.triggers
+        if told.phase is not _OPEN or not triggers.stops:
             return []
-        passed = (stop for stop in triggers.passed(self._marks()) if triggers.is_open(markets[stop.market].product))
+        passed = (stop for stop in triggers.passed(self._marks()) if triggers.is_open(product_of(told, stop.market)))
         return sorted(passed, key=lambda stop: stop.number)
 
     @on(StopTriggered)

@@ -970,6 +970,7 @@ ELSEWHERE = {
     "ADL-1": "test_invariants_liquidation.py",
     "ISOL-1": "test_invariants_isolation.py",
     "PHASE-2": "test_invariants_obligations.py",
+    **{f"CUST-{number}": "test_invariants_custody.py" for number in range(1, 7)},
 }
 """What has its histories in a file of its own."""
 
