@@ -70,17 +70,21 @@ class SigningParties:
         self.signings: dict[Label, Signing] = {}
 
     def hear(self, events: Iterable[Event]) -> None:
-        """Take note of what the exchange told; told again, it changes nothing."""
+        """Take note of what the exchange told; told again, it changes nothing.
+
+        What is told of a payment that was not approved, or of a tier or signer that there is not, is not for them.
+        """
         for event in events:
             match event:
-                case PaymentApproved(intent=intent):
+                case PaymentApproved(intent=intent) if intent.tier in self.rules:
                     self.signings.setdefault(intent.payment, Signing(intent=intent, commitments={}))
                 case PaymentSigned():
-                    self.signings[event.payment].over = True
+                    self._end(event.payment)
                 case WithdrawalRefunded():
                     self._end(f"{event.client}/{event.withdrawal}")
                 case NonceCommitted() | SigningBegan() | ShareReceived() | SigningRestarted():
-                    self._hear_of_attempt(self.signings[event.payment], event)
+                    if event.payment in self.signings:
+                        self._hear_of_attempt(self.signings[event.payment], event)
                 case _:
                     pass
 
@@ -93,7 +97,8 @@ class SigningParties:
             case NonceCommitted():
                 signing.commitments[event.signer] = event.commitment
             case SigningBegan():
-                signing.asked = event.signers
+                names = self.rules[signing.intent.tier].signers
+                signing.asked = tuple(name for name in event.signers if name in names)
             case ShareReceived():
                 signing.shared.setdefault(event.signer)
             case SigningRestarted():
@@ -133,9 +138,11 @@ class SigningParties:
         if signing is None or signing.over:
             return None
         if signing.asked:
-            return self.share(payment, next(name for name in signing.asked if name not in signing.shared))
+            name = next((name for name in signing.asked if name not in signing.shared), None)
+            return None if name is None else self.share(payment, name)
         names = self.rules[signing.intent.tier].signers
-        return self.commitment(payment, next(name for name in names if name not in signing.commitments))
+        name = next((name for name in names if name not in signing.commitments), None)
+        return None if name is None else self.commitment(payment, name)
 
     def drive(self, payment: Label, submit: Callable[[Command], Iterable[Event]]) -> None:
         """Let the signers say all that they have to on a payment: two rounds, until it is signed."""

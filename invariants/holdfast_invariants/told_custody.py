@@ -134,13 +134,18 @@ class Chains:
 
     def final(self, asset: AssetId, height: Height | None) -> bool:
         """Whether what is in the block of this height has as many confirmations as its chain asks for."""
-        return height is not None and self.tips[asset] - height + 1 >= self.confirmations[asset]
+        if height is None or asset not in self.tips:
+            return False
+        return self.tips[asset] - height + 1 >= self.confirmations[asset]
 
     def broadcast(self, event: PaymentBroadcast) -> None:
         """A payment is with its chain from now on."""
-        self.payments.setdefault(event.intent.payment, TruePayment(intent=event.intent))
+        if event.intent.asset in self.tips:
+            self.payments.setdefault(event.intent.payment, TruePayment(intent=event.intent))
 
     def _move(self, tier: TierId, asset: AssetId, amount: int) -> None:
+        if asset not in self.totals:
+            return
         self.held[tier, asset] = self.held.get((tier, asset), 0) + amount
         self.totals[asset] += amount
 
@@ -364,22 +369,26 @@ class ToldCustody:
     def _on_credited(self, event: DepositCredited) -> None:
         self.pending.pop((event.asset, event.transaction), None)
         self.credited.add((event.asset, event.transaction))
-        self.true.uncredited[event.asset].pop(event.transaction, None)
+        self.true.uncredited.get(event.asset, {}).pop(event.transaction, None)
+
+    def _chain(self, asset: AssetId) -> ToldChain:
+        """What was told of a chain; what is told of one that there is not is not kept."""
+        return self.chains.get(asset) or ToldChain()
 
     def _on_block(self, event: BlockReported) -> None:
-        self.chains[event.asset].height = event.height
+        self._chain(event.asset).height = event.height
 
     def _on_reorganised(self, event: ChainReorganised) -> None:
-        self.chains[event.asset].height = event.height - 1
+        self._chain(event.asset).height = event.height - 1
         for payment in self.payments.values():
             if payment.intent.asset == event.asset and payment.height is not None and payment.height >= event.height:
                 payment.status, payment.height = PaymentStatus.BROADCAST, None
 
     def _on_provider(self, event: ProviderChanged) -> None:
-        self.chains[event.asset].provider_up = event.up
+        self._chain(event.asset).provider_up = event.up
 
     def _on_suspended(self, event: AssetSuspended) -> None:
-        chain = self.chains[event.asset]
+        chain = self._chain(event.asset)
         chain.deposits_open, chain.withdrawals_open = event.deposits_open, event.withdrawals_open
 
     def _on_approved(self, event: PaymentApproved) -> None:
@@ -433,7 +442,7 @@ class ToldCustody:
         if payment is not None:
             payment.status = status
             payment.settled = status is PaymentStatus.PAID
-            self.true.unsettled[payment.intent.asset].pop(label, None)
+            self.true.unsettled.get(payment.intent.asset, {}).pop(label, None)
 
     def _stands(self, label: Label, status: WithdrawalStatus) -> None:
         """A withdrawal stands where its payment does."""
@@ -452,9 +461,9 @@ class ToldCustody:
     def _is_final(self, payment: ToldPayment) -> bool:
         """Whether a payment is included, and final by what was told of its chain."""
         asset = payment.intent.asset
-        return payment.height is not None and (
-            self.chains[asset].height - payment.height + 1 >= self.true.confirmations[asset]
-        )
+        if payment.height is None or asset not in self.chains:
+            return False
+        return self.chains[asset].height - payment.height + 1 >= self.true.confirmations[asset]
 
     def _on_covered(self, event: ShortfallCovered) -> None:
         """What is paid in makes a shortfall that was found smaller, and no surplus of it."""

@@ -959,6 +959,7 @@ def test_a_violation_is_reported_at_the_step_that_causes_it_and_once(wrong: Case
     assert coverage.violations == len(auditor.violations)
 
 
+CUSTODY = {f"CUST-{number}" for number in range(1, 7)}
 HERE = {parameter.values[0].invariant for parameter in CASES}
 ELSEWHERE = {
     "CONS-4": "test_invariants_positions.py",
@@ -970,7 +971,7 @@ ELSEWHERE = {
     "ADL-1": "test_invariants_liquidation.py",
     "ISOL-1": "test_invariants_isolation.py",
     "PHASE-2": "test_invariants_obligations.py",
-    **{f"CUST-{number}": "test_invariants_custody.py" for number in range(1, 7)},
+    **dict.fromkeys(CUSTODY, "test_invariants_custody.py"),
 }
 """What has its histories in a file of its own."""
 
@@ -1105,11 +1106,12 @@ def test_maintenance_is_watched_until_the_first_command_after_it_that_has_an_eff
 @pytest.mark.parametrize(
     ("gone", "unchecked"),
     [
-        (Capability.FUNDS, {"CONS-1", "CONS-2", "CONS-4", "MAINT-1"}),
+        (Capability.FUNDS, {"CONS-1", "CONS-2", "CONS-4", "MAINT-1"} | CUSTODY),
         (
             Capability.ENTRIES,
-            {"CONS-1", "CONS-2", "CONS-3", "CONS-4", "POS-1", "LIQ-1", "ADL-1", "ISOL-1", "AUDIT-1"},
+            {"CONS-1", "CONS-2", "CONS-3", "CONS-4", "POS-1", "LIQ-1", "ADL-1", "ISOL-1", "AUDIT-1"} | CUSTODY,
         ),
+        (Capability.CUSTODY, CUSTODY),
         (Capability.MARGIN, {"POS-1", "POS-2", "ISOL-1"}),
         (Capability.MARKS, {"MARK-1"}),
         (Capability.LIQUIDATION, {"LIQ-1", "ADL-1"}),
