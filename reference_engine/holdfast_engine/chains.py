@@ -207,6 +207,16 @@ class Chains(Funds, House):
             self._unsettled[asset], asset, lambda item: self.final(asset, item.height)
         ):
             self.finalise(deposit)
+        self.credit_arrivals(asset)
+
+    def credit_arrivals(self, asset: AssetId) -> None:
+        """Credit what arrived and is final still (a shorter chain confirms less), if deposits are open."""
+        if not self.arrivals or not self.chains[asset].deposits_open:
+            return
+        for key in [key for key in self.arrivals if key[0] == asset]:
+            deposit = self.chain_deposits[key]
+            if self.final(asset, deposit.height):
+                self.credit_deposit(deposit)
 
     def _deposits_that(
         self, transactions: Iterable[TransactionId], asset: AssetId, holds: Callable[[Deposit], bool]
@@ -217,7 +227,7 @@ class Chains(Funds, House):
         return sorted(chosen, key=lambda deposit: (deposit.height, deposit.transaction))
 
     def finalise(self, deposit: Deposit) -> None:
-        """Take in a deposit that is final, and credit it unless deposits of its asset are suspended.
+        """Take in a deposit that is final: it arrives.
 
         One that was entered before a reorganisation undid it is in the ledger already: only the tier gets it back.
         """
@@ -234,8 +244,6 @@ class Chains(Funds, House):
                 transaction,
                 [(OUTSIDE, FREE, asset, -deposit.amount), (ARRIVING, FREE, asset, deposit.amount)],
             )
-        if not deposit.credited and self.chains[asset].deposits_open:
-            self.credit_deposit(self.chain_deposits[asset, transaction])
 
     def credit_deposit(self, deposit: Deposit) -> None:
         """Credit a deposit that arrived to the client that it is for."""
@@ -303,10 +311,7 @@ class Chains(Funds, House):
                 withdrawals_open=command.withdrawals_open,
             )
         )
-        if command.deposits_open:
-            for key in [key for key in self.arrivals if key[0] == command.asset]:
-                self.credit_deposit(self.chain_deposits[key])
-        return None
+        return self.credit_arrivals(command.asset)
 
     # Evolving -----------------------------------------------------------------------------------------------------
 

@@ -285,6 +285,15 @@ def test_a_final_deposit_that_is_lost_while_suspended_is_credited_only_when_it_i
     assert (free(venue, "alice"), free(venue, ARRIVING), venue.gap("USD")) == (1_000, 0, 0)
 
 
+def test_what_arrived_is_not_credited_while_a_shorter_chain_leaves_it_with_too_few_confirmations(
+    venue: Venue,
+) -> None:
+    done(venue, SUSPEND, SEEN, block(2), reorganised(2), RESUME)
+    assert venue.phase is Phase.OPEN
+    assert (free(venue, "alice"), free(venue, ARRIVING)) == (0, 1_000)
+    assert kinds(done(venue, block(2))) == [BlockReported, DepositCredited, CauseKind.DEPOSIT]
+
+
 def test_the_suspension_of_one_asset_leaves_trading_and_the_other_asset_alone(venue: Venue) -> None:
     done(venue, SEEN, block(2), SUSPEND, block(1, "BTC"), replace(SEEN, asset="BTC", client="bob"), block(3, "BTC"))
     assert free(venue, "bob", "BTC") == 1_000
