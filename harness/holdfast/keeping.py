@@ -216,6 +216,10 @@ class Keeping(Operating):
             yield self.mine(asset, self.custody.true.confirmations[asset])
         if self.chance(0.5):
             yield from self.pay_on()
+        if not withdrawals and self.chance(0.7):
+            request = self._request(asset, self.random.randint(1, 60))
+            yield request
+            yield ApproveWithdrawal(client=request.client, withdrawal=request.withdrawal)
         yield SuspendAsset(asset=asset, deposits_open=True, withdrawals_open=True)
 
     # Withdrawals ----------------------------------------------------------------------------------------------------
@@ -223,13 +227,11 @@ class Keeping(Operating):
     def withdraw(self) -> Moves:
         """A withdrawal from its request to its end, whatever that is."""
         assert self.setup.custody is not None
-        client, asset = self.client(), self.asset()
+        asset = self.asset()
         limits = self._limits(self.setup.custody.tiers[0].payment_max, asset)
-        amount = max(1, self.one((60, 200, *limits)) + self.random.randint(-50, 20))
-        name = self.number("w")
-        yield RequestWithdrawal(
-            client=client, withdrawal=name, asset=asset, amount=Amount(amount), destination=f"{client}-{asset}"
-        )
+        request = self._request(asset, max(1, self.one((60, 200, *limits)) + self.random.randint(-50, 20)))
+        client, name = request.client, request.withdrawal
+        yield request
         told = self.told.withdrawals.get((client, name))
         if told is None or told.status is not WithdrawalStatus.REQUESTED:
             return
@@ -237,6 +239,12 @@ class Keeping(Operating):
             yield RefundWithdrawal(client=client, withdrawal=name)
         yield ApproveWithdrawal(client=client, withdrawal=name)
         yield from self.carry_out(f"{client}/{name}")
+
+    def _request(self, asset: AssetId, amount: int) -> RequestWithdrawal:
+        client, name = self.client(), self.number("w")
+        return RequestWithdrawal(
+            client=client, withdrawal=name, asset=asset, amount=Amount(amount), destination=f"{client}-{asset}"
+        )
 
     def approve(self) -> ApproveWithdrawal | None:
         """An approval, mostly of what waits for one."""

@@ -294,7 +294,37 @@ def shown(view: View | None) -> dict[str, str]:
         )
     for custody in view.custody:
         facts[f"custody {custody.tier} {custody.asset}"] = str(custody.amount)
-    return facts | _shown_of_margin(view)
+    return facts | _shown_of_custody(view) | _shown_of_margin(view)
+
+
+def _shown_of_custody(view: View) -> dict[str, str]:
+    """What a view shows of chains, of deposits and payments under way, and of what was published."""
+    facts = {}
+    for chain in view.chains:
+        closed = [
+            what
+            for what, is_open in (
+                ("provider down", chain.provider_up),
+                ("deposits closed", chain.deposits_open),
+                ("withdrawals closed", chain.withdrawals_open),
+            )
+            if not is_open
+        ]
+        facts[f"chain {chain.asset}"] = ", ".join([f"block {chain.height}", *closed])
+    for deposit in view.deposits:
+        final = ", final" if deposit.final else ""
+        facts[f"deposit {deposit.asset} {deposit.transaction}"] = (
+            f"{deposit.amount} for {deposit.client} in block {deposit.height}{final}"
+        )
+    for payment in view.payments:
+        intent = payment.intent
+        facts[f"payment {intent.payment}"] = (
+            f"{payment.status}, attempt {payment.attempt}: {intent.amount} {intent.asset} "
+            f"from {intent.tier} to {intent.destination}"
+        )
+    for item in view.liabilities:
+        facts[f"liabilities {item.asset}"] = f"{item.total} under {item.root} at {item.seq}"
+    return facts
 
 
 def _shown_of_margin(view: View) -> dict[str, str]:
@@ -321,7 +351,7 @@ def _shown_of_margin(view: View) -> dict[str, str]:
     return facts
 
 
-_AS_AT_FIRST = ("phase", "mark", "stage")
+_AS_AT_FIRST = ("phase", "mark", "stage", "chain")
 """What stands in every view; in a first one it is no change."""
 
 

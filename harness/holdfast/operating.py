@@ -118,8 +118,8 @@ class Operating(Risk):
             yield self.later(ahead_ms)
 
     def confirm(self) -> Moves:
-        """The load barrier, once every replica is up."""
-        if not self.can(Capability.PROCEDURE) or not (self.setup.procedure or self.chance(0.3)):
+        """The load barrier, once every replica is up; now and then it is left out."""
+        if not self.can(Capability.PROCEDURE) or not self.chance(0.9 if self.setup.procedure else 0.3):
             return
         yield from self.mend()
         yield ConfirmLoad()
