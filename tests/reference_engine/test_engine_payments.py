@@ -16,6 +16,7 @@ from holdfast_model.vocabulary import (
     Amount,
     ApproveWithdrawal,
     AssetAmount,
+    AttestCustody,
     BroadcastPayment,
     Bucket,
     CauseKind,
@@ -390,13 +391,14 @@ def test_of_two_payments_that_were_lost_each_is_paid_again_when_it_is_final_agai
     done(venue, block(5), ReportReorganisation(asset="USD", height=5))
     assert [venue.payments[name].status for name in ("alice/w", "alice/v")] == [PaymentStatus.PAID] * 2
     done(venue, ReportReorganisation(asset="USD", height=3), block(3), INCLUDED, block(4), replace(other, height=4))
+    done(venue, AttestCustody(tier="cold", asset="USD", amount=Amount(5)))
     assert [venue.payments[name].status for name in ("alice/w", "alice/v")] == [
         PaymentStatus.PAID,
         PaymentStatus.INCLUDED,
     ]
-    assert venue.gap("USD") == 3_015
+    assert venue.gap("USD") == 3_015 + 5
     done(venue, block(5))
-    assert venue.gap("USD") == 0
+    assert venue.gap("USD") == 5
 
 
 # Sweeps ------------------------------------------------------------------------------------------------------------
