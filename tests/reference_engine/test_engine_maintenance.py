@@ -506,3 +506,17 @@ def test_the_journal_alone_says_what_is_announced_confirmed_and_active() -> None
         ask(exchange, KillReplica(replica="n3"), StartReplica(replica="n3"))
         hashes = [replica.state_sha256 for replica in exchange.view().replicas]
         assert all(a == b for a, b in pairwise(hashes))
+
+
+def test_a_stop_that_an_old_price_would_have_triggered_waits_for_a_new_one() -> None:
+    runner = Runner(LocalEngine(), LAX)
+    trigger = Trigger(when=TriggerWhen.AT_OR_ABOVE, price_ticks=PriceTicks(60))
+    stop = replace(place("carol", "s", Side.BUY, 1, 61), conditions=Conditions(trigger=trigger))
+    runner.run([*funded(), place("alice", "a", Side.SELL, 1, 100), place("bob", "b", Side.BUY, 1, 100)])
+    runner.run([CANCEL_ONLY, MAINTENANCE, *deployed("r2"), ActivateRelease(release="r2"), POST_ONLY, OPEN])
+    assert "BTC-USD" not in runner.auditor.told.triggers.last, "nor does anybody who checks believe in the old price"
+    runner.run([stop, CancelOrder(client="alice", order="none")])
+    assert ("carol", "s") in runner.auditor.told.triggers.stops
+    runner.run([place("alice", "c", Side.SELL, 2, 60), place("bob", "d", Side.BUY, 1, 60)])
+    assert runner.auditor.told.trade == 3, "the new trade triggers it, and it trades"
+    assert runner.violations == []
