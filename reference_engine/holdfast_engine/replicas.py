@@ -190,15 +190,13 @@ class Cluster:
 
     def agreed_state(self) -> Sha256 | None:
         """The state's hash if all replicas are up and have the same log, state and active release; else None."""
-        states = {
-            state_sha256(replica.venue.state())
-            for replica in self.replicas.values()
-            if replica.status is UP and replica.venue is not None and replica.release == replica.venue.release
-        }
-        complete = len(self.up) == len(self.replicas) and all(
-            replica.venue is not None and replica.release == replica.venue.release for replica in self.up
-        )
-        return states.pop() if complete and len(states) == 1 else None
+        venues = [
+            replica.venue
+            for replica in self.up
+            if replica.venue is not None and replica.release == replica.venue.release
+        ]
+        states = {state_sha256(venue.state()) for venue in venues}
+        return states.pop() if len(venues) == len(self.replicas) and len(states) == 1 else None
 
     def installed(self, release: ReleaseId) -> bool:
         """Whether all replicas are up and have the release installed."""
@@ -211,9 +209,11 @@ class Cluster:
         replica = self.replicas.get(name)
         if replica is None:
             return _refused(Reason.UNKNOWN_REPLICA)
-        return Answer(events=self.read(replica, command)) if isinstance(command, ReadAccount) else self.fence(command)
+        if isinstance(command, ReadAccount):
+            return Answer(events=self.read(replica, command))
+        return self.fence(replica, command)
 
-    def fence(self, command: Command) -> Answer:  # noqa: ARG002 - a seam: a deposed primary may look at the command
+    def fence(self, replica: Replica, command: Command) -> Answer:  # noqa: ARG002 - a seam: a deposed primary looks
         """Nobody decides but the primary of the epoch."""
         return _refused(Reason.NOT_PRIMARY)
 

@@ -16,6 +16,7 @@ from holdfast_model.vocabulary import (
     Amount,
     ApproveWithdrawal,
     AssetAmount,
+    AttestCustody,
     BroadcastPayment,
     Bucket,
     CauseKind,
@@ -380,6 +381,26 @@ def test_a_payment_that_was_paid_and_is_lost_halts_and_is_not_paid_again_when_it
     assert refused(venue, SetPhase(phase=Phase.CANCEL_ONLY)) is None
 
 
+def test_of_two_payments_that_were_lost_each_is_paid_again_when_it_is_final_again(venue: Desk) -> None:
+    broadcast(venue)
+    done(venue, replace(REQUEST, withdrawal="v"), replace(APPROVE, withdrawal="v"))
+    sign(venue, "alice/v")
+    other = replace(INCLUDED, payment="alice/v")
+    done(venue, BroadcastPayment(payment="alice/v"), INCLUDED, other, block(4))
+    done(venue, ReportReorganisation(asset="USD", height=3), block(4), INCLUDED, replace(other, height=4))
+    done(venue, block(5), ReportReorganisation(asset="USD", height=5))
+    assert [venue.payments[name].status for name in ("alice/w", "alice/v")] == [PaymentStatus.PAID] * 2
+    done(venue, ReportReorganisation(asset="USD", height=3), block(3), INCLUDED, block(4), replace(other, height=4))
+    done(venue, AttestCustody(tier="cold", asset="USD", amount=Amount(5)))
+    assert [venue.payments[name].status for name in ("alice/w", "alice/v")] == [
+        PaymentStatus.PAID,
+        PaymentStatus.INCLUDED,
+    ]
+    assert venue.gap("USD") == 3_015 + 5
+    done(venue, block(5))
+    assert venue.gap("USD") == 5
+
+
 # Sweeps ------------------------------------------------------------------------------------------------------------
 
 
@@ -471,12 +492,13 @@ def test_the_events_alone_and_every_snapshot_rebuild_all_that_custody_knows() ->
     for _ in steps_from(venue, height=6):
         pass
     suspended = SuspendAsset(asset="USD", deposits_open=False, withdrawals_open=True)
-    done(venue, suspended, replace(deposit, transaction="e", height=6), block(8))
+    done(venue, suspended, replace(deposit, transaction="z", height=6), block(8))
+    done(venue, replace(deposit, transaction="e", height=7))
+    assert len(venue.arrivals) == 2
     done(venue, replace(SWEEP, sweep="open"), ReportReorganisation(asset="USD", height=4))
-    replayed = Venue(CUSTODY_SETUP)
+    replayed, loaded = Venue(CUSTODY_SETUP), Venue(CUSTODY_SETUP)
     for events in venue.told:
         replayed.replay(events)
-        loaded = Venue(CUSTODY_SETUP)
         loaded.load(replayed.state())
         assert loaded.state() == replayed.state()
         for rebuilt in (replayed, loaded):

@@ -1,12 +1,13 @@
 """Reconciliation: what differs between ledger and custody is found in the same answer, halts, and can be healed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 from msgspec.structs import replace
 
 from holdfast.setups import CUSTODY_SETUP
 from holdfast.signing_parties import SigningParties
+from holdfast_engine.custody import Wallets
 from holdfast_engine.exchange import Exchange
 from holdfast_engine.faults.fault import UncheckedVenue
 from holdfast_engine.ledger import Ledger
@@ -32,6 +33,8 @@ from holdfast_model.vocabulary import (
     Event,
     FundHouse,
     MismatchFound,
+    PaymentBroadcast,
+    PaymentIntent,
     Phase,
     PhaseChanged,
     Reason,
@@ -47,6 +50,7 @@ from holdfast_model.vocabulary import (
     ShortfallCovered,
     SuspendAsset,
     SweepFunds,
+    WithdrawalPaid,
 )
 
 DEPOSIT = ReportDeposit(asset="USD", transaction="d", client="alice", amount=Amount(1_000), height=1)
@@ -187,9 +191,18 @@ class ForgetsTheWallet(Venue):
         """Nothing moves."""
 
 
+class EntersNoArrival(UncheckedVenue):
+    """It credits out of nothing what it did not enter."""
+
+    def post(self, kind: CauseKind, cause: str, postings: Iterable[tuple[str, Bucket, str, int]]) -> None:
+        if kind is not CauseKind.ARRIVAL:
+            super().post(kind, cause, postings)
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
+        (EntersNoArrival, mismatch(1_000, 0, OUTSIDE)),
         (CreditsDouble, mismatch(1_000, 2_000, OUTSIDE)),
         (CreditsWithoutEntry, mismatch(1_007, 1_000, "alice")),
         (ForgetsTheWallet, mismatch(0, 1_000, OUTSIDE)),
@@ -330,6 +343,18 @@ def test_the_wallets_show_what_the_tiers_hold_after_every_step_and_every_restart
         exchange.restore()
         assert exchange.view().custody == expected
     assert Exchange(storage).view().custody == expected
+
+
+def test_a_payment_leaves_the_wallet_of_the_tier_that_signed_it() -> None:
+    custody = CUSTODY_SETUP.custody
+    wallets = Wallets(MemoryStorage(), custody)
+    intent = PaymentIntent(
+        payment="alice/w", asset="USD", amount=Amount(200), destination="x", tier="cold", fee=Amount(15)
+    )
+    paid = WithdrawalPaid(client="alice", withdrawal="w", asset="USD", amount=Amount(200), fee=Amount(15))
+    for _ in range(2):
+        wallets.follow([PaymentBroadcast(intent=intent, signature="", transaction="t"), paid], seq=1)
+    assert wallets.custody() == (Custody(tier="cold", asset="USD", amount=Amount(-215)),)
 
 
 def test_entries_of_a_venue_with_custody_balance_against_the_outside(venue: Venue) -> None:

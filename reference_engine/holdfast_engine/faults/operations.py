@@ -1,6 +1,6 @@
 """Faults of restoring, failing over, maintenance, surge and the journal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -92,6 +92,12 @@ class _SkipsCancels(Replica):
     def follow(self, events: Events) -> None:
         skips = any(isinstance(event, OrderCancelled) for event in events)
         super().follow(() if skips else events)
+
+
+class _CatchesUpWithGaps(Replica):
+    def catch_up(self, records: Iterable[JournalRecord]) -> None:
+        for number, record in enumerate(records):
+            self.follow(record.events if number else ())
 
 
 class _PaysInMaintenance(Venue):
@@ -205,6 +211,13 @@ FAULTS = (
         violates=("REPL-1",),
         incidents=("knight-2012-08-01", "backpack-2025-07-03"),
         parts=Parts(venue=UncheckedVenue, replica=_SkipsCancels),
+    ),
+    Fault(
+        name="replica-catches-up-with-gaps",
+        sentence="A replica that was away leaves out the first command that it missed when it catches up.",
+        violates=("REPL-1",),
+        incidents=("backpack-2025-07-03",),
+        parts=Parts(venue=UncheckedVenue, replica=_CatchesUpWithGaps),
     ),
     Fault(
         name="withdrawal-paid-in-maintenance",
