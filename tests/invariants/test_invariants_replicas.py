@@ -59,7 +59,9 @@ RESENT = JournalRecord(seq=1, epoch=1, command=DEPOSIT, events=CREDITED, journal
 
 
 def audited(*records: Record, capabilities: frozenset[Capability] | None = None) -> Auditor:
-    without = frozenset(Capability) - {Capability.JOURNAL} if capabilities is None else capabilities
+    without = (
+        frozenset(Capability) - {Capability.JOURNAL, Capability.ENTRIES} if capabilities is None else capabilities
+    )
     auditor = Auditor(SETUP, capabilities=without)
     for record in records:
         auditor.watch(record)
