@@ -150,7 +150,7 @@ class DepositsAreCreditedOnce(Monitor):
 
     @after(ReportBlock, SuspendAsset)
     def due(self, command: ReportBlock | SuspendAsset, answer: Answer) -> None:
-        """Nothing that is final waits while deposits of its asset are open."""
+        """Nothing that is final waits while deposits of its asset are open; a shorter chain confirms less."""
         custody = self.told.custody
         if custody is None or refused(answer) or command.asset not in custody.chains:
             return
@@ -158,7 +158,8 @@ class DepositsAreCreditedOnce(Monitor):
             return
         for transaction, deposit in custody.true.uncredited[command.asset].items():
             self.checked += 1
-            if (command.asset, transaction) not in custody.credited:
+            final = custody.true.final(command.asset, deposit.height)
+            if final and (command.asset, transaction) not in custody.credited:
                 self.report(
                     f"deposit {transaction} of {command.asset}",
                     found="it is final, and was not credited",

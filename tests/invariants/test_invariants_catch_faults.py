@@ -17,7 +17,7 @@ from holdfast_invariants.monitor import Invariant
 from holdfast_model.errors import HoldfastError
 
 SEED = 20250703
-HEALTHY_EPISODES = 75
+HEALTHY_EPISODES = 125
 COMMANDS_MAX = 20_000
 INCIDENT = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-(19|20)\d\d(-\d\d(-\d\d)?)?")
 

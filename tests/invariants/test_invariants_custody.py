@@ -410,6 +410,15 @@ HOLDING = {
         block(2, *final()),
         suspend(more=credited()),
     ],
+    "what is final waits until a chain that became shorter confirms it again": [
+        block(1),
+        seen(),
+        suspend("deposits"),
+        block(2, *final()),
+        reorganised(2),
+        suspend(),
+        block(2, *credited()),
+    ],
     "a withdrawal is paid, under a changed transaction id": [*SENT, included(2, "changed"), block(3, *PAID)],
     "a withdrawal is refunded while it is being signed": [*ONE_SHARE, told(REFUND, *BACK)],
     "signing begins again with new commitments": [

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from holdfast_engine.core import FREE, HELD
 from holdfast_engine.exchange import Parts, Recovery
 from holdfast_engine.faults.fault import Fault, UncheckedVenue
-from holdfast_engine.state import Deposit, OutgoingPayment, VenueState
+from holdfast_engine.state import Deposit, DepositStatus, OutgoingPayment, VenueState
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     Amount,
@@ -13,6 +13,8 @@ from holdfast_model.vocabulary import (
     CauseKind,
     ChainReorganised,
     ClientId,
+    DepositFinalised,
+    DepositSeen,
     Height,
     Hex,
     PaymentBroadcast,
@@ -48,7 +50,12 @@ class _KeepsOrphans(Venue):
 
 class _CreditsWhatComesBack(Venue):
     def finalise(self, deposit: Deposit) -> None:
-        super().finalise(replace(deposit, entered=False, credited=False))
+        super().finalise(replace(deposit, entered=False))
+
+    def _on_deposit_finalised(self, event: DepositFinalised) -> None:
+        super()._on_deposit_finalised(event)
+        deposit = self.chain_deposits[event.asset, event.transaction]
+        self._set_deposit(replace(deposit, status=DepositStatus.FINAL, credited=False))
 
 
 class _CreditsSomebodyElse(Venue):
@@ -59,9 +66,8 @@ class _CreditsSomebodyElse(Venue):
 
 
 class _CreditsAnotherUnit(Venue):
-    def finalise(self, deposit: Deposit) -> None:
-        self._set_deposit(replace(deposit, amount=Amount(deposit.amount * 100)))
-        super().finalise(self.chain_deposits[deposit.asset, deposit.transaction])
+    def _on_deposit_seen(self, event: DepositSeen) -> None:
+        super()._on_deposit_seen(replace(event, amount=Amount(event.amount * 100)))
 
 
 class _TakesReportsTwice(Venue):
