@@ -366,10 +366,14 @@ class Payments(Chains):
         return self.payments.get(payment)
 
     def settle_chain(self, asset: AssetId) -> None:
-        """Draw the consequences of what is final on a chain by now: deposits, then payments."""
-        super().settle_chain(asset)
+        """Draw the consequences of what is final on a chain by now: deposits, then payments.
+
+        Which payments these are is looked up first: a mismatch that a deposit brings is what lets those that were
+        settled before be paid, and nobody would correct their tiers.
+        """
         included = [self.payments[payment] for payment in self._included[asset]]
         final = [payment for payment in included if self.final(asset, payment.height)]
+        super().settle_chain(asset)
         for payment in sorted(final, key=lambda item: (item.height, item.intent.payment)):
             self.settle_payment(payment)
 

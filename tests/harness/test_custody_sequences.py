@@ -31,6 +31,8 @@ from holdfast_model.vocabulary import (
     Record,
     ReportBlock,
     ReportDeposit,
+    ReportPayment,
+    ReportReorganisation,
     RequestWithdrawal,
     RestartSigning,
     ShareReceived,
@@ -174,6 +176,27 @@ def test_custody_is_told_to_a_person() -> None:
     assert "custody hot BTC: nothing -> 900" in told
     assert describe_step(FUNDED[0]) == "report block: asset BTC, height 1"
     assert describe_event(PaymentSigned(payment="a/w", signature="ab")) == "payment signed: payment a/w, signature ab"
+
+
+def test_a_deposit_and_a_payment_that_are_final_again_in_one_block_both_correct_their_tier() -> None:
+    late = ReportDeposit(asset="BTC", transaction="late", client="alice", amount=Amount(5), height=4)
+    paid = ReportPayment(payment="alice/w", transaction="x", height=4)
+    steps = (
+        *PAID,
+        ReportBlock(asset="BTC", height=4),
+        late,
+        paid,
+        ReportBlock(asset="BTC", height=6),
+        ReportReorganisation(asset="BTC", height=4),
+        ReportBlock(asset="BTC", height=4),
+        late,
+        paid,
+        ReportBlock(asset="BTC", height=6),
+    )
+    runner = run(LocalEngine(), CUSTODY_SETUP, steps)
+    assert runner.violations == []
+    assert runner.last_view is not None
+    assert [(item.tier, item.amount) for item in runner.last_view.custody] == [("hot", 900 + 5 - 402)]
 
 
 # The machine -------------------------------------------------------------------------------------------------------
