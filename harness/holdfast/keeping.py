@@ -398,6 +398,7 @@ class Keeping(Operating):
         """A signer, or who pretends to be one, says something wrong, late or twice; then signing goes on."""
         kinds: list[Callable[[], Moves]] = [
             lambda: self._forge(said),
+            lambda: self._forge(said),
             lambda: self._by_another(payment, said),
             lambda: self._twice(said),
             lambda: self._twice(said),

@@ -10,7 +10,7 @@ one process, and what is not, stands in docs/decisions/0010-one-log-many-replica
 from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
-from holdfast_engine.state import state_sha256
+from holdfast_engine.state import VenueState, state_sha256
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     AccountBalance,
@@ -112,13 +112,16 @@ class Replica:
             ),
         )
 
-    def shown(self) -> ReplicaView:
-        """What a view shows of it; one that answers nothing shows no state."""
-        silent = self.venue is None or self.status is PAUSED
+    def shown(self, state: VenueState | None) -> ReplicaView:
+        """What a view shows of it; one that answers nothing shows no state. `state` is its state if it is known."""
+        if self.venue is None or self.status is PAUSED:
+            sha256 = None
+        else:
+            sha256 = state_sha256(self.venue.state() if state is None else state)
         return ReplicaView(
             replica=self.name,
             seq=self.seq,
-            state_sha256=None if silent or self.venue is None else state_sha256(self.venue.state()),
+            state_sha256=sha256,
             status=self.status,
             release=self.release,
         )
@@ -127,7 +130,7 @@ class Replica:
 class Cluster:
     """The replicas, as the primary's `Surroundings` know them. Seams for planted faults have no underscore.
 
-    `rebuild` makes a venue out of snapshot and log, as far as a length of the log; `log` gives the records after a
+    `rebuild` makes so many venues out of snapshot and log, as far as a length of the log; `log` tells what is after a
     number.
     """
 
@@ -136,7 +139,7 @@ class Cluster:
         setup: Setup,
         replicas: Sequence[Replica],
         *,
-        rebuild: Callable[[int], Venue],
+        rebuild: Callable[[int, int], list[Venue]],
         log: Callable[[int], Iterable[JournalRecord]],
     ) -> None:
         self.setup = setup
@@ -261,7 +264,8 @@ class Cluster:
 
     def _start(self, replica: Replica) -> None:
         """Rebuild a replica from its own log."""
-        replica.start(self._rebuild(replica.seq))
+        (venue,) = self._rebuild(replica.seq, 1)
+        replica.start(venue)
         self._join(replica)
         if replica.name == self.primary:
             self.rebuilt_seq = replica.seq
@@ -287,9 +291,13 @@ class Cluster:
 
     def restore(self) -> None:
         """Rebuild every replica that is up, as far as its log goes."""
+        lengths: dict[int, list[Replica]] = {}
         for replica in self.up:
-            replica.stop()
-            self._start(replica)
+            lengths.setdefault(replica.seq, []).append(replica)
+        for length, replicas in lengths.items():
+            for replica, venue in zip(replicas, self._rebuild(length, len(replicas)), strict=True):
+                replica.start(venue)
+                self._join(replica)
         self.rebuilt_seq = self.acknowledged_seq
         self.catch_up()
 
