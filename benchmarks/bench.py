@@ -26,11 +26,14 @@ from typing import Protocol, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
+from nacl.signing import SigningKey
 
 from holdfast.console import say, verdict_line
 from holdfast.reporting import Session, write_json
+from holdfast_engine import frost
 from holdfast_engine.book import Book, StepKind
-from holdfast_engine.exchange import Exchange, Parts
+from holdfast_engine.exchange import Exchange
 from holdfast_engine.journal import LOG, Journal
 from holdfast_engine.order import Order, OrderStatus
 from holdfast_engine.storage import FileStorage, MemoryStorage
@@ -44,19 +47,27 @@ from holdfast_model.vocabulary import (
     Amount,
     Answer,
     CancelOrder,
+    ChainRule,
     Command,
     CreditDeposit,
+    CustodyRules,
+    Liability,
     Market,
     PlaceOrder,
     PriceTicks,
     Record,
+    ReportBlock,
+    ReportDeposit,
     SelfTrade,
     Setup,
     Side,
     SizeLots,
+    TierRule,
     TimeInForce,
     TradeExecuted,
+    build_liabilities,
 )
+from holdfast_model.vocabulary.wire import canonical
 
 YARDSTICKS = Path(__file__).resolve().parents[2] / "shared" / "yardsticks"
 SEED = 1
@@ -87,13 +98,30 @@ SETUP = Setup(
         ),
     ),
     clients=("buyer", "seller"),
+    replicas=("n1",),
 )
+REPLICATED_SETUP = replace(SETUP, replicas=("n1", "n2", "n3"))
 """Bids and asks belong to two clients, so that self-trade prevention never acts."""
+
+CUSTODY_SETUP = replace(
+    SETUP,
+    custody=CustodyRules(
+        tiers=(TierRule(tier="hot", signers=("h1", "h2", "h3"), threshold=2),),
+        chains=tuple(ChainRule(asset=asset, confirmations=1) for asset in SETUP.assets),
+    ),
+)
+"""The same market with custody, and so with a reconciliation after every command."""
+
+FROST_SIGNATURES = 50
+LIABLE_CLIENTS = 100_000
 
 NAIVE_BOOK = "naive book, operations/s"
 RAW_WRITES = "plain writes of the same lines/s"
 NAIVE_SEARCH = "naive search, states/s"
 NAIVE_SEARCHES = "naive searches/min"
+PLAIN_SIGNATURES = "plain Ed25519 signatures/s"
+WITHOUT_CUSTODY = "the same commands without custody/s"
+PLAIN_HASHES = "plain sha256 of the same leaves/s"
 
 
 # The flow ---------------------------------------------------------------------------------------------------------
@@ -164,7 +192,18 @@ def _placing(number: int, side: Side, *, price: int, size: int) -> PlaceOrder:
     )
 
 
-def _deposits() -> list[Command]:
+def _deposits(setup: Setup = SETUP) -> list[Command]:
+    if setup.custody is not None:
+        return [
+            *(ReportBlock(asset=asset, height=1) for asset in setup.assets),
+            *(
+                ReportDeposit(
+                    asset=asset, transaction=f"{client}-{asset}", client=client, amount=Amount(10**15), height=1
+                )
+                for client in setup.clients
+                for asset in setup.assets
+            ),
+        ]
     return [
         CreditDeposit(client=client, asset=asset, amount=Amount(10**15), transaction=f"{client}-{asset}")
         for client in SETUP.clients
@@ -268,14 +307,14 @@ def run_book(flow: Sequence[Operation]) -> tuple[float, list[Trade]]:
 
 
 def run_engine(
-    commands: Sequence[Command], *, audited: bool = False, standby: bool = False
+    commands: Sequence[Command], *, audited: bool = False, setup: Setup = SETUP
 ) -> tuple[float, list[Answer], MemoryStorage]:
-    """Seconds, answers and storage of the exchange: ledger, book, journal in memory, wallet, maybe a standby."""
+    """Seconds, answers and storage of the exchange: ledger, book, journal in memory, wallet, followers."""
     storage = MemoryStorage()
-    exchange = Exchange(storage, None if standby else Parts(standby=None))
-    exchange.reset(SETUP)
-    auditor = Auditor(SETUP)
-    for command in _deposits():
+    exchange = Exchange(storage)
+    exchange.reset(setup)
+    auditor = Auditor(setup)
+    for command in _deposits(setup):
         auditor.watch(Record(step=command, answers=exchange.submit((command,))))
     answers: list[Answer] = []
     gc.collect()
@@ -290,6 +329,28 @@ def run_engine(
     seconds = perf_counter() - start
     assert not auditor.violations, auditor.violations[0]
     return seconds, answers, storage
+
+
+def run_frost(count: int, *, signers: int, threshold: int) -> float:
+    """Seconds for signatures of a FROST group: both rounds of each signer, the aggregation, its verification."""
+    group, shares = frost.deal(range(1, signers + 1), threshold=threshold)
+    start = perf_counter()
+    for number in range(count):
+        nonces = {share.signer: frost.commit(share) for share in shares[:threshold]}
+        commitments = [frost.commitment_to(pair, signer=signer) for signer, pair in nonces.items()]
+        session = frost.begin(group, number.to_bytes(8, "big"), commitments)
+        signed = {share.signer: frost.sign(session, share, nonces[share.signer]) for share in shares[:threshold]}
+        frost.aggregate(session, signed)
+    return perf_counter() - start
+
+
+def run_plain_signing(count: int) -> float:
+    """Seconds for as many signatures of one Ed25519 key."""
+    key = SigningKey.generate()
+    start = perf_counter()
+    for number in range(count):
+        key.sign(number.to_bytes(8, "big"))
+    return perf_counter() - start
 
 
 def trades_of(answers: Iterable[Answer]) -> list[Trade]:
@@ -368,12 +429,15 @@ class Bench:
         return {
             "book": self.book,
             "engine": lambda: self._engine("engine"),
-            "standby": lambda: self._engine("standby", standby=True),
+            "replication": lambda: self._engine("replication", setup=REPLICATED_SETUP),
             "monitors": lambda: self._engine("monitors", audited=True),
             "journal-sync": lambda: self._journal(sync=True),
             "journal": lambda: self._journal(sync=False),
             "snapshot": self.snapshot,
             "restore": self.restore,
+            "frost": self.frost,
+            "reconciliation": self.reconciliation,
+            "liabilities": self.liabilities,
             "explore": self.explore,
             "prove-yardstick": lambda: self._prove("yardstick"),
             "prove-spot": lambda: self._prove("spot"),
@@ -413,18 +477,19 @@ class Bench:
             "book", what, rates=rates, unit="operations/s", yardstick=NAIVE_BOOK, against=self._against(naive)
         )
 
-    def _engine(self, name: str, *, audited: bool = False, standby: bool = False) -> Figure:
+    def _engine(self, name: str, *, audited: bool = False, setup: Setup = SETUP) -> Figure:
         flow = self.flow[:ENGINE_OPERATIONS]
         commands = commands_of_flow(flow)
         rates: list[float] = []
         naive: list[float] = []
         for _ in range(self._repetitions):
             self._yardstick(flow, naive)
-            seconds, answers, _ = run_engine(commands, audited=audited, standby=standby)
+            seconds, answers, _ = run_engine(commands, audited=audited, setup=setup)
             rates.append(len(flow) / seconds)
             self._compare(name, trades_of(answers), len(flow))
         what = f"{ENGINE_OPERATIONS:,} commands: ledger, book, journal in memory"
-        what += ", a standby fed" if standby else ", all monitors and a view" if audited else ""
+        followers = len(setup.replicas) - 1
+        what += f", {followers} followers fed" if followers else ", all monitors and a view" if audited else ""
         return _figure(name, what, rates=rates, unit="commands/s", yardstick=NAIVE_BOOK, against=self._against(naive))
 
     def _journal(self, *, sync: bool) -> Figure:
@@ -498,10 +563,61 @@ class Bench:
             after = restored.view()
             if (before.orders, before.balances) != (after.orders, after.balances):
                 self.disagreements.append("restore: the book or the balances differ from those before")
-        what = f"{LIVE_ORDERS:,} live orders from snapshot and journal, primary and standby"
+        what = f"{LIVE_ORDERS:,} live orders from snapshot and journal, one replica"
         return _figure(
             "restore", what, rates=rates, unit="orders/s", yardstick=NAIVE_BOOK, against=self._against(naive)
         )
+
+    def frost(self) -> Figure:
+        """Threshold signatures of two of three."""
+        rates: list[float] = []
+        plain: list[float] = []
+        for _ in range(self._repetitions):
+            plain.append(FROST_SIGNATURES / run_plain_signing(FROST_SIGNATURES))
+            rates.append(FROST_SIGNATURES / run_frost(FROST_SIGNATURES, signers=3, threshold=2))
+        what = f"{FROST_SIGNATURES} signatures of 2 of 3: two rounds, aggregation, verification"
+        return _figure("frost", what, rates=rates, unit="signatures/s", yardstick=PLAIN_SIGNATURES, against=plain)
+
+    def reconciliation(self) -> Figure:
+        """What custody costs where it has nothing to do but to compare."""
+        flow = self.flow[:ENGINE_OPERATIONS]
+        commands = commands_of_flow(flow)
+        rates: list[float] = []
+        without: list[float] = []
+        for _ in range(self._repetitions):
+            for setup, into in ((SETUP, without), (CUSTODY_SETUP, rates)):
+                seconds, answers, _ = run_engine(commands, setup=setup)
+                into.append(len(flow) / seconds)
+                self._compare("reconciliation", trades_of(answers), len(flow))
+        what = f"{ENGINE_OPERATIONS:,} commands, each reconciled with custody"
+        return _figure(
+            "reconciliation", what, rates=rates, unit="commands/s", yardstick=WITHOUT_CUSTODY, against=without
+        )
+
+    def liabilities(self) -> Figure:
+        """The Merkle sum tree over many clients."""
+        owed = [
+            Liability(account=f"client{number}", asset="USD", amount=Amount(number + 1))
+            for number in range(LIABLE_CLIENTS)
+        ]
+        leaves = [canonical(item) for item in owed]
+        rates: list[float] = []
+        plain: list[float] = []
+        for _ in range(self._repetitions):
+            gc.collect()
+            start = perf_counter()
+            for leaf in leaves:
+                sha256(leaf).digest()
+            plain.append(LIABLE_CLIENTS / (perf_counter() - start))
+            gc.collect()
+            start = perf_counter()
+            tree = build_liabilities("USD", owed, salt_key=b"benchmark")
+            rates.append(LIABLE_CLIENTS / (perf_counter() - start))
+        expected = LIABLE_CLIENTS * (LIABLE_CLIENTS + 1) // 2
+        if tree.total != expected:
+            self.disagreements.append(f"liabilities: a total of {tree.total}; expected {expected}")
+        what = f"the tree of {LIABLE_CLIENTS:,} clients"
+        return _figure("liabilities", what, rates=rates, unit="clients/s", yardstick=PLAIN_HASHES, against=plain)
 
     @cached_property
     def naive_search(self) -> float | None:

@@ -45,7 +45,12 @@ def smallest(source: EngineSource, setup: Setup, steps: tuple[Step, ...], invari
     first = violated(steps)
     if first is None:
         return steps
-    return shrink(tuple(first.steps), lambda steps: violated(steps) is not None, runs_max=runs_for(first.failure))
+    return shrink(
+        tuple(first.steps),
+        lambda candidate: violated(candidate) is not None,
+        runs_max=runs_for(first.failure),
+        custody=setup.custody,
+    )
 
 
 def counterexample(

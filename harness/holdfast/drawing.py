@@ -391,7 +391,7 @@ class Funds(Orders):
             amount = self.one((self.random.randint(1, 500), self.about_all(client, asset)))
             return RequestWithdrawal(client=client, withdrawal=self.number("w"), asset=asset, amount=Amount(amount))
         open_ones = [key for key, item in told.withdrawals.items() if item.status is WithdrawalStatus.REQUESTED]
-        keys = open_ones if open_ones and self.chance(0.7) else list(told.withdrawals)
+        keys = open_ones if open_ones and self.chance(0.5) else list(told.withdrawals)
         owner, withdrawal = self.one(keys)
         if self.chance(0.5):
             return PayWithdrawal(client=owner, withdrawal=withdrawal)

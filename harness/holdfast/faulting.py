@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from holdfast.counterexamples import Progress, silent, smallest
 from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
 from holdfast.fuzzing import Fuzz, fuzz
+from holdfast.setups import MARGIN_CAPABILITIES, setups_for
 from holdfast_engine.faults import FAULTS, Fault
+from holdfast_invariants.catalogue import invariant_by_id
 from holdfast_model.evidence import Bound, Verdict, worst
 from holdfast_model.findings import FaultOutcome, FaultsResult, FaultVerdict
-from holdfast_model.vocabulary import command_count
+from holdfast_model.vocabulary import Capability, Setup, command_count
 
 
 def run_faults(
@@ -38,6 +40,17 @@ def run_faults(
     )
 
 
+def turns(fault: Fault, capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
+    """The setups in which a fault can show: what speaks of custody or margin says nothing where there is none."""
+    needs = {needed for identifier in fault.violates for needed in invariant_by_id(identifier).needs}
+    return tuple(
+        setup
+        for setup in setups_for(capabilities)
+        if (setup.custody is not None or Capability.CUSTODY not in needs)
+        and (setup.margin is not None or not needs & MARGIN_CAPABILITIES - {Capability.FUNDS})
+    )
+
+
 def _run(fault: Fault, *, seed: int, commands: int) -> FaultOutcome:
     named = frozenset(fault.violates)
 
@@ -45,7 +58,8 @@ def _run(fault: Fault, *, seed: int, commands: int) -> FaultOutcome:
         return named <= outcome.first.keys()
 
     with EngineSource(FAULT_PREFIX + fault.name) as source:
-        outcome = fuzz(source, seed=seed, commands=commands, stop=all_fired)
+        setups = turns(fault, source.engine().identity.capabilities)
+        outcome = fuzz(source, seed=seed, commands=commands, setups=setups, stop=all_fired)
         size = 0
         found = [invariant for invariant in fault.violates if invariant in outcome.first]
         if found:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from holdfast.counterexamples import Progress, counterexample, rerun, smallest, summary
+from holdfast.custody_machine import CustodyMachine
 from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
@@ -16,7 +17,14 @@ from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
 from holdfast.margin_machine import MarginMachine
 from holdfast.running import ENGINE_FAILED
 from holdfast.scenarios import SCENARIOS, Scenario
-from holdfast.setups import MARGIN_CAPABILITIES, MARGIN_SETUP, SMALL_SETUP, fitted
+from holdfast.setups import (
+    CUSTODY_CAPABILITIES,
+    CUSTODY_SETUP,
+    MARGIN_CAPABILITIES,
+    MARGIN_SETUP,
+    SMALL_SETUP,
+    fitted,
+)
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
@@ -47,6 +55,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     explorations: tuple[str, ...]
     machine_examples: int
     margin_examples: int
+    custody_examples: int
     machine_steps: int
     commands: int
     fault_commands: int
@@ -61,6 +70,7 @@ PROFILES = {
             explorations=("yardstick", "spot"),
             machine_examples=150,
             margin_examples=100,
+            custody_examples=50,
             machine_steps=30,
             commands=15_000,
             fault_commands=10_000,
@@ -71,6 +81,7 @@ PROFILES = {
             explorations=("yardstick", "spot"),
             machine_examples=1_000,
             margin_examples=400,
+            custody_examples=300,
             machine_steps=50,
             commands=100_000,
             fault_commands=20_000,
@@ -81,6 +92,7 @@ PROFILES = {
             explorations=("yardstick", "yardstick:log=2", "spot"),
             machine_examples=10_000,
             margin_examples=5_000,
+            custody_examples=5_000,
             machine_steps=60,
             commands=2_000_000,
             fault_commands=100_000,
@@ -89,10 +101,6 @@ PROFILES = {
 }
 
 NOT_BUILT = (
-    NotChecked(
-        subject="signing, cold custody, chain reorganisations",
-        reason="this version models one hot wallet whose deposits are final when they are told",
-    ),
     NotChecked(
         subject="liveness: that everything comes to rest once faults heal",
         reason="this version checks safety and reachability only",
@@ -140,6 +148,9 @@ class Gate:
             if capabilities >= MARGIN_CAPABILITIES:
                 setup = fitted(MARGIN_SETUP, capabilities)
                 self._machine("margin-machine", MarginMachine, setup, self._profile.margin_examples)
+            if capabilities >= CUSTODY_CAPABILITIES:
+                setup = fitted(CUSTODY_SETUP, capabilities)
+                self._machine("custody-machine", CustodyMachine, setup, self._profile.custody_examples)
         for scenario in SCENARIOS:
             self._scenario(scenario)
         for model in self._profile.proofs:

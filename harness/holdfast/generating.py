@@ -11,42 +11,45 @@ from random import Random
 from msgspec.structs import replace
 
 from holdfast.drawing import PRICE_MIDDLE, PRICE_SPREAD, SELF_TRADE_NEEDS, Moves
+from holdfast.keeping import Keeping
 from holdfast.known import Known
-from holdfast.risking import Risk
-from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, setups_for
+from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, PROCEDURE_SETUP, SMALL_SETUP, setups_for
 from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
     SPOT,
     AccrueInterest,
     Borrow,
     Burst,
+    CancelAllOrders,
     CancelOrder,
     Capability,
     Command,
+    CommitNonce,
     Conditions,
+    CoverShortfall,
     Crash,
     CrashPoint,
     CreditDeposit,
     FundHouse,
     GrantPromotion,
     HaltProduct,
-    PauseStandby,
     PayWithdrawal,
     Phase,
     PlaceOrder,
     PriceTicks,
-    PromoteStandby,
     Repay,
+    ReportDeposit,
     RequestWithdrawal,
     Restart,
     RestoreSnapshot,
-    ResumeStandby,
     SetPhase,
     SettleFunding,
     Setup,
     Side,
     Stage,
     Step,
+    SubmitShare,
+    SweepFunds,
     TakeSnapshot,
     TimeInForce,
     TransferMargin,
@@ -56,6 +59,7 @@ __all__ = [
     "AUCTION_SETUP",
     "EPISODE_STEPS",
     "MARGIN_SETUP",
+    "PROCEDURE_SETUP",
     "SELF_TRADE_NEEDS",
     "SMALL_SETUP",
     "Source",
@@ -65,8 +69,10 @@ __all__ = [
 ]
 
 EPISODE_STEPS = 80
-"""How many steps an episode has, without margin."""
-_MARGIN_EPISODE_STEPS = 160
+"""How many steps an episode has, without margin and custody."""
+_LONG_EPISODE_STEPS = 160
+_ENDOWMENT = 20_000
+"""What everybody has of everything in the beginning."""
 _RETRIES_KEPT = 40
 _NESTED_MAX = 2
 _REPEATED = (
@@ -80,13 +86,18 @@ _REPEATED = (
     FundHouse,
     AccrueInterest,
     SettleFunding,
+    ReportDeposit,
+    CommitNonce,
+    SubmitShare,
+    SweepFunds,
+    CoverShortfall,
 )
 """Commands that carry an id or a period of their own, and that whoever heard nothing gives again."""
 
 Drawn = Step | Moves | None
 
 
-class Source(Risk):
+class Source(Keeping):
     """Steps for one episode, drawn from a random number generator and narrowed to an engine's capabilities."""
 
     def __init__(self, random: Random, setup: Setup, capabilities: frozenset[Capability]) -> None:
@@ -94,7 +105,9 @@ class Source(Risk):
         self._moves: list[Moves] = [self._begin()]
         self._begun = self._killed = False
         self._given: list[Command] = []
-        weighted = [(kind, weight) for kind, weight, possible in (*self._plain(), *self._risky()) if possible]
+        weighted = [
+            (kind, weight) for kind, weight, possible in (*self._plain(), *self._risky(), *self._kept()) if possible
+        ]
         self._kinds: list[Callable[[], Drawn]] = [kind for kind, _ in weighted]
         self._weights = [weight for _, weight in weighted]
 
@@ -107,14 +120,17 @@ class Source(Risk):
             (self.cancel, 10, True),
             (self.amend, 8, can(Capability.AMEND)),
             (self._retry, 5, True),
-            (self.fund, 8, can(Capability.FUNDS)),
+            (self.fund, 2 if self.keeps else 8, can(Capability.FUNDS)),
             (self._burst, 4, can(Capability.INGRESS)),
             (TakeSnapshot, 4, can(Capability.SNAPSHOT)),
             (RestoreSnapshot, 3, can(Capability.SNAPSHOT)),
             (self._crash, 4, can(Capability.RESTART)),
             (self._maintain, 2, can(Capability.PHASES)),
             (self._halt, 2, can(Capability.PHASES)),
-            (self._fail_over, 3, can(Capability.STANDBY)),
+            (self.fail_over, 3, can(Capability.REPLICAS)),
+            (self.ask_replica, 2, can(Capability.REPLICAS)),
+            (self.read, 2, can(Capability.READS)),
+            (self.force_cancels, 1, can(Capability.PROCEDURE, Capability.PHASES)),
             (self._auction, 8 if self.setup.auctions else 2, can(Capability.AUCTION, Capability.PHASES)),
             (self.cancel_all, 2, can(Capability.CANCEL_ALL)),
             (self.disconnect, 3, can(Capability.CANCEL_ON_DISCONNECT)),
@@ -150,12 +166,31 @@ class Source(Risk):
             (self.pay_house, 2, granted or loans),
         ]
 
+    def _kept(self) -> list[tuple[Callable[[], Drawn], int, bool]]:
+        """What there is to draw besides, where the setup has custody."""
+        keeps = self.keeps
+        return [
+            (self.block, 6, keeps),
+            (self.arrive, 5, keeps),
+            (self.reorganise, 1, keeps),
+            (self.outage, 2, keeps),
+            (self.suspend, 2, keeps),
+            (self.withdraw, 14, keeps),
+            (self.approve, 2, keeps),
+            (self.pay_on, 5, keeps),
+            (self.shift, 4, keeps),
+            (self.attest, 1, keeps),
+            (self.reconcile, 1, keeps),
+            (self.publish, 3, keeps),
+            (self.wrong_in_custody, 3, keeps),
+        ]
+
     def next(self, told: Told, known: Known | None = None) -> Step:
         """The next step, in view of what the exchange has told."""
         self.told = told
         self.known = self.known if known is None else known
         step = self._next()
-        self._killed = isinstance(step, Crash)
+        self._killed = isinstance(step, Crash) and step.replica is None
         if isinstance(step, _REPEATED):
             self._given.append(step)
             del self._given[:-_RETRIES_KEPT]
@@ -180,6 +215,8 @@ class Source(Risk):
         """Something by weight; first of all what is closed is mostly opened again."""
         if not self._moves and self.told.phase is not Phase.OPEN and self.chance(0.5):
             return self._reopen()
+        if not self._moves and self.broken() and self.chance(0.5):
+            return self.mend()
         stages = self.known.stages.values()
         if not self._moves and any(stage is not Stage.OPEN for stage in stages) and self.chance(0.5):
             return self.resume()
@@ -188,10 +225,12 @@ class Source(Risk):
 
     def _begin(self) -> Moves:
         """Everybody has money, house accounts are funded, prices are there, and the venue is open."""
-        if self.can(Capability.FUNDS):
+        if self.keeps:
+            yield from self.endow(_ENDOWMENT)
+        elif self.can(Capability.FUNDS):
             for client in self.setup.clients:
                 for asset in self.setup.assets:
-                    yield self.deposit(client, asset, 20_000)
+                    yield self.deposit(client, asset, _ENDOWMENT)
         if self.setup.margin is not None and self.can(Capability.MARGIN):
             yield from self.prelude()
         self._begun = True
@@ -214,19 +253,21 @@ class Source(Risk):
             commands.append(cancel or self.place())
         return Burst(commands=tuple(commands))
 
-    def _in_flight(self) -> Command | None:
+    def in_flight(self) -> Command | None:
         """A command whose outcome nobody will be told."""
         kinds: list[Callable[[], Command | None]] = [self.place, self.place, self.cancel]
         kinds += [self.cancel_all] * self.can(Capability.CANCEL_ALL)
         kinds += [self.advance_time] * self.tells_time
         if self.setup.margin is not None and self.can(Capability.MARGIN):
             kinds += [self.transfer, self.report]
+        if self.keeps:
+            kinds += [self.custody_in_flight] * 4
         return self.one(kinds)()
 
     # Operations ---------------------------------------------------------------------------------------------------
 
     def _crash(self) -> Moves:
-        flying = self._in_flight() if self.can(Capability.RESEND) and self.chance(0.5) else None
+        flying = self.in_flight() if self.can(Capability.RESEND) and self.chance(0.5) else None
         yield Crash(in_flight=flying, point=self.one(list(CrashPoint)))
         yield Restart()
 
@@ -244,6 +285,7 @@ class Source(Risk):
             yield from self._crash()
             yield self.later(1_500)
         elif self.can(Capability.PHASES):
+            yield from self.announce()
             yield SetPhase(phase=Phase.CANCEL_ONLY)
             yield SetPhase(phase=Phase.MAINTENANCE)
             yield self.later(1_500)
@@ -253,7 +295,10 @@ class Source(Risk):
         """Maintenance from the announcement to the reopening, with what is done in between left to chance."""
         if self.can(Capability.STOP_ORDERS) and self.chance(0.4):
             yield self.stop(self.place(), self.one(self.setup.markets))
+        yield from self.announce()
         yield SetPhase(phase=Phase.CANCEL_ONLY)
+        if self.can(Capability.PROCEDURE) and self.chance(0.3):
+            yield CancelAllOrders()
         yield SetPhase(phase=Phase.MAINTENANCE)
         inside: list[Step] = []
         if self.can(Capability.SNAPSHOT):
@@ -271,6 +316,8 @@ class Source(Risk):
             yield from self.tick()
         if self.can(Capability.RESTART) and self.chance(0.2):
             yield from self._crash()
+        if self.can(Capability.PROCEDURE) and self.chance(0.3):
+            yield from self.release()
         yield from self._reopen()
 
     def _halt(self) -> Moves:
@@ -292,8 +339,13 @@ class Source(Risk):
                 case Phase.OPEN:
                     return
                 case Phase.HALTED:
+                    if self.keeps and self.chance(0.9):
+                        yield from self.heal()
                     after = Phase.CANCEL_ONLY
                 case Phase.MAINTENANCE:
+                    yield from self.confirm()
+                    if self.keeps and self.chance(0.9):
+                        yield self.reconcile()
                     after = Phase.POST_ONLY
                 case Phase.AUCTION:
                     after = Phase.OPEN
@@ -346,20 +398,10 @@ class Source(Risk):
             conditions=None,
         )
 
-    def _fail_over(self) -> Moves:
-        """A failover: of a standby that has everything, or of one that lags behind."""
-        if self.chance(0.5):
-            yield PromoteStandby()
-            return
-        yield PauseStandby()
-        yield self.place()
-        yield PromoteStandby()
-        yield ResumeStandby()
-
 
 def episode_steps(setup: Setup) -> int:
-    """How many steps an episode of a setup has: with margin it takes longer until something happens."""
-    return EPISODE_STEPS if setup.margin is None else _MARGIN_EPISODE_STEPS
+    """How many steps an episode of a setup has: with margin or custody it takes longer until something happens."""
+    return EPISODE_STEPS if setup.margin is None and setup.custody is None else _LONG_EPISODE_STEPS
 
 
 def episode_random(seed: int, number: int) -> Random:

@@ -1,14 +1,18 @@
 """What a generator knows beyond orders and balances: prices, positions, stages, and why it was refused last."""
 
+from holdfast.setups import frost_test_keys
+from holdfast.signing_parties import SigningParties
 from holdfast_invariants.told import OrderKey
 from holdfast_model.vocabulary import (
     SPOT,
     ClientId,
+    CommitNonce,
     Event,
     FundingSettled,
     InterestAccrued,
     MarkChanged,
     MarketId,
+    NonceCommitted,
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
@@ -20,6 +24,7 @@ from holdfast_model.vocabulary import (
     Reason,
     Record,
     Rejected,
+    Scheme,
     Setup,
     SizeLots,
     Stage,
@@ -29,6 +34,17 @@ from holdfast_model.vocabulary import (
     Timestamp,
     TradeExecuted,
 )
+
+COMMITMENTS_KEPT = 30
+
+
+def _parties(setup: Setup) -> SigningParties | None:
+    """The signers of a setup with custody; those of FROST tiers have the test keys."""
+    custody = setup.custody
+    if custody is None:
+        return None
+    frost = any(tier.scheme is Scheme.FROST for tier in custody.tiers)
+    return SigningParties(setup, frost_test_keys(custody) if frost else None)
 
 
 class Known:
@@ -51,16 +67,22 @@ class Known:
         self.refusal: Reason | None = None
         """Why the last command that was answered was refused, if it was."""
         self._accepted: OrderAccepted | None = None
+        self.parties = _parties(setup)
+        """The signers of custody, who hear what the exchange tells."""
+        self.commitments: list[CommitNonce] = []
+        """What signers committed to last and the exchange took in."""
 
     def hear(self, record: Record) -> None:
         """Take note of what was answered to a step, or told again after it."""
+        for resent in record.resent:
+            self._believe(resent.events)
         for answer in sorted(record.answers, key=lambda answer: (answer.seq is None, answer.seq or 0)):
             self.refusal = None
             self._believe(answer.events)
-        for resent in record.resent:
-            self._believe(resent.events)
 
     def _believe(self, events: tuple[Event, ...]) -> None:
+        if self.parties is not None:
+            self.parties.hear(events)
         for event in events:
             self._take(event)
 
@@ -82,6 +104,9 @@ class Known:
                 self.stages[event.product] = Stage.HALTED
             case ProductResumed():
                 self.stages[event.product] = event.stage
+            case NonceCommitted():
+                said = CommitNonce(payment=event.payment, signer=event.signer, commitment=event.commitment)
+                self.commitments = [*self.commitments[1 - COMMITMENTS_KEPT :], said]
             case FundingSettled():
                 self.periods[event.market] = event.period
             case InterestAccrued():

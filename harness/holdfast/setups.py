@@ -1,20 +1,35 @@
 """The setups that sequences are generated for, and how each is narrowed to what an engine can do."""
 
+import os
+from collections.abc import Mapping
+from random import Random
+
 from msgspec.structs import replace
 
+from holdfast_engine import frost
+from holdfast_engine.frost import RandomBytes
+from holdfast_engine.signers import FrostKey, FrostQuorum
 from holdfast_model.vocabulary import (
     Amount,
     AssetAmount,
     Capability,
+    ChainRule,
     Collateral,
+    CustodyRules,
     Margin,
     Market,
+    MarketTick,
     MarkRule,
     Perpetual,
     PriceTicks,
     Product,
+    Release,
+    Scheme,
     Setup,
+    SignerId,
     Tier,
+    TierId,
+    TierRule,
 )
 
 SMALL_SETUP = Setup(
@@ -112,9 +127,107 @@ AUCTION_SETUP = Setup(
 )
 """Two spot markets that open and close through a call auction."""
 
+CUSTODY_SETUP = Setup(
+    assets=("BTC", "USD"),
+    markets=(replace(_spot("BTC", _BTC), mark=None),),
+    clients=("alice", "bob", "carol"),
+    ingress_capacity=6,
+    procedure=True,
+    replicas=("n1", "n2", "n3"),
+    custody=CustodyRules(
+        tiers=(
+            TierRule(
+                tier="hot",
+                signers=("h1", "h2", "h3"),
+                threshold=2,
+                payment_max=(
+                    AssetAmount(asset="BTC", amount=Amount(500)),
+                    AssetAmount(asset="USD", amount=Amount(5_000)),
+                ),
+                balance_max=(
+                    AssetAmount(asset="BTC", amount=Amount(4_000)),
+                    AssetAmount(asset="USD", amount=Amount(40_000)),
+                ),
+            ),
+            TierRule(
+                tier="cold",
+                signers=("c1", "c2", "c3", "c4", "c5"),
+                threshold=3,
+                delay_ms=60_000,
+                payment_max=(
+                    AssetAmount(asset="BTC", amount=Amount(5_000)),
+                    AssetAmount(asset="USD", amount=Amount(50_000)),
+                ),
+            ),
+        ),
+        chains=(
+            ChainRule(asset="BTC", confirmations=3, fee=Amount(2)),
+            ChainRule(asset="USD", confirmations=2, fee=Amount(15)),
+        ),
+    ),
+)
+"""A hot and a cold tier that sign structurally, two chains with fees, maintenance by procedure."""
+
+TEST_KEY_SEED = 9591
+"""The seed of the FROST keys of `CUSTODY_FROST_SETUP`. Whoever can read this can sign: they guard nothing."""
+
+
+def _dealt(rule: TierRule) -> tuple[frost.Group, tuple[frost.KeyShare, ...]]:
+    """A tier's test keys."""
+    random = Random(f"{TEST_KEY_SEED} {rule.tier}")  # noqa: S311 - test keys must be the same in every run
+    members = range(1, len(rule.signers) + 1)
+    return frost.deal(members, threshold=rule.threshold, random_bytes=random.randbytes)
+
+
+def _with_frost(rule: TierRule) -> TierRule:
+    group, _ = _dealt(rule)
+    return replace(
+        rule,
+        scheme=Scheme.FROST,
+        group_key=group.key.hex(),
+        verifying_shares=tuple(share.hex() for share in group.verification_shares.values()),
+    )
+
+
+def frost_test_keys(
+    custody: CustodyRules, *, random_bytes: RandomBytes = os.urandom
+) -> Mapping[TierId, Mapping[SignerId, FrostKey]]:
+    """The test keys of the FROST tiers of `CUSTODY_FROST_SETUP`, by tier and signer."""
+    keys: dict[TierId, dict[SignerId, FrostKey]] = {}
+    for rule in custody.tiers:
+        if rule.scheme is Scheme.FROST:
+            group, shares = _dealt(rule)
+            quorum = FrostQuorum(group, rule.signers)
+            made = (FrostKey(share, quorum, random_bytes=random_bytes) for share in shares)
+            keys[rule.tier] = dict(zip(rule.signers, made, strict=True))
+    return keys
+
+
+_RULES = CUSTODY_SETUP.custody
+assert _RULES is not None
+CUSTODY_FROST_SETUP = replace(
+    CUSTODY_SETUP, custody=replace(_RULES, tiers=tuple(_with_frost(rule) for rule in _RULES.tiers))
+)
+"""The same with FROST, with test keys that are dealt from a fixed seed."""
+
+PROCEDURE_SETUP = replace(
+    SMALL_SETUP,
+    releases=(
+        Release(release="r1"),
+        Release(release="r2", tick_amounts=(MarketTick(market="BTC-USD", tick_amount=Amount(2)),)),
+        Release(release="r3"),
+    ),
+    procedure=True,
+    rate_max=8,
+)
+"""The small setup with maintenance by procedure, a release that changes the worth of a tick, and limits of rate."""
+
 MARGIN_CAPABILITIES = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 """What an engine needs to be reset to `MARGIN_SETUP`."""
+CUSTODY_CAPABILITIES = frozenset({Capability.FUNDS, Capability.CUSTODY})
+"""What an engine needs to be reset to `CUSTODY_SETUP`."""
 _AUCTION = frozenset({Capability.AUCTION, Capability.PHASES})
+_PROCEDURE = frozenset({Capability.PROCEDURE, Capability.PHASES, Capability.REPLICAS})
 
 
 def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
@@ -124,11 +237,15 @@ def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
         setups.append(fitted(MARGIN_SETUP, capabilities))
     if capabilities >= _AUCTION:
         setups.append(fitted(AUCTION_SETUP, capabilities))
+    if capabilities >= _PROCEDURE:
+        setups.append(fitted(PROCEDURE_SETUP, capabilities))
+    if capabilities >= CUSTODY_CAPABILITIES:
+        setups.append(fitted(CUSTODY_SETUP, capabilities))
     return tuple(setups)
 
 
 def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
-    """The setup without what an engine cannot do: price bands, loans, promotions."""
+    """The setup without what an engine cannot do: bands, loans, promotions, limits of rate, the procedure."""
     if Capability.PRICE_BANDS not in capabilities:
         markets = tuple(replace(market, band_ppm=0, protection_ppm=0) for market in setup.markets)
         setup = replace(setup, markets=markets)
@@ -136,4 +253,8 @@ def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
         setup = replace(setup, margin=replace(setup.margin, credit=()))
     if Capability.PROMOTIONS not in capabilities:
         setup = replace(setup, promotion_max=())
+    if Capability.RATE_LIMITS not in capabilities:
+        setup = replace(setup, rate_max=0)
+    if Capability.PROCEDURE not in capabilities:
+        setup = replace(setup, procedure=False)
     return setup

@@ -6,29 +6,38 @@ The predicate runs the candidate from the start each time, so that what comes ou
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from msgspec.structs import replace
 
 from holdfast.engine import HUNG
+from holdfast.resigning import with_amount
 from holdfast_model.vocabulary import (
     AccrueInterest,
     AdvanceTime,
     AmendOrder,
     Amount,
+    AskReplica,
+    AttestCustody,
     Borrow,
     Burst,
     Conditions,
+    CoverShortfall,
     Crash,
+    CrashPoint,
     CreditDeposit,
+    CustodyRules,
     FundHouse,
     GrantPromotion,
     PlaceOrder,
     Repay,
+    ReportDeposit,
     ReportPrice,
     RequestWithdrawal,
     SettleFunding,
     SizeLots,
     Step,
+    SweepFunds,
     TimeInForce,
     TransferMargin,
     TriggerBy,
@@ -65,16 +74,23 @@ class _Budget:
         return self._seen[steps]
 
 
-def shrink(steps: Steps, shows: Callable[[Steps], bool], *, runs_max: int = RUNS_MAX) -> Steps:
+def shrink(
+    steps: Steps,
+    shows: Callable[[Steps], bool],
+    *,
+    runs_max: int = RUNS_MAX,
+    custody: CustodyRules | None = None,
+) -> Steps:
     """A sequence of which no single step, command of a burst or smaller number can be taken without losing `shows`.
 
-    At most `runs_max` candidates are run; after that the smallest found so far is returned.
+    At most `runs_max` candidates are run; after that the smallest found so far is returned. By the rules of `custody`
+    the signers of a smaller payment sign that one.
     """
     budget = _Budget(shows, runs_max)
     assert budget.shows(steps), "the sequence to shrink must show what is looked for"
     while True:
         smaller = _fewer_steps(steps, budget)
-        for candidates in (_simpler, _smaller_numbers):
+        for candidates in (_simpler, partial(_smaller_numbers, custody)):
             smaller = _first_that_shows(smaller, candidates, budget)
         if smaller == steps:
             return steps
@@ -114,15 +130,15 @@ def _with(steps: Steps, position: int, step: Step) -> Steps:
 def _simpler(steps: Steps) -> Iterator[Steps]:
     """Bursts with a command less, crashes with nothing in flight, plainer orders, less time and fewer prices."""
     for position, step in enumerate(steps):
-        if isinstance(step, Burst):
+        if isinstance(step, Burst | AskReplica):
             for gone in range(len(step.commands)):
                 rest = (*step.commands[:gone], *step.commands[gone + 1 :])
-                if len(rest) == 1:
+                if len(rest) == 1 and isinstance(step, Burst):
                     yield _with(steps, position, rest[0])
                 elif rest:
-                    yield _with(steps, position, Burst(commands=rest))
+                    yield _with(steps, position, replace(step, commands=rest))
         elif isinstance(step, Crash) and step.in_flight is not None:
-            yield _with(steps, position, Crash())
+            yield _with(steps, position, replace(step, in_flight=None, point=CrashPoint.BEFORE_JOURNAL))
         elif isinstance(step, PlaceOrder):
             for order in _plainer(step):
                 yield _with(steps, position, order)
@@ -207,10 +223,12 @@ def _renumbered(steps: Steps) -> Steps:
     return tuple(result)
 
 
-_Amounts = CreditDeposit | RequestWithdrawal | TransferMargin | Borrow | Repay | FundHouse | GrantPromotion
+_Amounts = (
+    CreditDeposit | TransferMargin | Borrow | Repay | FundHouse | GrantPromotion | AttestCustody | CoverShortfall
+)
 
 
-def _smaller_numbers(steps: Steps) -> Iterator[Steps]:
+def _smaller_numbers(custody: CustodyRules | None, steps: Steps) -> Iterator[Steps]:
     """Sizes of one lot, then of half; amounts, rates and steps of time likewise."""
     for position, step in enumerate(steps):
         if isinstance(step, PlaceOrder | AmendOrder):
@@ -219,6 +237,12 @@ def _smaller_numbers(steps: Steps) -> Iterator[Steps]:
         elif isinstance(step, _Amounts):
             for amount in _smaller(step.amount):
                 yield _with(steps, position, replace(step, amount=Amount(amount)))
+        elif isinstance(step, RequestWithdrawal | SweepFunds):
+            for amount in _smaller(step.amount):
+                yield with_amount(steps, position, Amount(amount), custody)
+        elif isinstance(step, ReportDeposit):
+            for amount in _smaller(step.amount):
+                yield _reported(steps, step, Amount(amount))
         elif isinstance(step, AccrueInterest | SettleFunding):
             for rate in _smaller(step.rate_ppm):
                 yield _with(steps, position, replace(step, rate_ppm=rate))
@@ -226,6 +250,20 @@ def _smaller_numbers(steps: Steps) -> Iterator[Steps]:
             whole = _step_ms(steps, position)
             for milliseconds in _smaller(whole):
                 yield _sooner(steps, position, whole - milliseconds)
+
+
+def _reported(steps: Steps, report: ReportDeposit, amount: Amount) -> Steps:
+    """The steps with another amount wherever a deposit is reported with this one."""
+
+    def changed(step: Step) -> Step:
+        same = isinstance(step, ReportDeposit) and (step.asset, step.transaction, step.amount) == (
+            report.asset,
+            report.transaction,
+            report.amount,
+        )
+        return replace(step, amount=amount) if same else step
+
+    return tuple(map(changed, steps))
 
 
 def _smaller(number: int) -> list[int]:

@@ -7,6 +7,12 @@ from holdfast_invariants.conservation import (
     NothingIsOverdrawn,
     RemaindersArePosted,
 )
+from holdfast_invariants.custody import (
+    CustodyCoversWhatIsOwed,
+    DepositsAreCreditedOnce,
+    LimitsHold,
+    WithdrawalsEndOnce,
+)
 from holdfast_invariants.feed import FeedGivesTheBook
 from holdfast_invariants.finality import (
     AcknowledgedIsNeverLost,
@@ -28,8 +34,11 @@ from holdfast_invariants.operations import (
 from holdfast_invariants.positions import PositionsAreRecomputable, PositionsSumToZero
 from holdfast_invariants.priority import PriceTimePriority
 from holdfast_invariants.promises import OrderTypesKeepTheirPromise
+from holdfast_invariants.signatures import NoncesAreUsedOnce, NothingLeavesUnsigned
 from holdfast_model.errors import HoldfastError
 from holdfast_model.vocabulary import Capability
+
+_CUSTODY = frozenset({Capability.CUSTODY, Capability.FUNDS, Capability.ENTRIES})
 
 CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
@@ -67,6 +76,60 @@ CATALOGUE: tuple[Invariant, ...] = (
         incidents=("bithumb-2026-02-06", "knight-2012-08-01"),
         needs=frozenset({Capability.FUNDS, Capability.ENTRIES}),
         monitor=CausesBoundEffects,
+    ),
+    Invariant(
+        id="CUST-1",
+        kind=Kind.ALWAYS,
+        sentence="Custody holds what is owed, and balances are the sums of their entries, or the exchange halts.",
+        severity=Severity.CRITICAL,
+        incidents=("bithumb-2026-02-06", "etc-2019-01", "bitgrail-2018"),
+        needs=_CUSTODY,
+        monitor=CustodyCoversWhatIsOwed,
+    ),
+    Invariant(
+        id="CUST-2",
+        kind=Kind.ALWAYS,
+        sentence="A final deposit is credited exactly once: right client, asset and amount, never before finality.",
+        severity=Severity.CRITICAL,
+        incidents=("kraken-deposit-2024-06", "etc-2019-01"),
+        needs=_CUSTODY,
+        monitor=DepositsAreCreditedOnce,
+    ),
+    Invariant(
+        id="CUST-3",
+        kind=Kind.ALWAYS,
+        sentence="A withdrawal ends in exactly one of paid or refunded: the same asset, amount and owner, once.",
+        severity=Severity.CRITICAL,
+        incidents=("backpack-2025-07-03", "mtgox-2014", "poloniex-2014-03-04", "flexcoin-2014-03-02"),
+        needs=_CUSTODY,
+        monitor=WithdrawalsEndOnce,
+    ),
+    Invariant(
+        id="CUST-4",
+        kind=Kind.ALWAYS,
+        sentence="Nothing is broadcast without enough valid shares of distinct signers over what was approved.",
+        severity=Severity.CRITICAL,
+        incidents=("mtgox-2014",),
+        needs=_CUSTODY,
+        monitor=NothingLeavesUnsigned,
+    ),
+    Invariant(
+        id="CUST-5",
+        kind=Kind.ALWAYS,
+        sentence="No signing nonce is used twice: not across payments, attempts, restores or failovers.",
+        severity=Severity.CRITICAL,
+        incidents=(),
+        needs=_CUSTODY,
+        monitor=NoncesAreUsedOnce,
+    ),
+    Invariant(
+        id="CUST-6",
+        kind=Kind.ALWAYS,
+        sentence="Tier limits, time locks and suspensions hold, and published liabilities are those of the ledger.",
+        severity=Severity.CRITICAL,
+        incidents=("bitgrail-2018",),
+        needs=_CUSTODY,
+        monitor=LimitsHold,
     ),
     Invariant(
         id="FINAL-1",

@@ -17,6 +17,7 @@ from holdfast_invariants.flows import (
     of_interest,
     of_payment,
     of_settled,
+    of_sweep,
     of_trade,
     of_transfer,
     settled_by_deleveraging,
@@ -30,6 +31,7 @@ from holdfast_model.vocabulary import (
     LIQUIDATION_ORDER_PREFIX,
     PROMOTIONS,
     ROUNDING,
+    SWEEP_PREFIX,
     Answer,
     Borrow,
     Borrowed,
@@ -39,6 +41,7 @@ from holdfast_model.vocabulary import (
     CreditDeposit,
     Deleveraged,
     DepositCredited,
+    DepositFinalised,
     EntryPosted,
     FundHouse,
     FundingSettled,
@@ -47,11 +50,13 @@ from holdfast_model.vocabulary import (
     InterestAccrued,
     LiquidationStepped,
     OrderAccepted,
+    PaymentApproved,
     PlaceOrder,
     PromotionGranted,
     Repaid,
     Repay,
     RequestWithdrawal,
+    SweepCompleted,
     TradeExecuted,
     TransferCompleted,
     TransferMargin,
@@ -63,7 +68,7 @@ from holdfast_model.vocabulary import (
 
 _GRANTED: dict[type, tuple[type, tuple[str, ...]]] = {
     CreditDeposit: (DepositCredited, ("client", "asset", "amount", "transaction")),
-    RequestWithdrawal: (WithdrawalRequested, ("client", "withdrawal", "asset", "amount")),
+    RequestWithdrawal: (WithdrawalRequested, ("client", "withdrawal", "asset", "amount", "destination")),
     FundHouse: (HouseFunded, ("account", "asset", "amount", "transaction")),
     GrantPromotion: (PromotionGranted, ("client", "asset", "amount", "grant")),
     TransferMargin: (TransferStarted, ("client", "request", "asset", "amount", "source", "target")),
@@ -111,6 +116,8 @@ class CausesBoundEffects(Monitor):
         self.checked += 1
         if event.__class__ is OrderAccepted and event.order.startswith(LIQUIDATION_ORDER_PREFIX):
             return
+        if event.__class__ is DepositCredited and self.told.custody is not None:
+            return
         self._effects += 1
         command = self.told.command
         cause, essence = _CAUSE[event.__class__]
@@ -130,6 +137,7 @@ class CausesBoundEffects(Monitor):
         )
 
     @on(
+        DepositFinalised,
         DepositCredited,
         WithdrawalRequested,
         WithdrawalPaid,
@@ -141,7 +149,10 @@ class CausesBoundEffects(Monitor):
     )
     def payment(self, event: Payment) -> None:
         """An amount that is to be moved, and that is within its limit."""
-        kind, expected = of_payment(event)
+        custody = self.told.custody
+        if isinstance(event, DepositFinalised) and custody and (event.asset, event.transaction) in custody.entered:
+            return
+        kind, expected = of_payment(self.told, event)
         self._explained[kind].append(expected)
         if isinstance(event, PromotionGranted):
             self._within(event, PROMOTIONS, self._promotion_max.get(event.asset, 0), "a grant")
@@ -166,6 +177,12 @@ class CausesBoundEffects(Monitor):
         expected = of_transfer(self.told, event) if self.told.margin is not None else None
         if expected is not None:
             self._explained[CauseKind.TRANSFER].append(expected)
+
+    @on(PaymentApproved, SweepCompleted)
+    def sweep(self, event: PaymentApproved | SweepCompleted) -> None:
+        """The fee of a sweep, which the house pays; a withdrawal's was held when it was requested."""
+        if isinstance(event, SweepCompleted) or event.intent.payment.startswith(SWEEP_PREFIX):
+            self._explained[CauseKind.NETWORK_FEE].append(of_sweep(self.told, event))
 
     @on(TradeExecuted)
     def trade(self, event: TradeExecuted) -> None:

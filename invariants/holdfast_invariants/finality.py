@@ -5,6 +5,7 @@ from typing import Any
 
 from holdfast_invariants.monitor import Monitor, before, on
 from holdfast_invariants.told import TERMINAL, OrderEvent, ToldOrder
+from holdfast_invariants.told_custody import shown_deposits, shown_payments
 from holdfast_invariants.told_triggers import ToldStop
 from holdfast_model.vocabulary import (
     Answer,
@@ -20,10 +21,12 @@ from holdfast_model.vocabulary import (
     OrderFilled,
     OrderReduced,
     OrderRested,
+    PaymentApproved,
     PromotionGranted,
     Reason,
     Rejected,
     Repaid,
+    ShortfallCovered,
     Stage,
     StopArmed,
     StopTriggered,
@@ -45,6 +48,7 @@ _DUPLICATES = frozenset(
         Reason.DUPLICATE_REQUEST,
     }
 )
+_ENDED = frozenset({WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED})
 
 
 class TerminalStatusIsAbsorbing(Monitor):
@@ -111,11 +115,11 @@ class AcknowledgedIsNeverLost(Monitor):
         """A withdrawal ends in the asset and amount that were acknowledged."""
         self.checked += 1
         told = self.told.withdrawal
-        if told is None or (told.asset, told.amount) != (event.asset, event.amount):
+        if told is None or (told.asset, told.amount, told.fee) != (event.asset, event.amount, event.fee):
             self.report(
                 f"withdrawal {event.client}/{event.withdrawal}",
-                found=f"{event.amount} {event.asset}",
-                expected=f"{told.amount} {told.asset}, as acknowledged"
+                found=f"{event.amount} {event.asset}" + _fee(event.fee),
+                expected=f"{told.amount} {told.asset}{_fee(told.fee)}, as acknowledged"
                 if told
                 else "nothing: it was never acknowledged",
                 evidence=[event],
@@ -136,6 +140,7 @@ class AcknowledgedIsNeverLost(Monitor):
         self._withdrawals(view)
         self._waiting(view)
         self._accounts(view)
+        self._custody(view)
 
     def _orders(self) -> None:
         shown = {key: order for order, key, _ in self.told.shown}
@@ -208,6 +213,25 @@ class AcknowledgedIsNeverLost(Monitor):
             },
         )
 
+    def _custody(self, view: View) -> None:
+        """Deposits that are not credited, payments under way, and how far each chain has come."""
+        custody = self.told.custody
+        if custody is None:
+            return
+        self._same_named("deposit", shown_deposits(view), custody.told_deposits())
+        self._same_named("payment", shown_payments(view), custody.told_payments())
+        self._same_named(
+            "chain of",
+            {
+                item.asset: f"{item.height} {item.provider_up} {item.deposits_open} {item.withdrawals_open}"
+                for item in view.chains
+            },
+            {
+                asset: f"{item.height} {item.provider_up} {item.deposits_open} {item.withdrawals_open}"
+                for asset, item in custody.chains.items()
+            },
+        )
+
     def _same_named(self, what: str, shown: Mapping[str, str], told: Mapping[str, str]) -> None:
         self.checked += len(told)
         if shown == told:
@@ -230,11 +254,13 @@ class AcknowledgedIsNeverLost(Monitor):
             if (
                 told is None
                 or now is None
-                or (told.asset, told.amount, told.status)
+                or (told.asset, told.amount, told.status, told.fee, told.destination)
                 != (
                     now.asset,
                     now.amount,
                     now.status,
+                    now.fee,
+                    now.destination,
                 )
             ):
                 self.report(
@@ -242,6 +268,10 @@ class AcknowledgedIsNeverLost(Monitor):
                     found=f"{now.status}: {now.amount} {now.asset}" if now else "it is not shown",
                     expected=f"{told.status}: {told.amount} {told.asset}" if told else "nothing: it was never told",
                 )
+
+
+def _fee(fee: int) -> str:
+    return f" and {fee} as fee" if fee else ""
 
 
 def _stop(stop: WaitingStop | ToldStop) -> str:
@@ -313,6 +343,7 @@ class RetriesTakeEffectOnce(Monitor):
         super().__init__(*arguments)
         self._paid_in: set[str] = set()
         self._granted: set[str] = set()
+        self._covered: set[str] = set()
 
     @on(OrderAccepted)
     def order(self, event: OrderAccepted) -> None:
@@ -325,7 +356,7 @@ class RetriesTakeEffectOnce(Monitor):
     def deposit(self, event: DepositCredited) -> None:
         """A chain transaction is credited once."""
         self.checked += 1
-        if event.transaction in self.told.deposits:
+        if self.told.deposit_key(event) in self.told.deposits:
             self._again(f"deposit {event.transaction}", "credited", event)
 
     @on(WithdrawalRequested)
@@ -340,7 +371,7 @@ class RetriesTakeEffectOnce(Monitor):
         """A withdrawal has one outcome."""
         self.checked += 1
         told = self.told.withdrawal
-        if told is not None and told.status is not WithdrawalStatus.REQUESTED:
+        if told is not None and told.status in _ENDED:
             self._again(
                 f"withdrawal {event.client}/{event.withdrawal}", f"given an outcome after it was {told.status}", event
             )
@@ -367,6 +398,21 @@ class RetriesTakeEffectOnce(Monitor):
         if event.grant in self._granted:
             self._again(f"grant {event.grant}", "granted", event)
         self._granted.add(event.grant)
+
+    @on(PaymentApproved)
+    def approved(self, event: PaymentApproved) -> None:
+        """A withdrawal is approved once, and so is a sweep."""
+        self.checked += 1
+        if self.told.custody is not None and event.intent.payment in self.told.custody.payments:
+            self._again(f"payment {event.intent.payment}", "approved", event)
+
+    @on(ShortfallCovered)
+    def covered(self, event: ShortfallCovered) -> None:
+        """A transaction that covers a shortfall is taken once."""
+        self.checked += 1
+        if event.transaction in self._covered:
+            self._again(f"cover {event.transaction}", "taken", event)
+        self._covered.add(event.transaction)
 
     @on(Rejected)
     def refusal(self, event: Rejected) -> None:

@@ -9,27 +9,33 @@ from holdfast_invariants.reckoning import PPM, funding_due, paid, rounded_up, tr
 from holdfast_invariants.told import Place, Told
 from holdfast_invariants.told_margin import ToldPosition
 from holdfast_model.vocabulary import (
+    ARRIVING,
     CLEARING,
     FEES,
     LENDING,
+    NETWORK,
     OUTSIDE,
     PROMOTIONS,
     ROUNDING,
+    Amount,
     Borrowed,
     Bucket,
     CauseKind,
     ClientId,
     Deleveraged,
     DepositCredited,
+    DepositFinalised,
     FundingSettled,
     HouseFunded,
     InterestAccrued,
     Market,
+    PaymentApproved,
     Posting,
     ProductId,
     PromotionGranted,
     Repaid,
     Side,
+    SweepCompleted,
     TradeExecuted,
     TransferCompleted,
     TransferStarted,
@@ -208,6 +214,7 @@ def of_transfer(told: Told, event: TransferStarted | TransferCompleted) -> Moved
 
 
 _FROM_TO: dict[type, tuple[CauseKind, tuple[str, Bucket], tuple[str, Bucket]]] = {
+    DepositFinalised: (CauseKind.ARRIVAL, (OUTSIDE, FREE), (ARRIVING, FREE)),
     DepositCredited: (CauseKind.DEPOSIT, (OUTSIDE, FREE), ("", FREE)),
     WithdrawalRequested: (CauseKind.WITHDRAWAL_HOLD, ("", FREE), ("", HELD)),
     WithdrawalPaid: (CauseKind.WITHDRAWAL_PAYMENT, ("", HELD), (OUTSIDE, FREE)),
@@ -218,7 +225,8 @@ _FROM_TO: dict[type, tuple[CauseKind, tuple[str, Bucket], tuple[str, Bucket]]] =
 """Events that move one amount from one place to another, where no account stands for the event's own."""
 
 Payment = (
-    DepositCredited
+    DepositFinalised
+    | DepositCredited
     | WithdrawalRequested
     | WithdrawalPaid
     | WithdrawalRefunded
@@ -229,9 +237,14 @@ Payment = (
 )
 
 
-def of_payment(event: Payment) -> tuple[CauseKind, Moved]:
-    """The kind of entry and the money of an event that moves one amount of one asset."""
+def of_payment(told: Told, event: Payment) -> tuple[CauseKind, Moved]:
+    """The kind of entry and the money of an event that moves one amount of one asset, a chain's fee included.
+
+    With custody a deposit has arrived before it is credited.
+    """
     asset, amount = event.asset, event.amount
+    if isinstance(event, WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded):
+        amount = Amount(amount + event.fee)
     if isinstance(event, Borrowed):
         return CauseKind.BORROW, moved(
             (LENDING, FREE, asset, -amount),
@@ -247,8 +260,18 @@ def of_payment(event: Payment) -> tuple[CauseKind, Moved]:
             (LENDING, BORROWED, asset, -amount),
         )
     kind, source, target = _FROM_TO[type(event)]
+    if isinstance(event, DepositCredited) and told.custody is not None:
+        source = (ARRIVING, FREE)
     own = event.account if isinstance(event, HouseFunded) else event.client
     return kind, moved((source[0] or own, source[1], asset, -amount), (target[0] or own, target[1], asset, amount))
+
+
+def of_sweep(told: Told, event: PaymentApproved | SweepCompleted) -> Moved:
+    """The money of a sweep: its chain's fee, which is held when it is approved, and spent when it is final."""
+    if isinstance(event, SweepCompleted):
+        return moved((NETWORK, HELD, event.asset, -event.fee), (OUTSIDE, FREE, event.asset, event.fee))
+    fee = told.custody.fees.get(event.intent.asset, 0) if told.custody is not None else 0
+    return moved((NETWORK, FREE, event.intent.asset, -fee), (NETWORK, HELD, event.intent.asset, fee))
 
 
 def as_of_repayment(total: Moved) -> Moved:

@@ -12,17 +12,27 @@ from holdfast_model.vocabulary import (
     CancelReason,
     Capability,
     CauseKind,
+    Command,
     Crash,
     Deleveraged,
+    DepositCredited,
+    DepositOrphaned,
+    DepositSeen,
     EntryPosted,
     Event,
+    LiabilitiesPublished,
     Liquidate,
     LiquidationKind,
     LiquidationStepped,
     MarkChanged,
+    MismatchFound,
     OrderAmended,
     OrderCancelled,
     OrderFilled,
+    PaymentBroadcast,
+    PaymentIncluded,
+    PaymentSigned,
+    PaymentStatus,
     Phase,
     PhaseChanged,
     PositionChanged,
@@ -32,11 +42,18 @@ from holdfast_model.vocabulary import (
     Record,
     Rejected,
     Repaid,
+    ReplicaPromoted,
+    ReportBlock,
+    ReportDeposit,
+    ReportReorganisation,
     Restart,
     RestoreSnapshot,
+    ShortfallCovered,
+    SigningRestarted,
     Stage,
-    StandbyPromoted,
     StopTriggered,
+    SuspendAsset,
+    SweepCompleted,
     TradeExecuted,
     TransferCompleted,
     TransferStarted,
@@ -46,6 +63,7 @@ from holdfast_model.vocabulary import (
 
 _MARGIN = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 _LOANS = _MARGIN | {Capability.BORROWING, Capability.ENTRIES}
+_CUSTODY = frozenset({Capability.CUSTODY})
 _LIQUIDATION = _MARGIN | {Capability.LIQUIDATION}
 
 
@@ -57,14 +75,24 @@ class Progress:
         self.resting_at_restart: set[tuple[str, str]] = set()
         self.lots: dict[PositionKey, int] = {}
         """The positions before the step at hand."""
+        self.unheard: set[Command] = set()
+        """Deposits that were refused because their provider was down."""
+        self.covered = False
+        """Whether a shortfall was covered since the exchange last halted."""
 
     def note(self, record: Record) -> None:
         """Remember a step after its goals were looked at."""
         if isinstance(record.step, Restart | RestoreSnapshot):
             self.resting_at_restart = set(self.told.resting)
+        if isinstance(record.step, ReportDeposit) and _refused(Reason.PROVIDER_DOWN)(self, record):
+            self.unheard.add(record.step)
         for event in (*_events(record), *(event for resent in record.resent for event in resent.events)):
             if event.__class__ is PositionChanged:
                 self.lots[event.client, event.market] = event.position_lots
+            elif event.__class__ is ShortfallCovered:
+                self.covered = True
+            elif event.__class__ is MismatchFound:
+                self.covered = False
 
 
 Reached = Callable[[Progress, Record], bool]
@@ -165,6 +193,24 @@ def _transfer_waited(progress: Progress, record: Record) -> bool:  # noqa: ARG00
     )
 
 
+def _included(*, changed: bool) -> Reached:
+    """Whether a payment was included under another id than it was broadcast with, or under the same."""
+
+    def reached(progress: Progress, record: Record) -> bool:
+        payments = progress.told.custody.payments if progress.told.custody is not None else {}
+        return any(
+            event.payment in payments and (payments[event.payment].transaction != event.transaction) is changed
+            for event in _events(record)
+            if isinstance(event, PaymentIncluded)
+        )
+
+    return reached
+
+
+def _leaves(record: Record, phase: Phase) -> bool:
+    return any(isinstance(event, PhaseChanged) and event.before is phase for event in _events(record))
+
+
 def _step(kind: LiquidationKind, sentence: str, needs: frozenset[Capability] = _LIQUIDATION) -> Goal:
     return Goal(
         id=f"liquidation-{kind.replace('_', '-')}",
@@ -235,17 +281,17 @@ GOALS: tuple[Goal, ...] = (
         reached=_maintenance_ended,
     ),
     Goal(
-        id="standby-promoted",
-        sentence="The standby was promoted.",
-        needs=frozenset({Capability.STANDBY}),
-        by=(StandbyPromoted,),
+        id="replica-promoted",
+        sentence="Another replica was promoted.",
+        needs=frozenset({Capability.REPLICAS}),
+        by=(ReplicaPromoted,),
     ),
     Goal(
         id="stale-promotion-refused",
-        sentence="The promotion of a standby that lagged behind was refused.",
-        needs=frozenset({Capability.STANDBY}),
+        sentence="The promotion of a replica that lagged behind was refused.",
+        needs=frozenset({Capability.REPLICAS}),
         by=(Rejected,),
-        reached=_refused(Reason.STANDBY_STALE),
+        reached=_refused(Reason.REPLICA_STALE),
     ),
     Goal(
         id="shed",
@@ -400,5 +446,155 @@ GOALS: tuple[Goal, ...] = (
         sentence="A client was granted a promotion.",
         needs=_MARGIN | {Capability.PROMOTIONS},
         by=(PromotionGranted,),
+    ),
+    Goal(
+        id="deposit-credited",
+        sentence="A deposit was seen, became final, and was credited.",
+        needs=_CUSTODY,
+        by=(DepositCredited,),
+        reached=lambda _, record: isinstance(record.step, ReportBlock),
+    ),
+    Goal(
+        id="deposit-orphaned",
+        sentence="A reorganisation took a deposit off its chain before it was final.",
+        needs=_CUSTODY,
+        by=(DepositOrphaned,),
+        reached=lambda _, record: not any(isinstance(event, MismatchFound) for event in _events(record)),
+    ),
+    Goal(
+        id="deposit-credited-after-suspension",
+        sentence="A deposit became final while deposits were suspended, and was credited when they were open again.",
+        needs=_CUSTODY,
+        by=(DepositCredited,),
+        reached=lambda _, record: isinstance(record.step, SuspendAsset),
+    ),
+    Goal(
+        id="backlog-after-outage",
+        sentence="A deposit that could not be told while the provider was down was told afterwards.",
+        needs=_CUSTODY,
+        by=(DepositSeen,),
+        reached=lambda progress, record: isinstance(record.step, ReportDeposit) and record.step in progress.unheard,
+    ),
+    Goal(
+        id="payment-signed",
+        sentence="Enough signers signed a payment.",
+        needs=_CUSTODY,
+        by=(PaymentSigned,),
+    ),
+    Goal(
+        id="payment-broadcast",
+        sentence="A signed payment was handed to its chain.",
+        needs=_CUSTODY,
+        by=(PaymentBroadcast,),
+    ),
+    Goal(
+        id="payment-included",
+        sentence="A payment was included under the transaction id that it was broadcast with.",
+        needs=_CUSTODY,
+        by=(PaymentIncluded,),
+        reached=_included(changed=False),
+    ),
+    Goal(
+        id="transaction-id-changed",
+        sentence="A payment was included under another transaction id.",
+        needs=_CUSTODY,
+        by=(PaymentIncluded,),
+        reached=_included(changed=True),
+    ),
+    Goal(
+        id="payment-final",
+        sentence="A withdrawal was paid when its chain had made its payment final.",
+        needs=_CUSTODY,
+        by=(WithdrawalPaid,),
+        reached=lambda _, record: isinstance(record.step, ReportBlock),
+    ),
+    Goal(
+        id="refunded-while-signing",
+        sentence="A withdrawal was refunded after its payment was approved and before it was signed.",
+        needs=_CUSTODY,
+        by=(WithdrawalRefunded,),
+        reached=lambda progress, record: any(
+            progress.told.custody is not None
+            and f"{event.client}/{event.withdrawal}" in progress.told.custody.payments
+            for event in _events(record)
+            if isinstance(event, WithdrawalRefunded)
+        ),
+    ),
+    Goal(
+        id="share-refused",
+        sentence="A share that was not valid was refused.",
+        needs=_CUSTODY,
+        by=(Rejected,),
+        reached=_refused(Reason.SHARE_INVALID),
+    ),
+    Goal(
+        id="commitment-reuse-refused",
+        sentence="A nonce that was committed to before was refused.",
+        needs=_CUSTODY,
+        by=(Rejected,),
+        reached=_refused(Reason.COMMITMENT_REUSED),
+    ),
+    Goal(
+        id="signing-restarted",
+        sentence="An attempt to sign was given up after signers had committed.",
+        needs=_CUSTODY,
+        by=(SigningRestarted,),
+    ),
+    Goal(
+        id="killed-while-signing",
+        sentence="The exchange, or a replica of it, was killed while shares were awaited.",
+        needs=_CUSTODY | {Capability.RESTART},
+        by=(Crash,),
+        reached=lambda progress, _: (
+            progress.told.custody is not None
+            and any(item.status is PaymentStatus.SIGNING for item in progress.told.custody.payments.values())
+        ),
+    ),
+    Goal(
+        id="mismatch-detected",
+        sentence="The exchange found that ledger and custody differ, and halted.",
+        needs=_CUSTODY,
+        by=(MismatchFound,),
+        reached=lambda progress, _: progress.told.phase is Phase.HALTED,
+    ),
+    Goal(
+        id="deep-reorganisation-detected",
+        sentence="A reorganisation undid something final, and the exchange found the difference.",
+        needs=_CUSTODY,
+        by=(MismatchFound,),
+        reached=lambda _, record: isinstance(record.step, ReportReorganisation),
+    ),
+    Goal(
+        id="mismatch-healed",
+        sentence="What custody lacked was paid in, and the exchange was opened again.",
+        needs=_CUSTODY | {Capability.PHASES},
+        by=(PhaseChanged,),
+        reached=lambda progress, record: progress.covered and _leaves(record, Phase.HALTED),
+    ),
+    Goal(
+        id="sweep-completed",
+        sentence="Funds were moved from one tier of custody to another.",
+        needs=_CUSTODY,
+        by=(SweepCompleted,),
+    ),
+    Goal(
+        id="time-lock-refused",
+        sentence="A payment was refused to be broadcast before its time lock was over.",
+        needs=_CUSTODY,
+        by=(Rejected,),
+        reached=_refused(Reason.TIME_LOCKED),
+    ),
+    Goal(
+        id="tier-limit-refused",
+        sentence="A payment or a sweep was refused because of a tier's limit.",
+        needs=_CUSTODY,
+        by=(Rejected,),
+        reached=_refused(Reason.TIER_LIMIT),
+    ),
+    Goal(
+        id="liabilities-published",
+        sentence="Liabilities were published.",
+        needs=_CUSTODY,
+        by=(LiabilitiesPublished,),
     ),
 )

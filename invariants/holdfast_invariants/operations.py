@@ -1,10 +1,11 @@
 """REPL, PHASE, MAINT, SURGE: what holds while the exchange is being operated."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from holdfast_invariants.monitor import Monitor, after, before, on
 from holdfast_invariants.told import OrderKey
+from holdfast_invariants.told_custody import shown_deposits, shown_payments
 from holdfast_invariants.told_triggers import ToldStop
 from holdfast_model.vocabulary import (
     LEGAL_COMMANDS,
@@ -17,6 +18,7 @@ from holdfast_model.vocabulary import (
     Event,
     Events,
     MarkChanged,
+    OperationsEvent,
     OrderCancelled,
     Phase,
     PhaseChanged,
@@ -34,7 +36,8 @@ from holdfast_model.vocabulary import (
     may_follow,
 )
 
-_OPEN, _MAINTENANCE, _OVERLOADED = Phase.OPEN, Phase.MAINTENANCE, Reason.OVERLOADED
+_OPEN, _MAINTENANCE = Phase.OPEN, Phase.MAINTENANCE
+_AT_THE_DOOR = frozenset({Reason.OVERLOADED, Reason.RATE_LIMITED})
 _AUCTION = Phase.AUCTION
 _UNCROSSED_FOR = frozenset({Phase.OPEN, Phase.CLOSED})
 _LEGAL_WHEN_OPEN = LEGAL_COMMANDS[Phase.OPEN]
@@ -52,6 +55,8 @@ class EqualLogsGiveEqualStates(Monitor):
     def view(self, view: View) -> None:
         """Compare each replica with every replica that was ever seen at the same length."""
         for replica in view.replicas:
+            if replica.state_sha256 is None:
+                continue
             known = self._hashes.setdefault(replica.seq, (replica.state_sha256, replica.replica, self.findings.step))
             if known[1:] == (replica.replica, self.findings.step):
                 continue
@@ -170,11 +175,11 @@ class MaintenanceChangesNothing(Monitor):
         )
 
     def view(self, view: View) -> None:
-        """Orders, stops, balances, positions, transfers and withdrawals are as they were told before."""
+        """Orders, stops, balances, positions, transfers, withdrawals, deposits and payments are as told before."""
         if not self._watching:
             return
         self.checked += 1
-        margin = self.told.margin
+        margin, custody = self.told.margin, self.told.custody
         for what, shown, told in (
             (
                 "order",
@@ -224,6 +229,8 @@ class MaintenanceChangesNothing(Monitor):
                     for key, item in (margin.transfers.items() if margin is not None else ())
                 },
             ),
+            ("deposit", shown_deposits(view), custody.told_deposits() if custody is not None else {}),
+            ("payment", shown_payments(view), custody.told_payments() if custody is not None else {}),
         ):
             for name in sorted(shown.keys() | told.keys()):
                 if shown.get(name) != told.get(name):
@@ -238,7 +245,7 @@ def _stop(stop: WaitingStop | ToldStop) -> str:
     return f"{stop.side} {stop.size_lots} lots at {stop.trigger.by} {stop.trigger.when} {stop.trigger.price_ticks}"
 
 
-_WITHOUT_EFFECT = (Rejected, PhaseChanged, TimeAdvanced, PriceReported, MarkChanged)
+_WITHOUT_EFFECT = (Rejected, PhaseChanged, TimeAdvanced, PriceReported, MarkChanged, *get_args(OperationsEvent))
 _UP = frozenset({CancelReason.EXPIRED, CancelReason.ONE_CANCELS_OTHER})
 
 
@@ -329,12 +336,12 @@ def _is_ordinary(events: Events) -> bool:
             if event.__class__ is Rejected:
                 return False
         return True
-    return bool(events) and not _is_overload(events[0])
+    return bool(events) and not _is_turned_away(events[0])
 
 
-def _is_overload(event: Event) -> bool:
-    return isinstance(event, Rejected) and event.reason is _OVERLOADED
+def _is_turned_away(event: Event) -> bool:
+    return isinstance(event, Rejected) and event.reason in _AT_THE_DOOR
 
 
 def _is_shed(answer: Answer) -> bool:
-    return not answer.events or any(_is_overload(event) for event in answer.events)
+    return not answer.events or any(_is_turned_away(event) for event in answer.events)

@@ -3,17 +3,18 @@
 It is folded from acknowledged events alone, one event at a time, at a cost that does not depend on how much there is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
 from holdfast_invariants.told_book import ToldBook
+from holdfast_invariants.told_custody import DepositKey, ToldCustody, ToldWithdrawal, WithdrawalKey
 from holdfast_invariants.told_margin import ToldMargin
 from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
-    Amount,
+    Answer,
     AssetId,
     Bucket,
     ClientId,
@@ -33,18 +34,22 @@ from holdfast_model.vocabulary import (
     Phase,
     PhaseChanged,
     PriceTicks,
+    ReleaseActivated,
+    ReleaseDeployed,
+    ReleaseId,
+    ReplicaChanged,
+    ReplicaId,
+    ReplicaPromoted,
+    ReplicaStatus,
     Setup,
     Sha256,
     Side,
     SizeLots,
-    StandbyPromoted,
     StopArmed,
     StopTriggered,
     TimeInForce,
     TradeExecuted,
-    TransactionId,
     View,
-    WithdrawalId,
     WithdrawalPaid,
     WithdrawalRefunded,
     WithdrawalRequested,
@@ -53,7 +58,6 @@ from holdfast_model.vocabulary import (
 from holdfast_model.vocabulary.chain import GENESIS
 
 OrderKey = tuple[ClientId, OrderId]
-WithdrawalKey = tuple[ClientId, WithdrawalId]
 Place = tuple[str, Bucket, AssetId]
 OrderEvent = (
     OrderAccepted
@@ -110,15 +114,8 @@ class ToldOrder(Struct, kw_only=True, gc=False):
     """How many orders were accepted before it."""
 
 
-class ToldWithdrawal(Struct, kw_only=True):
-    """A withdrawal as its owner knows it."""
-
-    asset: AssetId
-    amount: Amount
-    status: WithdrawalStatus
-
-
 Acts = tuple[Callable[[Any], None], ...]
+Hearer = Callable[[Any, Answer], None]
 
 
 class Told:
@@ -129,8 +126,8 @@ class Told:
     in a view; `command`, whose answer is at hand. When an entry is believed, `below` are the places that one of its
     postings left below zero. Of all these, only those of the event at hand mean anything.
 
-    `book`, `triggers` and `margin` are parts of the record that are told each event after it; there is no `margin`
-    where the setup has none and no marks.
+    `book`, `triggers`, `margin` and `custody` are parts of the record that are told each event after it; there is no
+    `margin` where the setup has none and no marks, and no `custody` where it has none.
     """
 
     # CPython is quick at the methods of an instance only while at most thirty attributes are in its dictionary: those
@@ -156,14 +153,19 @@ class Told:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.markets = {market.market: market for market in setup.markets}
+        self.release = setup.releases[0].release
+        self.markets = {market.market: market for market in setup.markets_under(self.release)}
         self.orders: dict[OrderKey, ToldOrder] = {}
         self.resting: dict[OrderKey, ToldOrder] = {}
         self.amounts: dict[Place, int] = {}
-        self.deposits: set[TransactionId] = set()
+        self.deposits: set[DepositKey] = set()
+        """What was credited; without custody a transaction is one, whatever its asset, which is then left empty."""
         self.withdrawals: dict[WithdrawalKey, ToldWithdrawal] = {}
         self.phase = Phase.CLOSED if setup.auctions else Phase.OPEN
         self.epoch = 1
+        self.primary = setup.replicas[0]
+        self.replicas: dict[ReplicaId, ReplicaStatus] = dict.fromkeys(setup.replicas, ReplicaStatus.UP)
+        self.installed: dict[ReplicaId, ReleaseId] = dict.fromkeys(setup.replicas, setup.releases[0].release)
         self.seq = 0
         self.trade = 0
         self.head: Sha256 = GENESIS
@@ -195,14 +197,19 @@ class Told:
             WithdrawalPaid: (look_up_withdrawal, (self._paid,)),
             WithdrawalRefunded: (look_up_withdrawal, (self._refunded,)),
             PhaseChanged: ((), (self._phase_changed,)),
-            StandbyPromoted: ((), (self._promoted,)),
+            ReplicaChanged: ((), (self._replica_changed,)),
+            ReplicaPromoted: ((), (self._promoted,)),
+            ReleaseDeployed: ((), (self._deployed,)),
+            ReleaseActivated: ((), (self._activated,)),
         }
 
         self.book = ToldBook(self.orders)
         self.triggers = ToldTriggers(setup, self.orders)
         marked = setup.margin is not None or any(market.mark is not None for market in setup.markets)
         self.margin = ToldMargin(setup) if marked else None
-        for part in (self.book, self.triggers, self.margin):
+        self.custody = ToldCustody(setup.custody, self.withdrawals) if setup.custody is not None else None
+        self._hearers: Mapping[type, Hearer] = self.custody.true.hearers() if self.custody is not None else {}
+        for part in (self.book, self.triggers, self.margin, self.custody):
             for event, act in part.appliers().items() if part is not None else ():
                 found, believed = self._acts.get(event, ((), ()))
                 self._acts[event] = (found, (*believed, act))
@@ -214,6 +221,19 @@ class Told:
     def beliefs(self, event: type) -> Acts:
         """What believes events of this class, once `lookups` has looked at them."""
         return self._acts.get(event, ((), ()))[1]
+
+    def hearers(self, command: type) -> tuple[Hearer, ...]:
+        """What hears commands of this class, which report what is true outside, before their answer is looked at."""
+        return (self._hearers[command],) if command in self._hearers else ()
+
+    @property
+    def closers(self) -> tuple[Hearer, ...]:
+        """What is called at the end of each answer, before it is looked at as a whole."""
+        return (self.custody.close,) if self.custody is not None else ()
+
+    def deposit_key(self, event: DepositCredited) -> DepositKey:
+        """What a deposit is known by: its chain's transaction."""
+        return (event.asset if self.custody is not None else "", event.transaction)
 
     def apply(self, event: Event) -> None:
         """Believe one event."""
@@ -313,7 +333,7 @@ class Told:
             self.resting.pop(order.key, None)
 
     def _credited(self, event: DepositCredited) -> None:
-        self.deposits.add(event.transaction)
+        self.deposits.add(self.deposit_key(event))
 
     def _requested(self, event: WithdrawalRequested) -> None:
         self._withdrawal(event, WithdrawalStatus.REQUESTED)
@@ -329,7 +349,11 @@ class Told:
     ) -> None:
         if self.withdrawal is None or status is WithdrawalStatus.REQUESTED:
             self.withdrawals[event.client, event.withdrawal] = ToldWithdrawal(
-                asset=event.asset, amount=event.amount, status=status
+                asset=event.asset,
+                amount=event.amount,
+                status=status,
+                fee=event.fee,
+                destination=event.destination if isinstance(event, WithdrawalRequested) else "",
             )
         else:
             self.withdrawal.status = status
@@ -337,8 +361,33 @@ class Told:
     def _phase_changed(self, event: PhaseChanged) -> None:
         self.phase = event.after
 
-    def _promoted(self, event: StandbyPromoted) -> None:
-        self.epoch = event.epoch
+    def killed(self, replica: ReplicaId | None) -> None:
+        """A replica was killed; None: the whole process was, and all replicas are up when it is started again."""
+        if replica is None:
+            self.replicas = dict.fromkeys(self.replicas, ReplicaStatus.UP)
+        elif replica in self.replicas:
+            self.replicas[replica] = ReplicaStatus.DOWN
+
+    def _replica_changed(self, event: ReplicaChanged) -> None:
+        self.replicas[event.replica] = event.status
+
+    def _deployed(self, event: ReleaseDeployed) -> None:
+        self.installed[event.replica] = event.release
+
+    def _promoted(self, event: ReplicaPromoted) -> None:
+        self.epoch, self.primary = event.epoch, event.replica
+
+    def _activated(self, event: ReleaseActivated) -> None:
+        """Prices count ticks of another amount from now on where the release says so; older ones mean nothing."""
+        self.release = event.release
+        if all(event.release != item.release for item in self.setup.releases):
+            return
+        for market in self.setup.markets_under(event.release):
+            if market.tick_amount != self.markets[market.market].tick_amount:
+                self.triggers.last.pop(market.market, None)
+                if self.margin is not None and market.market in self.margin.reports:
+                    self.margin.reports[market.market] = {}
+            self.markets[market.market] = market
 
 
 def _fill(order: ToldOrder, size: SizeLots, fee_numerator: int) -> None:

@@ -1,74 +1,123 @@
-"""The hot wallet: an outside party. It keeps its own durable store, which no restore of the venue touches."""
+"""The wallets of custody: outside parties, with a durable store of their own, which no restore touches."""
 
 from collections.abc import Iterable
 
 from msgspec import Struct
 
 from holdfast_engine.storage import Storage
-from holdfast_model.vocabulary import Amount, AssetId, Custody, DepositCredited, Event, HouseFunded, WithdrawalPaid
+from holdfast_model.vocabulary import (
+    SWEEP_PREFIX,
+    Amount,
+    AssetId,
+    Custody,
+    CustodyRules,
+    DepositCredited,
+    DepositFinalised,
+    Event,
+    HouseFunded,
+    MismatchFound,
+    PaymentBroadcast,
+    ShortfallCovered,
+    SweepCompleted,
+    TierId,
+    WithdrawalPaid,
+)
 from holdfast_model.vocabulary.wire import canonical, from_canonical
 
 LOG = "wallet"
+HOT = "hot"
+"""The one tier of an exchange without custody."""
 
-MOVING = (DepositCredited, HouseFunded, WithdrawalPaid)
-"""The events that tell of something that comes into the wallet or leaves it."""
+MOVING = (
+    DepositCredited,
+    DepositFinalised,
+    HouseFunded,
+    MismatchFound,
+    PaymentBroadcast,
+    ShortfallCovered,
+    SweepCompleted,
+    WithdrawalPaid,
+)
+"""The events that tell of something that comes into a wallet or leaves it, and out of which one it will."""
 
 _MOVING: frozenset[type] = frozenset(MOVING)
 
 
 class Movement(Struct, frozen=True, kw_only=True):
-    """Something that came into the wallet (positive) or left it (negative), once per key."""
+    """Something that came into a tier's wallet (positive) or left it (negative), once per key."""
 
     key: str
     asset: AssetId
     amount: Amount
+    tier: TierId = HOT
 
 
-class HotWallet:
-    """What the exchange really holds on each chain. Every movement has a key, and happens once however often told.
+class Wallets:
+    """What the exchange really holds on each chain, by tier. Every movement happens once, however often it is told.
 
-    It follows the venue's acknowledged decisions: a final deposit is in it, a paid withdrawal has left it.
+    They follow the venue's acknowledged decisions: a final deposit is in the first one, a paid withdrawal has left
+    its own. Without custody there is one wallet, and a deposit is final when it is credited.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, custody: CustodyRules | None) -> None:
         self._storage = storage
+        self._tiers = (HOT,) if custody is None else tuple(rule.tier for rule in custody.tiers)
+        self._without_custody = custody is None
+        self._payer_of: dict[str, TierId] = {}
         self._moved: dict[str, Movement] = {}
-        self._amounts: dict[AssetId, int] = {}
+        self._amounts: dict[tuple[TierId, AssetId], int] = {}
         for line in storage.lines(LOG):
             self._apply(from_canonical(line, Movement))
 
-    def follow(self, events: Iterable[Event]) -> None:
-        """Carry out the movements that events tell of; those carried out before are skipped."""
-        for event in events:
+    def follow(self, events: Iterable[Event], *, seq: int) -> None:
+        """Carry out the movements that a record's events tell of; those carried out before are skipped."""
+        for place, event in enumerate(events):
             if event.__class__ in _MOVING:
-                self._carry_out(event)
+                self._carry_out(event, f"{seq}/{place}")
 
-    def _carry_out(self, event: Event) -> None:
+    def _carry_out(self, event: Event, told_at: str) -> None:
+        first = self._tiers[0]
         match event:
-            case DepositCredited():
-                self._move(f"deposit {event.transaction}", event.asset, event.amount)
+            case DepositCredited() if self._without_custody:
+                self._move(f"deposit {event.transaction}", first, event.asset, event.amount)
+            case DepositFinalised():
+                self._move(f"deposit {event.asset} {event.transaction}", first, event.asset, event.amount)
             case HouseFunded():
-                self._move(f"house {event.transaction}", event.asset, event.amount)
+                self._move(f"house {event.transaction}", first, event.asset, event.amount)
+            case ShortfallCovered():
+                self._move(f"cover {event.transaction}", first, event.asset, event.amount)
+            case PaymentBroadcast():
+                self._payer_of[event.intent.payment] = event.intent.tier
             case WithdrawalPaid():
-                self._move(f"withdrawal {event.client}/{event.withdrawal}", event.asset, Amount(-event.amount))
+                key = f"{event.client}/{event.withdrawal}"
+                paid = event.amount + event.fee
+                self._move(f"withdrawal {key}", self._payer_of.get(key, first), event.asset, -paid)
+            case SweepCompleted():
+                key = f"{SWEEP_PREFIX}{event.sweep}"
+                self._move(f"{key} out", event.source, event.asset, -event.amount - event.fee)
+                self._move(f"{key} in", event.target, event.asset, event.amount)
+            case MismatchFound():
+                if event.place in self._tiers:
+                    self._move(f"mismatch {told_at}", event.place, event.asset, event.found - event.expected)
             case _:
                 pass
 
     def custody(self) -> tuple[Custody, ...]:
-        """What is in the wallet, by asset; nothing for an asset it has none of."""
+        """What is in the wallets, by tier and asset; nothing for an asset that a tier has none of."""
         return tuple(
-            Custody(tier="hot", asset=asset, amount=Amount(amount))
-            for asset, amount in sorted(self._amounts.items())
+            Custody(tier=tier, asset=asset, amount=Amount(amount))
+            for (tier, asset), amount in sorted(self._amounts.items())
             if amount
         )
 
-    def _move(self, key: str, asset: AssetId, amount: Amount) -> None:
+    def _move(self, key: str, tier: TierId, asset: AssetId, amount: int) -> None:
         if key in self._moved:
             return
-        movement = Movement(key=key, asset=asset, amount=amount)
+        movement = Movement(key=key, asset=asset, amount=Amount(amount), tier=tier)
         self._storage.append(LOG, canonical(movement))
         self._apply(movement)
 
     def _apply(self, movement: Movement) -> None:
         self._moved[movement.key] = movement
-        self._amounts[movement.asset] = self._amounts.get(movement.asset, 0) + movement.amount
+        place = movement.tier, movement.asset
+        self._amounts[place] = self._amounts.get(place, 0) + movement.amount

@@ -25,6 +25,7 @@ from holdfast_model.vocabulary import (
     WithdrawalRequested,
     WithdrawalStatus,
 )
+from holdfast_model.vocabulary.amounts import Label
 
 
 class Funds(Core):
@@ -90,9 +91,10 @@ class Funds(Core):
             return self.refuse(Reason.UNKNOWN_ASSET)
         if command.amount <= 0:
             return self.refuse(Reason.AMOUNT_NOT_POSITIVE)
-        if (command.client, command.withdrawal) in self.withdrawals:
+        if self.withdrawal_used(command.client, command.withdrawal):
             return self.refuse(Reason.DUPLICATE_WITHDRAWAL)
-        if command.amount > self.withdrawable(command.client, command.asset):
+        fee = self.withdrawal_fee(command.asset)
+        if command.amount + fee > self.withdrawable(command.client, command.asset):
             return self.refuse(Reason.INSUFFICIENT_FUNDS)
         self.emit(
             WithdrawalRequested(
@@ -100,10 +102,21 @@ class Funds(Core):
                 withdrawal=command.withdrawal,
                 asset=command.asset,
                 amount=command.amount,
+                fee=fee,
+                destination=command.destination,
             )
         )
         cause = f"{command.client}/{command.withdrawal}"
-        return self.move(CauseKind.WITHDRAWAL_HOLD, cause, command.client, command.asset, command.amount)
+        held = Amount(command.amount + fee)
+        return self.move(CauseKind.WITHDRAWAL_HOLD, cause, command.client, command.asset, held)
+
+    def withdrawal_used(self, client: ClientId, withdrawal: WithdrawalId) -> bool:
+        """Whether a client used an id for a withdrawal before."""
+        return (client, withdrawal) in self.withdrawals
+
+    def withdrawal_fee(self, asset: AssetId) -> Amount:  # noqa: ARG002 - chains charge fees, and there are none here
+        """What a withdrawal costs beyond its amount."""
+        return Amount(0)
 
     def withdrawable(self, client: ClientId, asset: AssetId) -> Amount:
         """How much a client may withdraw: what is free."""
@@ -115,20 +128,26 @@ class Funds(Core):
             return self.refuse(Reason.UNKNOWN_WITHDRAWAL)
         if not self.payable(withdrawal):
             return self.refuse(Reason.WITHDRAWAL_NOT_OPEN)
+        return self.pay(withdrawal)
+
+    def pay(self, withdrawal: Withdrawal) -> None:
+        """Pay a withdrawal, and its fee: what was held for it leaves the exchange."""
         self.emit(
             WithdrawalPaid(
                 client=withdrawal.client,
                 withdrawal=withdrawal.withdrawal,
                 asset=withdrawal.asset,
                 amount=withdrawal.amount,
+                fee=withdrawal.fee,
             )
         )
-        return self.post(
+        held = withdrawal.amount + withdrawal.fee
+        self.post(
             CauseKind.WITHDRAWAL_PAYMENT,
             f"{withdrawal.client}/{withdrawal.withdrawal}",
             [
-                (withdrawal.client, HELD, withdrawal.asset, -withdrawal.amount),
-                (OUTSIDE, FREE, withdrawal.asset, withdrawal.amount),
+                (withdrawal.client, HELD, withdrawal.asset, -held),
+                (OUTSIDE, FREE, withdrawal.asset, held),
             ],
         )
 
@@ -140,26 +159,32 @@ class Funds(Core):
         withdrawal = self.withdrawals.get((command.client, command.withdrawal))
         if withdrawal is None:
             return self.refuse(Reason.UNKNOWN_WITHDRAWAL)
-        if withdrawal.status is not WithdrawalStatus.REQUESTED:
+        if not self.refundable(withdrawal):
             return self.refuse(Reason.WITHDRAWAL_NOT_OPEN)
         return self.refund(withdrawal)
 
+    def refundable(self, withdrawal: Withdrawal) -> bool:
+        """Whether a withdrawal may be given back: neither paid nor refunded, and with custody not signed."""
+        return withdrawal.status in {WithdrawalStatus.REQUESTED, WithdrawalStatus.APPROVED}
+
     def refund(self, withdrawal: Withdrawal) -> None:
-        """Give a withdrawal back: to its owner, in its asset, its amount."""
+        """Give a withdrawal back: to its owner, in its asset, its amount and what was held for its fee."""
         self.emit(
             WithdrawalRefunded(
                 client=withdrawal.client,
                 withdrawal=withdrawal.withdrawal,
                 asset=withdrawal.asset,
                 amount=withdrawal.amount,
+                fee=withdrawal.fee,
             )
         )
+        held = withdrawal.amount + withdrawal.fee
         self.post(
             CauseKind.WITHDRAWAL_REFUND,
             f"{withdrawal.client}/{withdrawal.withdrawal}",
             [
-                (withdrawal.client, HELD, withdrawal.asset, -withdrawal.amount),
-                (withdrawal.client, FREE, withdrawal.asset, withdrawal.amount),
+                (withdrawal.client, HELD, withdrawal.asset, -held),
+                (withdrawal.client, FREE, withdrawal.asset, held),
             ],
         )
 
@@ -169,16 +194,23 @@ class Funds(Core):
         self.deposits[event.transaction] = None
 
     def _on_withdrawal_requested(self, event: WithdrawalRequested) -> None:
-        self._set_withdrawal(event, WithdrawalStatus.REQUESTED)
+        self._set_withdrawal(event, WithdrawalStatus.REQUESTED, event.destination)
 
     def _on_withdrawal_paid(self, event: WithdrawalPaid) -> None:
-        self._set_withdrawal(event, WithdrawalStatus.PAID)
+        self._settle_withdrawal(event, WithdrawalStatus.PAID)
 
     def _on_withdrawal_refunded(self, event: WithdrawalRefunded) -> None:
-        self._set_withdrawal(event, WithdrawalStatus.REFUNDED)
+        self._settle_withdrawal(event, WithdrawalStatus.REFUNDED)
+
+    def _settle_withdrawal(self, event: WithdrawalPaid | WithdrawalRefunded, status: WithdrawalStatus) -> None:
+        requested = self.withdrawals.get((event.client, event.withdrawal))
+        self._set_withdrawal(event, status, "" if requested is None else requested.destination)
 
     def _set_withdrawal(
-        self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded, status: WithdrawalStatus
+        self,
+        event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded,
+        status: WithdrawalStatus,
+        destination: Label,
     ) -> None:
         self.withdrawals[event.client, event.withdrawal] = Withdrawal(
             client=event.client,
@@ -186,6 +218,8 @@ class Funds(Core):
             asset=event.asset,
             amount=event.amount,
             status=status,
+            fee=event.fee,
+            destination=destination,
         )
 
     # Snapshots ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted, Posting
 
+_FREE, _HELD, _COLLATERAL, _BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
+
 Place = tuple[str, Bucket, AssetId]
 """Where an amount stands: account, bucket, asset."""
 
@@ -40,6 +42,16 @@ class Ledger:
     def amount(self, account: str, bucket: Bucket, asset: AssetId) -> Amount:
         """The amount at one place; 0 where nothing was ever posted."""
         return Amount(self._amounts.get((account, bucket, asset), 0))
+
+    def total(self, account: str, asset: AssetId) -> int:
+        """What stands in all buckets of an account together."""
+        get = self._amounts.get
+        return (
+            get((account, _FREE, asset), 0)
+            + get((account, _HELD, asset), 0)
+            + get((account, _COLLATERAL, asset), 0)
+            + get((account, _BORROWED, asset), 0)
+        )
 
     def post(self, entry: EntryPosted) -> None:
         """Apply an entry; one that may be wrong is looked at closely. Complexity: its number of postings."""

@@ -1,29 +1,43 @@
 """A snapshot: all that the replicated state machine holds, as one canonical value."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from hashlib import sha256
 
 from msgspec import Struct
 
 from holdfast_engine.order import Order
 from holdfast_model.vocabulary import (
+    Amount,
+    AssetId,
+    AssetStatus,
     Balance,
     ClientId,
+    Custody,
     GrantId,
+    Height,
+    Hex,
+    Liabilities,
     Mark,
     MarketId,
+    PaymentIntent,
+    PaymentStatus,
     Phase,
     Position,
     PriceTicks,
     ProductStage,
+    ReleaseId,
+    ReplicaId,
     RequestId,
     Sha256,
+    SignerId,
     SourceId,
     Timestamp,
     TransactionId,
     Transfer,
     Withdrawal,
 )
+from holdfast_model.vocabulary.amounts import Label
 from holdfast_model.vocabulary.wire import canonical
 
 
@@ -62,14 +76,105 @@ class LastTrade(Struct, frozen=True, kw_only=True):
     price_ticks: PriceTicks
 
 
-class VenueState(Struct, frozen=True, kw_only=True):
-    """The venue's state. `resting` is in queue order, `waiting` in order of acceptance, all else sorted by id.
+class Rescaled(Struct, frozen=True, kw_only=True):
+    """When a market's tick amount last changed: prices as of that time or earlier were in other ticks."""
 
+    market: MarketId
+    time_ms: Timestamp
+
+
+class DepositStatus(StrEnum):
+    """Where a deposit stands on its chain and in the venue."""
+
+    SEEN = "seen"
+    FINAL = "final"
+    """It is final and waits to be credited, because deposits of its asset are suspended."""
+    CREDITED = "credited"
+    ORPHANED = "orphaned"
+
+
+class Deposit(Struct, frozen=True, kw_only=True):
+    """A deposit that a chain's provider reported.
+
+    What was `entered` in the ledger or `credited` stays so, whatever its chain does afterwards.
+    """
+
+    asset: AssetId
+    transaction: TransactionId
+    client: ClientId
+    amount: Amount
+    height: Height
+    status: DepositStatus = DepositStatus.SEEN
+    entered: bool = False
+    credited: bool = False
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A deposit that is final and waits to be credited."""
+
+    asset: AssetId
+    transaction: TransactionId
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """A signer's commitment or share."""
+
+    signer: SignerId
+    said: Hex
+
+
+class OutgoingPayment(Struct, frozen=True, kw_only=True):
+    """A payment out of custody: what was approved, how far its current attempt to sign it is, where it is included.
+
+    `signers` are those who are asked for shares. What was once `settled` in the ledger stays so, whatever its chain
+    does afterwards.
+    """
+
+    intent: PaymentIntent
+    not_before_ms: Timestamp
+    status: PaymentStatus = PaymentStatus.APPROVED
+    attempt: int = 1
+    commitments: tuple[Said, ...] = ()
+    signers: tuple[SignerId, ...] = ()
+    shares: tuple[Said, ...] = ()
+    signature: Hex = ""
+    transaction: str = ""
+    height: Height = 0
+    settled: bool = False
+
+    @property
+    def cost(self) -> int:
+        """What leaves the tier: the amount and the chain's fee."""
+        return self.intent.amount + self.intent.fee
+
+
+class Attributed(Struct, frozen=True, kw_only=True):
+    """What the entries so far have added to an account in an asset, in all buckets together."""
+
+    account: Label
+    asset: AssetId
+    amount: Amount
+
+
+class Gap(Struct, frozen=True, kw_only=True):
+    """By how much more was found at a place than was expected, as the exchange told it (`MismatchFound`)."""
+
+    place: Label
+    asset: AssetId
+    amount: Amount
+
+
+class VenueState(Struct, frozen=True, kw_only=True):
+    """The venue's state.
+
+    `resting` is in queue order, `waiting` in order of acceptance, `arrivals` as they came, all else sorted by id.
     Equal states are therefore equal bytes.
     """
 
     seq: int
     epoch: int
+    primary: ReplicaId
+    release: ReleaseId
     phase: Phase
     time_ms: Timestamp
     trades: int
@@ -84,6 +189,7 @@ class VenueState(Struct, frozen=True, kw_only=True):
     house_payments: tuple[TransactionId, ...]
     grants: tuple[GrantId, ...]
     reports: tuple[Report, ...]
+    rescaled: tuple[Rescaled, ...]
     marks: tuple[Mark, ...]
     stages: tuple[ProductStage, ...]
     positions: tuple[Position, ...]
@@ -92,6 +198,20 @@ class VenueState(Struct, frozen=True, kw_only=True):
     interest_periods: tuple[Period, ...]
     funding_periods: tuple[Period, ...]
     liquidations: int
+    chains: tuple[AssetStatus, ...]
+    tiers: tuple[Custody, ...]
+    chain_deposits: tuple[Deposit, ...]
+    arrivals: tuple[Arrival, ...]
+    payments: tuple[OutgoingPayment, ...]
+    nonces: tuple[str, ...]
+    attributed: tuple[Attributed, ...]
+    gaps: tuple[Gap, ...]
+    liabilities: tuple[Liabilities, ...]
+    announced_ms: Timestamp | None
+    maintenance_seq: int
+    activated_seq: int
+    confirmed_seq: int
+    reconciled_seq: int
 
 
 def state_sha256(state: VenueState) -> Sha256:

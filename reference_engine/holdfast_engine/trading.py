@@ -672,6 +672,11 @@ class Trading(Products):
         order.left_lots -= size  # type: ignore[assignment]  # and so is their difference
         order.fee_numerator += fee_numerator  # type: ignore[assignment]  # an amount and an amount are an amount
 
+    def forget_prices(self, market: MarketId) -> None:
+        """Nor does the price of its last trade."""
+        super().forget_prices(market)
+        self.last_trades.pop(market, None)
+
     def _on_order_filled(self, event: OrderFilled) -> None:
         order = self.orders[event.client, event.order]
         self._leave_book(order)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench
+from holdfast_model.vocabulary import build_liabilities
 
 GENERATOR = Path(__file__).parents[3] / "shared" / "yardsticks" / "book" / "gen.py"
 
@@ -72,3 +73,27 @@ def test_an_unknown_measurement_is_wrong_input(capsys: pytest.CaptureFixture[str
 def test_the_ratio_is_the_median_of_the_ratios_of_each_repetition() -> None:
     figure = bench._figure("x", "x", rates=[10.0, 30.0, 20.0], unit="x/s", yardstick="y", against=[10.0, 10.0, 40.0])
     assert (figure.value, figure.low, figure.high, figure.ratio) == (20.0, 10.0, 30.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["frost", "reconciliation", "liabilities"])
+def test_custody_is_measured_against_yardsticks_that_are_always_there(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench, "YARDSTICKS", tmp_path)
+    monkeypatch.setattr(bench, "FROST_SIGNATURES", 2)
+    monkeypatch.setattr(bench, "LIABLE_CLIENTS", 100)
+    monkeypatch.setattr(bench, "ENGINE_OPERATIONS", 2_000)
+    monkeypatch.setattr(bench, "TRADES_SHA256", {2_000: FLOW_SHA256})
+    result = bench.run(only=name, repetitions=1, tell=lambda _: None)
+    (figure,) = result.figures
+    assert result.disagreements == ()
+    assert figure.value > 0
+    assert figure.ratio is not None
+
+
+def test_a_tree_with_another_total_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "LIABLE_CLIENTS", 10)
+    build = build_liabilities
+    monkeypatch.setattr(bench, "build_liabilities", lambda asset, owed, **key: build(asset, list(owed)[1:], **key))
+    result = bench.run(only="liabilities", repetitions=1, tell=lambda _: None)
+    assert result.disagreements == ("liabilities: a total of 54; expected 55",)

@@ -15,15 +15,28 @@ import pytest
 from holdfast.engine import LocalEngine
 from holdfast.generating import Source, episode_random, episode_steps
 from holdfast.running import Runner, Views
-from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, fitted, setups_for
+from holdfast.setups import (
+    AUCTION_SETUP,
+    CUSTODY_FROST_SETUP,
+    CUSTODY_SETUP,
+    MARGIN_SETUP,
+    PROCEDURE_SETUP,
+    SMALL_SETUP,
+    fitted,
+    setups_for,
+)
 from holdfast_model.vocabulary import (
+    AccountRead,
     AccrueInterest,
     AdvanceTime,
     Borrow,
     CancelAll,
     Capability,
+    ChainCommand,
     Command,
     Crash,
+    CustodyCommand,
+    CustodyEvent,
     DisconnectClient,
     FundHouse,
     GrantPromotion,
@@ -31,15 +44,23 @@ from holdfast_model.vocabulary import (
     Liquidate,
     LiquidationKind,
     LiquidationStepped,
+    LoadConfirmed,
+    MaintenanceAnnounced,
+    PaymentSigned,
     Phase,
+    PhaseChanged,
     PlaceOrder,
+    Reason,
     Record,
+    Rejected,
+    ReleaseActivated,
     Repay,
     ReportPrice,
     ResumeStage,
     SetPhase,
     SettleFunding,
     Setup,
+    SignerCommand,
     Step,
     TimeInForce,
     TransferMargin,
@@ -48,7 +69,50 @@ from holdfast_model.vocabulary import (
 )
 
 EVERYTHING = frozenset(Capability)
-SETUPS = {"small": SMALL_SETUP, "margin": MARGIN_SETUP, "auction": AUCTION_SETUP}
+OF_THE_PROCEDURE = (
+    Reason.NOT_ANNOUNCED,
+    Reason.NOT_LOADED,
+    Reason.ORDERS_OPEN,
+    Reason.RELEASE_DIFFERS,
+    Reason.REPLICAS_DIFFER,
+    Reason.RATE_LIMITED,
+    Reason.NOT_PRIMARY,
+    Reason.NO_PRIMARY,
+    Reason.NO_QUORUM,
+    Reason.REPLICA_STALE,
+    Reason.UNAVAILABLE,
+)
+OF_CUSTODY = (
+    Reason.ALREADY_SAID,
+    Reason.AMOUNT_ABOVE_DEBT,
+    Reason.ASSET_SUSPENDED,
+    Reason.COMMITMENT_INVALID,
+    Reason.COMMITMENT_REUSED,
+    Reason.CUSTODY_SHORT,
+    Reason.DUPLICATE_DEPOSIT,
+    Reason.HEIGHT_AHEAD,
+    Reason.HEIGHT_NOT_HIGHER,
+    Reason.NOT_RECONCILED,
+    Reason.ONLY_BY_CUSTODY,
+    Reason.PAYMENT_NOT_OPEN,
+    Reason.PROVIDER_DOWN,
+    Reason.REORGANISATION_ILLEGAL,
+    Reason.SHARE_INVALID,
+    Reason.SIGNER_NOT_ASKED,
+    Reason.TIER_LIMIT,
+    Reason.TIME_LOCKED,
+    Reason.TRANSFER_ILLEGAL,
+    Reason.UNKNOWN_PAYMENT,
+    Reason.UNKNOWN_SIGNER,
+    Reason.UNKNOWN_TIER,
+)
+SETUPS = {
+    "small": SMALL_SETUP,
+    "margin": MARGIN_SETUP,
+    "auction": AUCTION_SETUP,
+    "procedure": PROCEDURE_SETUP,
+    "custody": CUSTODY_SETUP,
+}
 MANIFEST = Path(__file__).parents[2] / "adapters" / "holdfast_adapters" / "nodejs_order_book" / "adapter.json"
 PLAIN = frozenset(Capability(name) for name in json.loads(MANIFEST.read_text())["capabilities"])
 C = Capability
@@ -111,9 +175,43 @@ def test_one_seed_gives_one_sequence_whatever_the_order_of_hashes() -> None:
     assert len(digests) == 1
 
 
-def test_every_command_of_the_vocabulary_is_drawn() -> None:
+def test_every_command_is_drawn() -> None:
     met = Counter(type(command) for name in SETUPS for command in commands(name))
     assert {kind for kind in typing.get_args(Command) if met[kind] < 5} == set()
+
+
+def test_what_speaks_of_custody_is_drawn_where_there_is_some_only() -> None:
+    custody = set(typing.get_args(ChainCommand | SignerCommand | CustodyCommand))
+    for name in ("small", "margin"):
+        assert not custody & {type(command) for command in commands(name)}
+    without = EVERYTHING - {C.CUSTODY}
+    met = {type(command) for record in drawn(CUSTODY_SETUP, without, 5) for command in given(record.step)}
+    assert not custody & met
+
+
+def test_custody_is_asked_for_what_it_refuses_in_every_way() -> None:
+    events = [event for record in some("custody") for answer in record.answers for event in answer.events]
+    reasons = Counter(event.reason for event in events if isinstance(event, Rejected))
+    assert {reason: reasons[reason] for reason in OF_CUSTODY if not reasons[reason]} == {}
+    done = Counter(type(event) for event in events)
+    assert {kind: done[kind] for kind in typing.get_args(CustodyEvent) if not done[kind]} == {}
+
+
+def test_custody_is_drawn_with_the_scheme_of_its_tiers() -> None:
+    records = list(drawn(CUSTODY_FROST_SETUP, EVERYTHING, 1))
+    told = [event for record in records for answer in record.answers for event in answer.events]
+    signed = [event for event in told if isinstance(event, PaymentSigned)]
+    assert signed
+    assert not any(isinstance(event, Rejected) and event.reason is Reason.OTHER for event in told)
+
+
+def test_what_a_procedure_asks_for_is_done_and_left_out() -> None:
+    events = [event for record in some("procedure") for answer in record.answers for event in answer.events]
+    reasons = Counter(event.reason for event in events if isinstance(event, Rejected))
+    assert min(reasons[reason] for reason in OF_THE_PROCEDURE) > 0
+    done = Counter(type(event) for event in events)
+    assert min(done[kind] for kind in (MaintenanceAnnounced, ReleaseActivated, LoadConfirmed, AccountRead)) > 0
+    assert any(isinstance(event, PhaseChanged) and event.before is Phase.MAINTENANCE for event in events)
 
 
 def test_every_condition_of_an_order_is_drawn_in_the_setup_with_margin() -> None:
@@ -221,9 +319,13 @@ def test_the_time_is_told_to_engines_that_need_it_only() -> None:
 
 
 def test_the_setups_are_those_that_the_engine_can_be_reset_to() -> None:
-    assert setups_for(EVERYTHING) == (SMALL_SETUP, MARGIN_SETUP, AUCTION_SETUP)
-    assert setups_for(EVERYTHING - {C.MARGIN}) == (SMALL_SETUP, AUCTION_SETUP)
-    assert setups_for(EVERYTHING - {C.AUCTION, C.MARKS}) == (SMALL_SETUP,)
+    assert setups_for(EVERYTHING) == (SMALL_SETUP, MARGIN_SETUP, AUCTION_SETUP, PROCEDURE_SETUP, CUSTODY_SETUP)
+    assert setups_for(EVERYTHING - {C.MARGIN}) == (SMALL_SETUP, AUCTION_SETUP, PROCEDURE_SETUP, CUSTODY_SETUP)
+    slow = setups_for(EVERYTHING - {C.RATE_LIMITS, C.CUSTODY})[-1]
+    assert (slow.procedure, slow.rate_max) == (True, 0)
+    assert PROCEDURE_SETUP not in setups_for(EVERYTHING - {C.REPLICAS})
+    assert setups_for(EVERYTHING - {C.AUCTION, C.MARKS, C.PROCEDURE, C.CUSTODY}) == (SMALL_SETUP,)
+    assert not setups_for(EVERYTHING - {C.PROCEDURE})[-1].procedure
 
 
 def test_a_setup_is_fitted_to_what_the_engine_can_do() -> None:

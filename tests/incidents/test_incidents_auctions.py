@@ -20,14 +20,16 @@ from holdfast_model.vocabulary import (
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
-    PauseStandby,
+    PauseReplica,
     Phase,
-    PromoteStandby,
+    PromoteReplica,
     Reason,
     Restart,
     RestoreSnapshot,
     ResumeStage,
-    ResumeStandby,
+    ResumeReplica,
+    StartReplica,
+    KillReplica,
     SetPhase,
     Side,
     Stage,
@@ -77,18 +79,20 @@ def test_a_storm_of_cancels_in_the_cross_leaves_no_order_without_an_outcome(engi
     for number in range(6):
         story.buy("alice", f"a{number}", 2, 100 + number)
         story.sell("bob", f"b{number}", 2, 98 + number)
-    story.do(PauseStandby())
+    story.do(PauseReplica(replica="n2"))
     storm = [
         CancelOrder(client=client, order=f"{client[0]}{number}") for number in (5, 0) for client in ("alice", "bob")
     ]
     story.do(Burst(commands=(*storm, story.order(Side.BUY, "carol", "c0", 1, 103), storm[0])))
-    assert story.refusal(PromoteStandby()) is Reason.STANDBY_STALE
+    story.do(KillReplica(replica="n1"), ResumeReplica(replica="n2"))
+    assert story.refusal(PromoteReplica(replica="n2")) is Reason.REPLICA_STALE
+    story.do(PromoteReplica(replica="n3"))
     # While the validation is at fault nobody can go round it: a crossed book is not opened without its cross.
     story.do(HaltProduct(product=SPOT, cause="the validation of the cross does not end"))
     assert story.refusal(SetPhase(phase=Phase.OPEN)) is Reason.TRANSITION_ILLEGAL
     for stage in (Stage.CANCEL_ONLY, Stage.POST_ONLY, Stage.OPEN):
         story.do(ResumeStage(product=SPOT, stage=stage))
-    story.do(ResumeStandby(), PromoteStandby())
+    story.do(StartReplica(replica="n1"), PromoteReplica(replica="n1"))
     story.do(SetPhase(phase=Phase.OPEN))
     assert uncrossed(story) == [(BTC, 102, 7)]
     outcomes = [event for event in story.told if isinstance(event, OrderFilled | OrderCancelled)]
@@ -104,7 +108,7 @@ def test_a_storm_of_cancels_in_the_cross_leaves_no_order_without_an_outcome(engi
 def test_trading_does_not_open_without_its_auction_whichever_replica_opens_it(engine: Engine) -> None:
     """nyse-2023-01-24: a backup that was left running made symbols skip their auction; trades were busted."""
     story = closed(engine)
-    story.do(PromoteStandby())
+    story.do(PromoteReplica(replica="n2"))
     assert phase(story) is Phase.CLOSED
     for shortcut in (Phase.OPEN, Phase.POST_ONLY, Phase.MAINTENANCE):
         assert story.refusal(SetPhase(phase=shortcut)) is Reason.TRANSITION_ILLEGAL
@@ -131,7 +135,7 @@ def test_a_restart_before_the_close_does_not_lose_the_closing_auction(engine: En
     crossing(story, "close")
     story.do(Crash(in_flight=SetPhase(phase=Phase.CLOSED), point=CrashPoint.TORN_JOURNAL), Restart())
     assert phase(story) is Phase.AUCTION
-    story.do(RestoreSnapshot(), PromoteStandby())
+    story.do(RestoreSnapshot(), PromoteReplica(replica="n2"))
     gathered = [("close-bid", 6), ("close-later", 6), ("close-ask", 4)]
     assert [(order.order, order.left_lots) for order in story.view.orders] == gathered
     story.do(SetPhase(phase=Phase.CLOSED))
@@ -146,7 +150,7 @@ def test_a_restart_before_the_close_does_not_lose_the_closing_auction(engine: En
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("stale-standby-promoted", test_a_storm_of_cancels_in_the_cross_leaves_no_order_without_an_outcome),
+        ("stale-replica-promoted", test_a_storm_of_cancels_in_the_cross_leaves_no_order_without_an_outcome),
         ("order-accepted-while-halted", test_trading_does_not_open_without_its_auction_whichever_replica_opens_it),
         ("stale-snapshot-restore", test_a_restart_before_the_close_does_not_lose_the_closing_auction),
         ("last-record-lost", test_a_restart_before_the_close_does_not_lose_the_closing_auction),

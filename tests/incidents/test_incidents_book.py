@@ -34,14 +34,14 @@ from holdfast_model.vocabulary import (
     OrderFilled,
     OrderReduced,
     OrderRested,
-    PauseStandby,
+    PauseReplica,
     PriceTicks,
-    PromoteStandby,
+    PromoteReplica,
     Reason,
     RefundWithdrawal,
     Restart,
     RestoreSnapshot,
-    ResumeStandby,
+    ResumeReplica,
     SelfTrade,
     Side,
     SizeLots,
@@ -98,13 +98,12 @@ def test_the_children_of_a_parent_never_trade_more_than_it_when_the_fills_come_l
 
 
 def test_a_replica_that_runs_other_code_is_seen_before_it_serves_anybody(engine: Engine) -> None:
-    """knight-2012-08-01: one server of eight was left out; here a standby that does not know a command."""
+    """knight-2012-08-01: one server of eight was left out; here a replica that does not know a command."""
     story = funded(engine)
     story.buy("alice", "a1", 2, 99)
     story.do(CancelOrder(client="alice", order="a1"))
-    primary, standby = story.view.replicas
-    assert (primary.seq, primary.state_sha256) == (standby.seq, standby.state_sha256)
-    story.do(PromoteStandby())
+    assert len({(replica.seq, replica.state_sha256) for replica in story.view.replicas}) == 1
+    story.do(PromoteReplica(replica="n2"))
     assert story.left("alice", "a1") is None
     story.sell("bob", "b1", 2, 99)
     assert trades(story) == []
@@ -270,7 +269,8 @@ def test_nothing_that_can_be_asked_for_takes_a_trade_back(engine: Engine) -> Non
     for command, reason in refused:
         assert story.refusal(command) is reason
         assert story.view.balances == balances
-    story.do(DisconnectClient(client="alice"), RestoreSnapshot(), PauseStandby(), ResumeStandby(), PromoteStandby())
+    story.do(DisconnectClient(client="alice"), RestoreSnapshot(), PauseReplica(replica="n2"))
+    story.do(ResumeReplica(replica="n2"), PromoteReplica(replica="n2"))
     story.do(Crash(), Restart(), HaltProduct(product="spot", cause="complaints"))
     assert story.view.balances == balances
     assert len(trades(story)) == 1
@@ -313,7 +313,7 @@ def test_a_clock_that_steps_back_is_refused_and_changes_nothing(engine: Engine) 
     ("fault", "told"),
     [
         ("fill-reported-twice", test_the_children_of_a_parent_never_trade_more_than_it_when_the_fills_come_late),
-        ("standby-skips-cancels", test_a_replica_that_runs_other_code_is_seen_before_it_serves_anybody),
+        ("replica-skips-cancels", test_a_replica_that_runs_other_code_is_seen_before_it_serves_anybody),
         ("takers-price", test_the_book_that_is_made_from_the_feed_is_the_book),
         ("trade-through", test_a_cascade_to_the_bottom_of_the_book_breaks_no_rule_and_its_trades_stand),
         ("tail-replayed-twice", test_a_cascade_to_the_bottom_of_the_book_breaks_no_rule_and_its_trades_stand),

@@ -6,6 +6,7 @@ from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.goals import GOALS, Progress, Watch
 from holdfast_model.vocabulary import (
     Amount,
+    AnnounceMaintenance,
     Answer,
     AuctionUncrossed,
     Bucket,
@@ -22,7 +23,6 @@ from holdfast_model.vocabulary import (
     MarkChanged,
     Market,
     OrderCancelled,
-    PauseStandby,
     PlaceOrder,
     PositionChanged,
     Posting,
@@ -52,7 +52,7 @@ SETUP = Setup(
 
 
 def told(*events: Event, step: Step | None = None) -> Record:
-    return Record(step=step or PauseStandby(), answers=(Answer(events=events),))
+    return Record(step=step or AnnounceMaintenance(begins_ms=0), answers=(Answer(events=events),))
 
 
 def position(client: str, lots: int) -> PositionChanged:
@@ -131,7 +131,9 @@ def stepped(kind: LiquidationKind) -> LiquidationStepped:
     return LiquidationStepped(client="alice", product="spot", kind=kind, equity=Amount(0), maintenance=Amount(1))
 
 
-RESENT = JournalRecord(seq=1, epoch=1, command=PauseStandby(), events=(position("bob", 2),), journal_sha256="0" * 64)
+RESENT = JournalRecord(
+    seq=1, epoch=1, command=AnnounceMaintenance(begins_ms=0), events=(position("bob", 2),), journal_sha256="0" * 64
+)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
+from holdfast.faulting import turns
 from holdfast.fuzzing import episode, fuzz
 from holdfast.running import Runner
 from holdfast.setups import setups_for
@@ -17,15 +18,15 @@ from holdfast_invariants.monitor import Invariant
 from holdfast_model.errors import HoldfastError
 
 SEED = 20250703
-HEALTHY_EPISODES = 75
+HEALTHY_EPISODES = 125
 COMMANDS_MAX = 20_000
 INCIDENT = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-(19|20)\d\d(-\d\d(-\d\d)?)?")
 
 
 def made(engine: EngineSource, numbers: range) -> list[Runner]:
     """Seeded histories, made as `holdfast fuzz` makes them: the setups take turns."""
-    turns = setups_for(engine.engine().identity.capabilities)
-    return [episode(engine, setup=turns[number % len(turns)], seed=SEED, number=number) for number in numbers]
+    setups = setups_for(engine.engine().identity.capabilities)
+    return [episode(engine, setup=setups[number % len(setups)], seed=SEED, number=number) for number in numbers]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,10 @@ def test_each_goal_is_reached_and_not_at_every_step(healthy: list[Runner], goal:
 def test_a_planted_fault_is_caught_by_every_invariant_that_it_names(fault: Fault) -> None:
     named = frozenset(fault.violates)
     with EngineSource(FAULT_PREFIX + fault.name) as engine:
-        outcome = fuzz(engine, seed=SEED, commands=COMMANDS_MAX, stop=lambda found: named <= found.first.keys())
+        setups = turns(fault, engine.engine().identity.capabilities)
+        outcome = fuzz(
+            engine, seed=SEED, commands=COMMANDS_MAX, setups=setups, stop=lambda found: named <= found.first.keys()
+        )
     assert named - outcome.first.keys() == set(), f"not caught by {COMMANDS_MAX} commands of seed {SEED}"
 
 
@@ -87,7 +91,7 @@ def test_the_first_catalogue_and_at_least_twenty_faults_are_there() -> None:
         "queue-priority-lost",
         "fee-rounded-down",
         "order-accepted-while-halted",
-        "stale-standby-promoted",
+        "stale-replica-promoted",
         "shed-command-has-effect",
     }
 

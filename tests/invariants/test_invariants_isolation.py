@@ -15,6 +15,7 @@ from holdfast_model.vocabulary import (
     OUTSIDE,
     AmendOrder,
     Amount,
+    AnnounceMaintenance,
     Answer,
     Bucket,
     CancelAll,
@@ -37,7 +38,6 @@ from holdfast_model.vocabulary import (
     OrderAmended,
     OrderCancelled,
     OrderRested,
-    PauseStandby,
     Perpetual,
     PlaceOrder,
     PositionChanged,
@@ -93,7 +93,7 @@ SETUP = Setup(
 
 
 def told(*events: Event, step: Step | None = None) -> Record:
-    return Record(step=step or PauseStandby(), answers=(Answer(events=events),))
+    return Record(step=step or AnnounceMaintenance(begins_ms=0), answers=(Answer(events=events),))
 
 
 def entry(kind: CauseKind, *lines: tuple[str, Bucket, int]) -> EntryPosted:

@@ -16,6 +16,7 @@ from holdfast_model.vocabulary import (
     LIQUIDATION_ORDER_PREFIX,
     OUTSIDE,
     Amount,
+    AnnounceMaintenance,
     Answer,
     AssetAmount,
     Bucket,
@@ -36,7 +37,6 @@ from holdfast_model.vocabulary import (
     OrderAccepted,
     OrderCancelled,
     OrderRested,
-    PauseStandby,
     Perpetual,
     Phase,
     PhaseChanged,
@@ -92,7 +92,7 @@ BOTH = (invariant_by_id("LIQ-1"), invariant_by_id("ADL-1"))
 
 
 def told(*events: Event, step: Step | None = None) -> Record:
-    return Record(step=step or PauseStandby(), answers=(Answer(events=events),))
+    return Record(step=step or AnnounceMaintenance(begins_ms=0), answers=(Answer(events=events),))
 
 
 def entry(kind: CauseKind, *lines: tuple[str, Bucket, str, int]) -> EntryPosted:

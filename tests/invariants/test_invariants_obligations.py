@@ -9,6 +9,7 @@ from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.catalogue import invariant_by_id
 from holdfast_model.vocabulary import (
     Amount,
+    AnnounceMaintenance,
     Answer,
     AuctionUncrossed,
     CancelReason,
@@ -23,7 +24,6 @@ from holdfast_model.vocabulary import (
     OrderCancelled,
     OrderFilled,
     OrderRested,
-    PauseStandby,
     Perpetual,
     Phase,
     PhaseChanged,
@@ -65,7 +65,7 @@ def setup(*, auctions: bool) -> Setup:
 
 
 def told(*events: Event, step: Step | None = None) -> Record:
-    return Record(step=step or PauseStandby(), answers=(Answer(events=events),))
+    return Record(step=step or AnnounceMaintenance(begins_ms=0), answers=(Answer(events=events),))
 
 
 def phase(before: Phase, after: Phase, *first: Event) -> Record:

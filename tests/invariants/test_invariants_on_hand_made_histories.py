@@ -18,6 +18,7 @@ from holdfast_model.vocabulary import (
     ROUNDING,
     AmendOrder,
     Amount,
+    AnnounceMaintenance,
     Answer,
     Balance,
     Bucket,
@@ -42,7 +43,6 @@ from holdfast_model.vocabulary import (
     OrderFilled,
     OrderReduced,
     OrderRested,
-    PauseStandby,
     Phase,
     PhaseChanged,
     PlaceOrder,
@@ -90,7 +90,7 @@ SETUP = Setup(
 )
 FREE, HELD = Bucket.FREE, Bucket.HELD
 BUY, SELL = Side.BUY, Side.SELL
-TICK = PauseStandby()
+TICK = AnnounceMaintenance(begins_ms=0)
 
 
 # Words for events: an order is named `client/id` --------------------------------------------------------------------
@@ -959,6 +959,7 @@ def test_a_violation_is_reported_at_the_step_that_causes_it_and_once(wrong: Case
     assert coverage.violations == len(auditor.violations)
 
 
+CUSTODY = {f"CUST-{number}" for number in range(1, 7)}
 HERE = {parameter.values[0].invariant for parameter in CASES}
 ELSEWHERE = {
     "CONS-4": "test_invariants_positions.py",
@@ -970,6 +971,7 @@ ELSEWHERE = {
     "ADL-1": "test_invariants_liquidation.py",
     "ISOL-1": "test_invariants_isolation.py",
     "PHASE-2": "test_invariants_obligations.py",
+    **dict.fromkeys(CUSTODY, "test_invariants_custody.py"),
 }
 """What has its histories in a file of its own."""
 
@@ -1104,11 +1106,12 @@ def test_maintenance_is_watched_until_the_first_command_after_it_that_has_an_eff
 @pytest.mark.parametrize(
     ("gone", "unchecked"),
     [
-        (Capability.FUNDS, {"CONS-1", "CONS-2", "CONS-4", "MAINT-1"}),
+        (Capability.FUNDS, {"CONS-1", "CONS-2", "CONS-4", "MAINT-1"} | CUSTODY),
         (
             Capability.ENTRIES,
-            {"CONS-1", "CONS-2", "CONS-3", "CONS-4", "POS-1", "LIQ-1", "ADL-1", "ISOL-1", "AUDIT-1"},
+            {"CONS-1", "CONS-2", "CONS-3", "CONS-4", "POS-1", "LIQ-1", "ADL-1", "ISOL-1", "AUDIT-1"} | CUSTODY,
         ),
+        (Capability.CUSTODY, CUSTODY),
         (Capability.MARGIN, {"POS-1", "POS-2", "ISOL-1"}),
         (Capability.MARKS, {"MARK-1"}),
         (Capability.LIQUIDATION, {"LIQ-1", "ADL-1"}),
@@ -1118,7 +1121,7 @@ def test_maintenance_is_watched_until_the_first_command_after_it_that_has_an_eff
         (Capability.INGRESS, {"SURGE-1"}),
         (Capability.JOURNAL, {"REPL-1", "AUDIT-1"}),
         (Capability.LIMIT_ORDERS, {"FINAL-1", "FINAL-2", "FINAL-3", "FINAL-4", "PRIO-1", "PRIO-2", "SEQ-1"}),
-        (Capability.STANDBY, set()),
+        (Capability.REPLICAS, set()),
     ],
 )
 def test_what_an_engine_does_not_declare_is_not_checked_and_the_reason_is_given(

@@ -12,6 +12,7 @@ from holdfast_model.vocabulary import (
     LIQUIDATION_ORDER_PREFIX,
     AdvanceTime,
     Amount,
+    AnnounceMaintenance,
     Answer,
     AuctionUncrossed,
     CancelAll,
@@ -30,7 +31,6 @@ from holdfast_model.vocabulary import (
     OrderCancelled,
     OrderFilled,
     OrderRested,
-    PauseStandby,
     Perpetual,
     Phase,
     PhaseChanged,
@@ -87,7 +87,7 @@ ABOVE, BELOW = TriggerWhen.AT_OR_ABOVE, TriggerWhen.AT_OR_BELOW
 
 
 def told(*events: Event, step: Step | None = None) -> Record:
-    return Record(step=step or PauseStandby(), answers=(Answer(events=events),))
+    return Record(step=step or AnnounceMaintenance(begins_ms=0), answers=(Answer(events=events),))
 
 
 def accepted(

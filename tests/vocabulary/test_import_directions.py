@@ -58,7 +58,7 @@ def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
     assert wrong == {}
 
 
-HEAVY = ("z3", "numpy", "hypothesis", "sortedcontainers", "jinja2", "rich", "typer")
+HEAVY = ("z3", "numpy", "hypothesis", "sortedcontainers", "jinja2", "rich", "typer", "nacl")
 
 
 def loaded_by(module: str) -> list[str]:
@@ -75,6 +75,7 @@ def loaded_by(module: str) -> list[str]:
         "holdfast_model.vocabulary.wire",
         "holdfast_model.vocabulary.chain",
         "holdfast_model.vocabulary.protocol",
+        "holdfast_model.vocabulary.signing",
         "holdfast_model.evidence",
         "holdfast_model.findings",
     ],

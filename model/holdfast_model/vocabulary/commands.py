@@ -22,6 +22,9 @@ from holdfast_model.vocabulary.amounts import (
     WithdrawalId,
     Words,
 )
+from holdfast_model.vocabulary.custody import ChainCommand, CustodyCommand, SignerCommand
+from holdfast_model.vocabulary.operations import ProcedureCommand, ReadAccount, ReplicaCommand
+from holdfast_model.vocabulary.tagged import CommandBase
 
 
 class Side(StrEnum):
@@ -118,11 +121,7 @@ class Conditions(Struct, frozen=True, kw_only=True):
     cancel_on_disconnect: bool = False
 
 
-class _Command(Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True, gc=False):
-    pass
-
-
-class PlaceOrder(_Command, tag="place_order", frozen=True, kw_only=True):
+class PlaceOrder(CommandBase, tag="place_order", frozen=True, kw_only=True):
     """Place an order; without a price it is a market order, which never rests."""
 
     client: ClientId
@@ -137,14 +136,14 @@ class PlaceOrder(_Command, tag="place_order", frozen=True, kw_only=True):
     conditions: Conditions | None = None
 
 
-class CancelOrder(_Command, tag="cancel_order", frozen=True, kw_only=True):
+class CancelOrder(CommandBase, tag="cancel_order", frozen=True, kw_only=True):
     """Cancel what is left of an open order."""
 
     client: ClientId
     order: OrderId
 
 
-class AmendOrder(_Command, tag="amend_order", frozen=True, kw_only=True):
+class AmendOrder(CommandBase, tag="amend_order", frozen=True, kw_only=True):
     """Change an open order to a new total size (filled part included) and price.
 
     A smaller size at the same price keeps the place in the queue; anything else loses it.
@@ -156,26 +155,26 @@ class AmendOrder(_Command, tag="amend_order", frozen=True, kw_only=True):
     price_ticks: PriceTicks
 
 
-class CancelAll(_Command, tag="cancel_all", frozen=True, kw_only=True):
+class CancelAll(CommandBase, tag="cancel_all", frozen=True, kw_only=True):
     """Cancel all open orders of a client, waiting stops included, in one market or in all."""
 
     client: ClientId
     market: MarketId | None = None
 
 
-class DisconnectClient(_Command, tag="disconnect_client", frozen=True, kw_only=True):
+class DisconnectClient(CommandBase, tag="disconnect_client", frozen=True, kw_only=True):
     """A client's session was lost: its orders with `cancel_on_disconnect` are cancelled (operator)."""
 
     client: ClientId
 
 
-class AdvanceTime(_Command, tag="advance_time", frozen=True, kw_only=True):
+class AdvanceTime(CommandBase, tag="advance_time", frozen=True, kw_only=True):
     """The time is now `time_ms`: orders expire, prices grow old (operator)."""
 
     time_ms: Timestamp
 
 
-class CreditDeposit(_Command, tag="credit_deposit", frozen=True, kw_only=True):
+class CreditDeposit(CommandBase, tag="credit_deposit", frozen=True, kw_only=True):
     """Credit a deposit that became final on the asset's chain."""
 
     client: ClientId
@@ -184,48 +183,37 @@ class CreditDeposit(_Command, tag="credit_deposit", frozen=True, kw_only=True):
     transaction: TransactionId
 
 
-class RequestWithdrawal(_Command, tag="request_withdrawal", frozen=True, kw_only=True):
-    """Ask for a withdrawal; the amount is held until it is paid or refunded."""
+class RequestWithdrawal(CommandBase, tag="request_withdrawal", frozen=True, kw_only=True):
+    """Ask for a withdrawal; the amount, and with custody the chain's fee, is held until it is paid or refunded."""
 
     client: ClientId
     withdrawal: WithdrawalId
     asset: AssetId
     amount: Amount
+    destination: Label = ""
 
 
-class PayWithdrawal(_Command, tag="pay_withdrawal", frozen=True, kw_only=True):
+class PayWithdrawal(CommandBase, tag="pay_withdrawal", frozen=True, kw_only=True):
     """Pay a requested withdrawal out of the hot wallet."""
 
     client: ClientId
     withdrawal: WithdrawalId
 
 
-class RefundWithdrawal(_Command, tag="refund_withdrawal", frozen=True, kw_only=True):
+class RefundWithdrawal(CommandBase, tag="refund_withdrawal", frozen=True, kw_only=True):
     """Give a requested withdrawal back to its owner: the same asset and amount."""
 
     client: ClientId
     withdrawal: WithdrawalId
 
 
-class SetPhase(_Command, tag="set_phase", frozen=True, kw_only=True):
+class SetPhase(CommandBase, tag="set_phase", frozen=True, kw_only=True):
     """Move the venue to another phase (operator)."""
 
     phase: Phase
 
 
-class PauseStandby(_Command, tag="pause_standby", frozen=True, kw_only=True):
-    """Stop feeding the standby, so that it lags (operator)."""
-
-
-class ResumeStandby(_Command, tag="resume_standby", frozen=True, kw_only=True):
-    """Feed the standby again, with all that it missed (operator)."""
-
-
-class PromoteStandby(_Command, tag="promote_standby", frozen=True, kw_only=True):
-    """Make the standby the primary (operator); refused when it lacks an acknowledged command."""
-
-
-class ReportPrice(_Command, tag="report_price", frozen=True, kw_only=True):
+class ReportPrice(CommandBase, tag="report_price", frozen=True, kw_only=True):
     """A source reports a price of a market's underlying, as of `time_ms` (operator)."""
 
     source: SourceId
@@ -234,7 +222,7 @@ class ReportPrice(_Command, tag="report_price", frozen=True, kw_only=True):
     time_ms: Timestamp
 
 
-class TransferMargin(_Command, tag="transfer_margin", frozen=True, kw_only=True):
+class TransferMargin(CommandBase, tag="transfer_margin", frozen=True, kw_only=True):
     """Move funds of a client between its spot wallet (`spot`) and the margin accounts of its products."""
 
     client: ClientId
@@ -245,7 +233,7 @@ class TransferMargin(_Command, tag="transfer_margin", frozen=True, kw_only=True)
     target: ProductId
 
 
-class Borrow(_Command, tag="borrow", frozen=True, kw_only=True):
+class Borrow(CommandBase, tag="borrow", frozen=True, kw_only=True):
     """Lend a client an asset out of the funded pool, secured by its cross-margin account."""
 
     client: ClientId
@@ -254,7 +242,7 @@ class Borrow(_Command, tag="borrow", frozen=True, kw_only=True):
     amount: Amount
 
 
-class Repay(_Command, tag="repay", frozen=True, kw_only=True):
+class Repay(CommandBase, tag="repay", frozen=True, kw_only=True):
     """Pay back debt out of the client's free balance."""
 
     client: ClientId
@@ -263,7 +251,7 @@ class Repay(_Command, tag="repay", frozen=True, kw_only=True):
     amount: Amount
 
 
-class AccrueInterest(_Command, tag="accrue_interest", frozen=True, kw_only=True):
+class AccrueInterest(CommandBase, tag="accrue_interest", frozen=True, kw_only=True):
     """Add one period's interest to every debt in an asset; periods count up from 1 for each asset (operator)."""
 
     asset: AssetId
@@ -271,7 +259,7 @@ class AccrueInterest(_Command, tag="accrue_interest", frozen=True, kw_only=True)
     rate_ppm: int
 
 
-class SettleFunding(_Command, tag="settle_funding", frozen=True, kw_only=True):
+class SettleFunding(CommandBase, tag="settle_funding", frozen=True, kw_only=True):
     """Exchange one period's funding between longs and shorts; periods count up from 1 for each market (operator).
 
     With a positive rate longs pay shorts, with a negative one shorts pay longs.
@@ -282,28 +270,28 @@ class SettleFunding(_Command, tag="settle_funding", frozen=True, kw_only=True):
     rate_ppm: int
 
 
-class Liquidate(_Command, tag="liquidate", frozen=True, kw_only=True):
+class Liquidate(CommandBase, tag="liquidate", frozen=True, kw_only=True):
     """Take the next step in the liquidation of a margin account (operator: the risk process)."""
 
     client: ClientId
     product: ProductId
 
 
-class HaltProduct(_Command, tag="halt_product", frozen=True, kw_only=True):
+class HaltProduct(CommandBase, tag="halt_product", frozen=True, kw_only=True):
     """Halt one product for its protection; orders stay, nobody in it is liquidated (operator)."""
 
     product: ProductId
     cause: Words
 
 
-class ResumeStage(_Command, tag="resume_stage", frozen=True, kw_only=True):
+class ResumeStage(CommandBase, tag="resume_stage", frozen=True, kw_only=True):
     """Open a halted product one stage further (operator)."""
 
     product: ProductId
     stage: Stage
 
 
-class FundHouse(_Command, tag="fund_house", frozen=True, kw_only=True):
+class FundHouse(CommandBase, tag="fund_house", frozen=True, kw_only=True):
     """The owner of the exchange pays into one of its house accounts from outside (operator)."""
 
     account: Label
@@ -312,7 +300,7 @@ class FundHouse(_Command, tag="fund_house", frozen=True, kw_only=True):
     transaction: TransactionId
 
 
-class GrantPromotion(_Command, tag="grant_promotion", frozen=True, kw_only=True):
+class GrantPromotion(CommandBase, tag="grant_promotion", frozen=True, kw_only=True):
     """Pay a client a reward out of the promotions account, within its limit (operator)."""
 
     client: ClientId
@@ -326,12 +314,8 @@ FundsCommand = CreditDeposit | RequestWithdrawal | PayWithdrawal | RefundWithdra
 MarginCommand = TransferMargin | Borrow | Repay
 RiskCommand = ReportPrice | AccrueInterest | SettleFunding | Liquidate | HaltProduct | ResumeStage
 HouseCommand = FundHouse | GrantPromotion
-StandbyCommand = PauseStandby | ResumeStandby | PromoteStandby
 OperatorCommand = (
     SetPhase
-    | PauseStandby
-    | ResumeStandby
-    | PromoteStandby
     | AdvanceTime
     | DisconnectClient
     | ReportPrice
@@ -342,6 +326,11 @@ OperatorCommand = (
     | ResumeStage
     | FundHouse
     | GrantPromotion
+    | ChainCommand
+    | SignerCommand
+    | CustodyCommand
+    | ReplicaCommand
+    | ProcedureCommand
 )
 Command = (
     PlaceOrder
@@ -366,7 +355,10 @@ Command = (
     | FundHouse
     | GrantPromotion
     | SetPhase
-    | PauseStandby
-    | ResumeStandby
-    | PromoteStandby
+    | ChainCommand
+    | SignerCommand
+    | CustodyCommand
+    | ReplicaCommand
+    | ProcedureCommand
+    | ReadAccount
 )

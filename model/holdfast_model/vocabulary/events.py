@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from holdfast_model.vocabulary.accounts import Bucket
 from holdfast_model.vocabulary.amounts import (
     Amount,
     AssetId,
@@ -23,33 +24,52 @@ from holdfast_model.vocabulary.amounts import (
     Words,
 )
 from holdfast_model.vocabulary.commands import Conditions, Phase, SelfTrade, Side, Stage, TimeInForce
+from holdfast_model.vocabulary.custody import CustodyEvent
+from holdfast_model.vocabulary.operations import OperationsEvent
+from holdfast_model.vocabulary.tagged import EventBase
 
 
 class Reason(StrEnum):
     """Why a command was refused. A refused command has no effect."""
 
+    ALREADY_SAID = "already_said"
     AMOUNT_ABOVE_DEBT = "amount_above_debt"
     AMOUNT_NOT_POSITIVE = "amount_not_positive"
+    ASSET_SUSPENDED = "asset_suspended"
     AUCTION_TAKES_LIMIT_ORDERS = "auction_takes_limit_orders"
+    COMMITMENT_INVALID = "commitment_invalid"
+    COMMITMENT_REUSED = "commitment_reused"
     CONDITIONS_CONTRADICT = "conditions_contradict"
     CREDIT_LIMIT = "credit_limit"
+    CUSTODY_SHORT = "custody_short"
     DUPLICATE_DEPOSIT = "duplicate_deposit"
     DUPLICATE_ORDER = "duplicate_order"
     DUPLICATE_REQUEST = "duplicate_request"
     DUPLICATE_WITHDRAWAL = "duplicate_withdrawal"
     EXPIRY_PASSED = "expiry_passed"
     FOK_UNFILLABLE = "fok_unfillable"
+    HEIGHT_AHEAD = "height_ahead"
+    HEIGHT_NOT_HIGHER = "height_not_higher"
     HOUSE_LIMIT = "house_limit"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     INSUFFICIENT_MARGIN = "insufficient_margin"
-    MARK_UNAVAILABLE = "mark_unavailable"
     MARKET_ORDER_CANNOT_REST = "market_order_cannot_rest"
+    MARK_UNAVAILABLE = "mark_unavailable"
     NOTHING_TO_CANCEL = "nothing_to_cancel"
     NOTHING_TO_LIQUIDATE = "nothing_to_liquidate"
+    NOT_ANNOUNCED = "not_announced"
     NOT_BELOW_MAINTENANCE = "not_below_maintenance"
+    NOT_LOADED = "not_loaded"
+    NOT_PRIMARY = "not_primary"
+    NOT_RECONCILED = "not_reconciled"
+    NO_PRIMARY = "no_primary"
+    NO_QUORUM = "no_quorum"
+    ONLY_BY_CUSTODY = "only_by_custody"
+    ORDERS_OPEN = "orders_open"
     ORDER_NOT_OPEN = "order_not_open"
     OTHER_ORDER_NOT_LINKABLE = "other_order_not_linkable"
     OVERLOADED = "overloaded"
+    PAYMENT_NOT_OPEN = "payment_not_open"
     PERIOD_NOT_NEXT = "period_not_next"
     PHASE_FORBIDS = "phase_forbids"
     POOL_EXHAUSTED = "pool_exhausted"
@@ -57,26 +77,42 @@ class Reason(StrEnum):
     PRICE_NOT_POSITIVE = "price_not_positive"
     PRICE_OUTSIDE_BAND = "price_outside_band"
     PRODUCT_HALTED = "product_halted"
+    PROVIDER_DOWN = "provider_down"
+    RATE_LIMITED = "rate_limited"
     RATE_OUT_OF_BOUNDS = "rate_out_of_bounds"
     REDUCE_ONLY_WOULD_INCREASE = "reduce_only_would_increase"
+    RELEASE_DIFFERS = "release_differs"
+    REORGANISATION_ILLEGAL = "reorganisation_illegal"
+    REPLICAS_DIFFER = "replicas_differ"
+    REPLICA_STALE = "replica_stale"
+    REPLICA_UNAVAILABLE = "replica_unavailable"
     REPORT_AHEAD_OF_TIME = "report_ahead_of_time"
     REPORT_OUTDATED = "report_outdated"
     RESERVED_ID = "reserved_id"
+    SHARE_INVALID = "share_invalid"
+    SIGNER_NOT_ASKED = "signer_not_asked"
     SIZE_NOT_ABOVE_FILLED = "size_not_above_filled"
     SIZE_NOT_POSITIVE = "size_not_positive"
     STAGE_ILLEGAL = "stage_illegal"
-    STANDBY_STALE = "standby_stale"
+    TIER_LIMIT = "tier_limit"
+    TIME_LOCKED = "time_locked"
     TIME_NOT_LATER = "time_not_later"
     TRANSFER_ILLEGAL = "transfer_illegal"
     TRANSITION_ILLEGAL = "transition_illegal"
     TRIGGER_PASSED = "trigger_passed"
+    UNAVAILABLE = "unavailable"
     UNKNOWN_ACCOUNT = "unknown_account"
     UNKNOWN_ASSET = "unknown_asset"
     UNKNOWN_CLIENT = "unknown_client"
     UNKNOWN_MARKET = "unknown_market"
     UNKNOWN_ORDER = "unknown_order"
+    UNKNOWN_PAYMENT = "unknown_payment"
     UNKNOWN_PRODUCT = "unknown_product"
+    UNKNOWN_RELEASE = "unknown_release"
+    UNKNOWN_REPLICA = "unknown_replica"
+    UNKNOWN_SIGNER = "unknown_signer"
     UNKNOWN_SOURCE = "unknown_source"
+    UNKNOWN_TIER = "unknown_tier"
     UNKNOWN_WITHDRAWAL = "unknown_withdrawal"
     WITHDRAWAL_NOT_OPEN = "withdrawal_not_open"
     OTHER = "other"
@@ -104,16 +140,8 @@ class CancelReason(StrEnum):
     """A stop order was triggered and the account could not bear it."""
     LIQUIDATION = "liquidation"
     """The account is being liquidated, and its open orders come first."""
-
-
-class Bucket(StrEnum):
-    """The part of an account that an amount stands in."""
-
-    FREE = "free"
-    HELD = "held"
-    COLLATERAL = "collateral"
-    BORROWED = "borrowed"
-    """Debt: minus what a client owes, and what is owed to the lending pool and to rounding."""
+    FORCED = "forced"
+    """An operator cancelled every order, of one market or of all."""
 
 
 class CauseKind(StrEnum):
@@ -140,39 +168,10 @@ class CauseKind(StrEnum):
     """The insurance fund takes collateral over and pays what was owed."""
     HOUSE_FUNDING = "house_funding"
     PROMOTION = "promotion"
-
-
-FEES = "@fees"
-"""House account: fees earned."""
-ROUNDING = "@rounding"
-"""House account: what rounding up charged above the exact fee."""
-INSURANCE = "@insurance"
-"""House account: pays what bankrupt accounts cannot."""
-PROMOTIONS = "@promotions"
-"""House account: what may be granted to clients; it is funded, and each grant is bounded."""
-LENDING = "@lending"
-"""House account: the pool out of which is lent. Its bucket `borrowed` is what clients owe it."""
-CLEARING = "@clearing"
-"""House account: the other side of unsettled profit and loss of perpetuals.
-
-It alone of the house's may be below zero, because it is always minus the sum of all positions' entry values.
-"""
-OUTSIDE = "@outside"
-"""The rest of the world: the counterparty of deposits and withdrawals, minus what the exchange owes and owns."""
-FUNDED_ACCOUNTS = (INSURANCE, PROMOTIONS, LENDING)
-"""The house accounts that the owner of the exchange pays into (`FundHouse`)."""
-
-LIQUIDATION_ORDER_PREFIX = "liquidation-"
-"""Ids of orders that the exchange places for an account under liquidation; clients cannot use them."""
-
-
-def margin_account(client: ClientId, product: ProductId, *, isolated: bool) -> str:
-    """The ledger account in which the collateral of a client's margin account stands.
-
-    >>> margin_account("alice", "linear", isolated=False), margin_account("alice", "island", isolated=True)
-    ('alice', 'alice@island')
-    """
-    return f"{client}@{product}" if isolated else client
+    ARRIVAL = "arrival"
+    """A deposit became final on its chain; it is not credited yet."""
+    NETWORK_FEE = "network_fee"
+    """A chain's fee for a sweep between tiers."""
 
 
 class Posting(Struct, frozen=True, kw_only=True, gc=False):
@@ -184,18 +183,14 @@ class Posting(Struct, frozen=True, kw_only=True, gc=False):
     amount: Amount
 
 
-class _Event(Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True, gc=False):
-    pass
-
-
-class Rejected(_Event, tag="rejected", frozen=True, kw_only=True):
+class Rejected(EventBase, tag="rejected", frozen=True, kw_only=True):
     """The command was refused and had no effect."""
 
     reason: Reason
     detail: Words = ""
 
 
-class EntryPosted(_Event, tag="entry_posted", frozen=True, kw_only=True):
+class EntryPosted(EventBase, tag="entry_posted", frozen=True, kw_only=True):
     """Money moved: postings that sum to zero per asset (double entry, Pacioli 1494), with the cause named.
 
     `cause` is the id of the order ("client/order"), trade, deposit or withdrawal ("client/withdrawal").
@@ -206,7 +201,7 @@ class EntryPosted(_Event, tag="entry_posted", frozen=True, kw_only=True):
     postings: tuple[Posting, ...]
 
 
-class OrderAccepted(_Event, tag="order_accepted", frozen=True, kw_only=True):
+class OrderAccepted(EventBase, tag="order_accepted", frozen=True, kw_only=True):
     """An order was taken in; its id is used up."""
 
     client: ClientId
@@ -221,14 +216,14 @@ class OrderAccepted(_Event, tag="order_accepted", frozen=True, kw_only=True):
     conditions: Conditions | None = None
 
 
-class StopArmed(_Event, tag="stop_armed", frozen=True, kw_only=True):
+class StopArmed(EventBase, tag="stop_armed", frozen=True, kw_only=True):
     """A stop order waits for its trigger, outside the book."""
 
     client: ClientId
     order: OrderId
 
 
-class StopTriggered(_Event, tag="stop_triggered", frozen=True, kw_only=True):
+class StopTriggered(EventBase, tag="stop_triggered", frozen=True, kw_only=True):
     """A stop order became an ordinary one; `price_ticks` is the last trade or the mark that triggered it."""
 
     client: ClientId
@@ -236,7 +231,7 @@ class StopTriggered(_Event, tag="stop_triggered", frozen=True, kw_only=True):
     price_ticks: PriceTicks
 
 
-class OrderRested(_Event, tag="order_rested", frozen=True, kw_only=True):
+class OrderRested(EventBase, tag="order_rested", frozen=True, kw_only=True):
     """An order joined the queue of its price, at the back."""
 
     client: ClientId
@@ -245,7 +240,7 @@ class OrderRested(_Event, tag="order_rested", frozen=True, kw_only=True):
     left_lots: SizeLots
 
 
-class TradeExecuted(_Event, tag="trade_executed", frozen=True, kw_only=True):
+class TradeExecuted(EventBase, tag="trade_executed", frozen=True, kw_only=True):
     """Two orders traded, at the resting (maker) order's price. Trade numbers rise by one from 1 per exchange.
 
     Fees are in quote units; each is what this trade added to the order's fee, which is rounded up over the order.
@@ -264,14 +259,14 @@ class TradeExecuted(_Event, tag="trade_executed", frozen=True, kw_only=True):
     taker_fee: Amount
 
 
-class OrderFilled(_Event, tag="order_filled", frozen=True, kw_only=True):
+class OrderFilled(EventBase, tag="order_filled", frozen=True, kw_only=True):
     """An order is filled: terminal."""
 
     client: ClientId
     order: OrderId
 
 
-class OrderCancelled(_Event, tag="order_cancelled", frozen=True, kw_only=True):
+class OrderCancelled(EventBase, tag="order_cancelled", frozen=True, kw_only=True):
     """What was left of an order is cancelled: terminal."""
 
     client: ClientId
@@ -280,7 +275,7 @@ class OrderCancelled(_Event, tag="order_cancelled", frozen=True, kw_only=True):
     reason: CancelReason
 
 
-class OrderReduced(_Event, tag="order_reduced", frozen=True, kw_only=True):
+class OrderReduced(EventBase, tag="order_reduced", frozen=True, kw_only=True):
     """Self-trade prevention took lots off an order, which keeps its place in the queue."""
 
     client: ClientId
@@ -289,7 +284,7 @@ class OrderReduced(_Event, tag="order_reduced", frozen=True, kw_only=True):
     left_lots: SizeLots
 
 
-class OrderAmended(_Event, tag="order_amended", frozen=True, kw_only=True):
+class OrderAmended(EventBase, tag="order_amended", frozen=True, kw_only=True):
     """An open order has a new size and price. Without `priority_kept` it left the queue (it may rest again)."""
 
     client: ClientId
@@ -300,7 +295,7 @@ class OrderAmended(_Event, tag="order_amended", frozen=True, kw_only=True):
     priority_kept: bool
 
 
-class AuctionUncrossed(_Event, tag="auction_uncrossed", frozen=True, kw_only=True):
+class AuctionUncrossed(EventBase, tag="auction_uncrossed", frozen=True, kw_only=True):
     """A market's call auction ended; its trades follow. Without orders that cross there is no price.
 
     `imbalance_lots` is what buyers wanted at the price beyond what sellers offered; negative: the sellers' surplus.
@@ -312,19 +307,19 @@ class AuctionUncrossed(_Event, tag="auction_uncrossed", frozen=True, kw_only=Tru
     imbalance_lots: SizeLots
 
 
-class TimeAdvanced(_Event, tag="time_advanced", frozen=True, kw_only=True):
+class TimeAdvanced(EventBase, tag="time_advanced", frozen=True, kw_only=True):
     """The venue's time."""
 
     time_ms: Timestamp
 
 
-class ClientDisconnected(_Event, tag="client_disconnected", frozen=True, kw_only=True):
+class ClientDisconnected(EventBase, tag="client_disconnected", frozen=True, kw_only=True):
     """A client's session was lost."""
 
     client: ClientId
 
 
-class DepositCredited(_Event, tag="deposit_credited", frozen=True, kw_only=True):
+class DepositCredited(EventBase, tag="deposit_credited", frozen=True, kw_only=True):
     """A deposit was credited to a client's free balance."""
 
     client: ClientId
@@ -333,34 +328,38 @@ class DepositCredited(_Event, tag="deposit_credited", frozen=True, kw_only=True)
     transaction: TransactionId
 
 
-class WithdrawalRequested(_Event, tag="withdrawal_requested", frozen=True, kw_only=True):
-    """A withdrawal's amount is held."""
+class WithdrawalRequested(EventBase, tag="withdrawal_requested", frozen=True, kw_only=True):
+    """A withdrawal's amount is held, with custody also its chain's `fee`."""
 
     client: ClientId
     withdrawal: WithdrawalId
     asset: AssetId
     amount: Amount
+    fee: Amount = Amount(0)
+    destination: Label = ""
 
 
-class WithdrawalPaid(_Event, tag="withdrawal_paid", frozen=True, kw_only=True):
-    """A withdrawal left the hot wallet: terminal."""
-
-    client: ClientId
-    withdrawal: WithdrawalId
-    asset: AssetId
-    amount: Amount
-
-
-class WithdrawalRefunded(_Event, tag="withdrawal_refunded", frozen=True, kw_only=True):
-    """A withdrawal's amount is free again: terminal."""
+class WithdrawalPaid(EventBase, tag="withdrawal_paid", frozen=True, kw_only=True):
+    """A withdrawal left custody, and its chain's `fee` with it: terminal."""
 
     client: ClientId
     withdrawal: WithdrawalId
     asset: AssetId
     amount: Amount
+    fee: Amount = Amount(0)
 
 
-class HouseFunded(_Event, tag="house_funded", frozen=True, kw_only=True):
+class WithdrawalRefunded(EventBase, tag="withdrawal_refunded", frozen=True, kw_only=True):
+    """A withdrawal's amount is free again, and what was held for its `fee`: terminal."""
+
+    client: ClientId
+    withdrawal: WithdrawalId
+    asset: AssetId
+    amount: Amount
+    fee: Amount = Amount(0)
+
+
+class HouseFunded(EventBase, tag="house_funded", frozen=True, kw_only=True):
     """The owner paid into a house account."""
 
     account: Label
@@ -369,7 +368,7 @@ class HouseFunded(_Event, tag="house_funded", frozen=True, kw_only=True):
     transaction: TransactionId
 
 
-class PromotionGranted(_Event, tag="promotion_granted", frozen=True, kw_only=True):
+class PromotionGranted(EventBase, tag="promotion_granted", frozen=True, kw_only=True):
     """A client was granted a reward."""
 
     client: ClientId
@@ -378,7 +377,7 @@ class PromotionGranted(_Event, tag="promotion_granted", frozen=True, kw_only=Tru
     grant: GrantId
 
 
-class TransferStarted(_Event, tag="transfer_started", frozen=True, kw_only=True):
+class TransferStarted(EventBase, tag="transfer_started", frozen=True, kw_only=True):
     """Funds left one wallet of a client for another; until they arrive they are held."""
 
     client: ClientId
@@ -389,14 +388,14 @@ class TransferStarted(_Event, tag="transfer_started", frozen=True, kw_only=True)
     target: ProductId
 
 
-class TransferCompleted(_Event, tag="transfer_completed", frozen=True, kw_only=True):
+class TransferCompleted(EventBase, tag="transfer_completed", frozen=True, kw_only=True):
     """Funds under way arrived."""
 
     client: ClientId
     request: RequestId
 
 
-class Borrowed(_Event, tag="borrowed", frozen=True, kw_only=True):
+class Borrowed(EventBase, tag="borrowed", frozen=True, kw_only=True):
     """A client was lent an asset."""
 
     client: ClientId
@@ -405,7 +404,7 @@ class Borrowed(_Event, tag="borrowed", frozen=True, kw_only=True):
     amount: Amount
 
 
-class Repaid(_Event, tag="repaid", frozen=True, kw_only=True):
+class Repaid(EventBase, tag="repaid", frozen=True, kw_only=True):
     """A client paid debt back."""
 
     client: ClientId
@@ -414,7 +413,7 @@ class Repaid(_Event, tag="repaid", frozen=True, kw_only=True):
     amount: Amount
 
 
-class InterestAccrued(_Event, tag="interest_accrued", frozen=True, kw_only=True):
+class InterestAccrued(EventBase, tag="interest_accrued", frozen=True, kw_only=True):
     """A period's interest was added to every debt in an asset; one entry for each client follows."""
 
     asset: AssetId
@@ -422,7 +421,7 @@ class InterestAccrued(_Event, tag="interest_accrued", frozen=True, kw_only=True)
     rate_ppm: int
 
 
-class PriceReported(_Event, tag="price_reported", frozen=True, kw_only=True):
+class PriceReported(EventBase, tag="price_reported", frozen=True, kw_only=True):
     """A source's price was taken note of."""
 
     source: SourceId
@@ -431,7 +430,7 @@ class PriceReported(_Event, tag="price_reported", frozen=True, kw_only=True):
     time_ms: Timestamp
 
 
-class MarkChanged(_Event, tag="mark_changed", frozen=True, kw_only=True):
+class MarkChanged(EventBase, tag="mark_changed", frozen=True, kw_only=True):
     """A market's mark is another one, made from these sources; None is UNAVAILABLE."""
 
     market: MarketId
@@ -439,7 +438,7 @@ class MarkChanged(_Event, tag="mark_changed", frozen=True, kw_only=True):
     sources: tuple[SourceId, ...]
 
 
-class PositionChanged(_Event, tag="position_changed", frozen=True, kw_only=True):
+class PositionChanged(EventBase, tag="position_changed", frozen=True, kw_only=True):
     """A client's position in a perpetual, after the trade, payment or deleveraging that this answer tells of.
 
     `position_lots` is above zero for a long one. `entry_value` is what the open lots cost, in quote, with the sign of
@@ -452,7 +451,7 @@ class PositionChanged(_Event, tag="position_changed", frozen=True, kw_only=True)
     entry_value: Amount
 
 
-class FundingSettled(_Event, tag="funding_settled", frozen=True, kw_only=True):
+class FundingSettled(EventBase, tag="funding_settled", frozen=True, kw_only=True):
     """A period's funding was exchanged at the mark; one entry for all accounts follows."""
 
     market: MarketId
@@ -477,7 +476,7 @@ class LiquidationKind(StrEnum):
     """Nothing but debt and no collateral is left: the insurance fund pays it."""
 
 
-class LiquidationStepped(_Event, tag="liquidation_stepped", frozen=True, kw_only=True):
+class LiquidationStepped(EventBase, tag="liquidation_stepped", frozen=True, kw_only=True):
     """A step in the liquidation of a margin account whose equity was below its maintenance margin.
 
     `market`, `size_lots` and `bankruptcy_ticks` are those of the position that the step closes a part of.
@@ -493,7 +492,7 @@ class LiquidationStepped(_Event, tag="liquidation_stepped", frozen=True, kw_only
     bankruptcy_ticks: PriceTicks | None = None
 
 
-class Deleveraged(_Event, tag="deleveraged", frozen=True, kw_only=True):
+class Deleveraged(EventBase, tag="deleveraged", frozen=True, kw_only=True):
     """A part of a bankrupt account's position was closed against a counterparty's, without an order of either.
 
     `score` is the counterparty's rank when it was chosen: the highest first, equals by client id.
@@ -507,39 +506,25 @@ class Deleveraged(_Event, tag="deleveraged", frozen=True, kw_only=True):
     score: Amount
 
 
-class ProductHalted(_Event, tag="product_halted", frozen=True, kw_only=True):
+class ProductHalted(EventBase, tag="product_halted", frozen=True, kw_only=True):
     """A product is halted for its protection."""
 
     product: ProductId
     cause: Words
 
 
-class ProductResumed(_Event, tag="product_resumed", frozen=True, kw_only=True):
+class ProductResumed(EventBase, tag="product_resumed", frozen=True, kw_only=True):
     """A halted product is one stage further open."""
 
     product: ProductId
     stage: Stage
 
 
-class PhaseChanged(_Event, tag="phase_changed", frozen=True, kw_only=True):
+class PhaseChanged(EventBase, tag="phase_changed", frozen=True, kw_only=True):
     """The venue is in another phase."""
 
     before: Phase
     after: Phase
-
-
-class StandbyPaused(_Event, tag="standby_paused", frozen=True, kw_only=True):
-    """The standby is fed no longer."""
-
-
-class StandbyResumed(_Event, tag="standby_resumed", frozen=True, kw_only=True):
-    """The standby has all that is acknowledged, and is fed again."""
-
-
-class StandbyPromoted(_Event, tag="standby_promoted", frozen=True, kw_only=True):
-    """The standby is the primary of a new epoch."""
-
-    epoch: int
 
 
 Event = (
@@ -577,8 +562,7 @@ Event = (
     | ProductHalted
     | ProductResumed
     | PhaseChanged
-    | StandbyPaused
-    | StandbyResumed
-    | StandbyPromoted
+    | CustodyEvent
+    | OperationsEvent
 )
 Events = tuple[Event, ...]

@@ -7,6 +7,7 @@ from msgspec import Struct
 from holdfast_model.vocabulary.amounts import Sha256
 from holdfast_model.vocabulary.commands import Command
 from holdfast_model.vocabulary.events import Event
+from holdfast_model.vocabulary.operations import ReplicaId
 from holdfast_model.vocabulary.setup import Setup
 from holdfast_model.vocabulary.views import View
 
@@ -31,6 +32,13 @@ class Burst(_Action, tag="burst", frozen=True, kw_only=True):
     commands: tuple[Command, ...]
 
 
+class AskReplica(_Action, tag="ask_replica", frozen=True, kw_only=True):
+    """Hand commands to one replica, whether it is the primary or not."""
+
+    replica: ReplicaId
+    commands: tuple[Command, ...]
+
+
 class TakeSnapshot(_Action, tag="take_snapshot", frozen=True, kw_only=True):
     """Write a snapshot of the state."""
 
@@ -40,25 +48,30 @@ class RestoreSnapshot(_Action, tag="restore_snapshot", frozen=True, kw_only=True
 
 
 class Crash(_Action, tag="crash", frozen=True, kw_only=True):
-    """Kill the process (SIGKILL), optionally with a command in flight, whose outcome nobody is told."""
+    """Kill the process (SIGKILL), optionally with a command in flight, whose outcome nobody is told.
+
+    With a `replica` only that replica dies: the exchange goes on, and another one can be promoted.
+    """
 
     in_flight: Command | None = None
     point: CrashPoint = CrashPoint.BEFORE_JOURNAL
+    replica: ReplicaId | None = None
 
 
 class Restart(_Action, tag="restart", frozen=True, kw_only=True):
     """Start the process again on the same data directory."""
 
 
-Step = Command | Burst | TakeSnapshot | RestoreSnapshot | Crash | Restart
+Step = Command | Burst | AskReplica | TakeSnapshot | RestoreSnapshot | Crash | Restart
 """One step of a sequence: a command, or something done to the process that runs the exchange."""
 
 
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """What the exchange answered to one command.
 
-    `seq` is the command's number in the journal, None when it was refused at the door (and then not journaled);
-    `journal_sha256` the head of the hash chain after it. An empty `events` is no answer at all.
+    `seq` is the command's number in the journal, None when it was refused at the door, or was no decision of the
+    exchange (a read, something done to a replica), and then not journaled; `journal_sha256` is the head of the hash
+    chain after it. An empty `events` is no answer at all.
     """
 
     events: tuple[Event, ...]
@@ -99,7 +112,7 @@ class History(Struct, frozen=True, kw_only=True):
 def commands_of(step: Step) -> tuple[Command, ...]:
     """The commands that a step hands to the exchange and that it must answer, in order of arrival."""
     match step:
-        case Burst(commands=commands):
+        case Burst(commands=commands) | AskReplica(commands=commands):
             return commands
         case TakeSnapshot() | RestoreSnapshot() | Crash() | Restart():
             return ()
@@ -110,6 +123,10 @@ def commands_of(step: Step) -> tuple[Command, ...]:
 def command_count(steps: tuple[Step, ...]) -> int:
     """How many commands and actions a sequence has; a burst counts each of its commands, a crash its command too."""
     return sum(
-        len(step.commands) if isinstance(step, Burst) else 2 if isinstance(step, Crash) and step.in_flight else 1
+        len(step.commands)
+        if isinstance(step, Burst | AskReplica)
+        else 2
+        if isinstance(step, Crash) and step.in_flight
+        else 1
         for step in steps
     )

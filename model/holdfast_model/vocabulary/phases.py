@@ -19,37 +19,87 @@ from holdfast_model.vocabulary.commands import (
     GrantPromotion,
     HaltProduct,
     Liquidate,
-    PauseStandby,
     PayWithdrawal,
     Phase,
     PlaceOrder,
-    PromoteStandby,
     RefundWithdrawal,
     Repay,
     ReportPrice,
     RequestWithdrawal,
     ResumeStage,
-    ResumeStandby,
     SetPhase,
     SettleFunding,
     Stage,
     TransferMargin,
 )
+from holdfast_model.vocabulary.custody import (
+    ApproveWithdrawal,
+    AttestCustody,
+    BroadcastPayment,
+    CommitNonce,
+    CoverShortfall,
+    PublishLiabilities,
+    Reconcile,
+    ReportBlock,
+    ReportDeposit,
+    ReportPayment,
+    ReportReorganisation,
+    RestartSigning,
+    SetProvider,
+    SubmitShare,
+    SuspendAsset,
+    SweepFunds,
+)
+from holdfast_model.vocabulary.operations import (
+    ActivateRelease,
+    AnnounceMaintenance,
+    CancelAllOrders,
+    ConfirmLoad,
+    DeployRelease,
+    HealReplica,
+    KillReplica,
+    PartitionReplica,
+    PauseReplica,
+    PromoteReplica,
+    ReadAccount,
+    ResumeReplica,
+    StartReplica,
+)
 
 _OPERATOR: frozenset[type] = frozenset(
     {
         SetPhase,
-        PauseStandby,
-        ResumeStandby,
-        PromoteStandby,
         AdvanceTime,
         ReportPrice,
         HaltProduct,
         ResumeStage,
+        PauseReplica,
+        ResumeReplica,
+        PartitionReplica,
+        HealReplica,
+        KillReplica,
+        StartReplica,
+        PromoteReplica,
+        AnnounceMaintenance,
+        ConfirmLoad,
+        ReadAccount,
+        SetProvider,
+        Reconcile,
+        PublishLiabilities,
     }
+)
+# Opening deposits credits those that wait, and so has no place in maintenance.
+_CHAIN: frozenset[type] = frozenset(
+    {ReportDeposit, ReportBlock, ReportReorganisation, ReportPayment, AttestCustody, CoverShortfall, SuspendAsset}
 )
 _FUNDS: frozenset[type] = frozenset(
     {
+        ApproveWithdrawal,
+        SweepFunds,
+        CommitNonce,
+        SubmitShare,
+        RestartSigning,
+        BroadcastPayment,
         CreditDeposit,
         RequestWithdrawal,
         PayWithdrawal,
@@ -59,18 +109,18 @@ _FUNDS: frozenset[type] = frozenset(
     }
 )
 _ACCOUNTS: frozenset[type] = frozenset({TransferMargin, Borrow, Repay})
-_CANCELS: frozenset[type] = frozenset({CancelOrder, CancelAll, DisconnectClient})
+_CANCELS: frozenset[type] = frozenset({CancelOrder, CancelAll, CancelAllOrders, DisconnectClient})
 _ORDERS: frozenset[type] = _CANCELS | {PlaceOrder, AmendOrder}
 _RISK: frozenset[type] = frozenset({AccrueInterest, SettleFunding, Liquidate})
 
 LEGAL_COMMANDS: Mapping[Phase, frozenset[type]] = {
-    Phase.CLOSED: _OPERATOR | _FUNDS | _CANCELS,
-    Phase.AUCTION: _OPERATOR | _FUNDS | _ORDERS - {AmendOrder},
-    Phase.OPEN: _OPERATOR | _FUNDS | _ACCOUNTS | _ORDERS | _RISK,
-    Phase.POST_ONLY: _OPERATOR | _FUNDS | _ACCOUNTS | _ORDERS,
-    Phase.CANCEL_ONLY: _OPERATOR | _FUNDS | _CANCELS,
-    Phase.HALTED: _OPERATOR | {CreditDeposit, FundHouse, DisconnectClient},
-    Phase.MAINTENANCE: _OPERATOR,
+    Phase.CLOSED: _OPERATOR | _CHAIN | _FUNDS | _CANCELS,
+    Phase.AUCTION: _OPERATOR | _CHAIN | _FUNDS | _ORDERS - {AmendOrder},
+    Phase.OPEN: _OPERATOR | _CHAIN | _FUNDS | _ACCOUNTS | _ORDERS | _RISK,
+    Phase.POST_ONLY: _OPERATOR | _CHAIN | _FUNDS | _ACCOUNTS | _ORDERS,
+    Phase.CANCEL_ONLY: _OPERATOR | _CHAIN | _FUNDS | _CANCELS,
+    Phase.HALTED: _OPERATOR | _CHAIN | {CreditDeposit, FundHouse, DisconnectClient},
+    Phase.MAINTENANCE: _OPERATOR | {DeployRelease, ActivateRelease},
 }
 """Nobody is liquidated, charged or lent to but in the open phase, in which everybody can act."""
 
@@ -81,9 +131,11 @@ LEGAL_TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
     Phase.POST_ONLY: frozenset({Phase.AUCTION, Phase.OPEN, Phase.CANCEL_ONLY, Phase.HALTED}),
     Phase.CANCEL_ONLY: frozenset({Phase.AUCTION, Phase.MAINTENANCE, Phase.POST_ONLY, Phase.HALTED}),
     Phase.HALTED: frozenset({Phase.CANCEL_ONLY}),
-    Phase.MAINTENANCE: frozenset({Phase.POST_ONLY, Phase.CANCEL_ONLY}),
+    Phase.MAINTENANCE: frozenset({Phase.POST_ONLY, Phase.CANCEL_ONLY, Phase.HALTED}),
 }
-"""Where trading opens through an auction (`Setup.auctions`), POST_ONLY is not followed by OPEN.
+"""A mismatch between ledger and custody halts the exchange in whatever phase it is found, in maintenance too.
+
+Where trading opens through an auction (`Setup.auctions`), POST_ONLY is not followed by OPEN.
 
 An auction that is left for OPEN or CLOSED is uncrossed; one that is left for HALTED or CANCEL_ONLY is called off: its
 orders stay, and because they may cross, the next phase that may follow CANCEL_ONLY is then AUCTION or MAINTENANCE.

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from holdfast_model.vocabulary.capabilities import Capability, Convention
 from holdfast_model.vocabulary.commands import Command
 from holdfast_model.vocabulary.history import Answer, JournalRecord
+from holdfast_model.vocabulary.operations import ReplicaId
 from holdfast_model.vocabulary.setup import Setup
 from holdfast_model.vocabulary.views import View
 
@@ -38,9 +39,10 @@ class Reset(_Message, tag="reset", frozen=True, kw_only=True):
 
 
 class Submit(_Message, tag="submit", frozen=True, kw_only=True):
-    """Commands that arrive together; one command alone is the usual case."""
+    """Commands that arrive together; one command alone is the usual case. With a `replica` they are handed to it."""
 
     commands: tuple[Command, ...]
+    replica: ReplicaId | None = None
 
 
 class Observe(_Message, tag="observe", frozen=True, kw_only=True):

@@ -1,11 +1,16 @@
 """What an exchange is set up with before the first command: assets, markets, products, margin rules, clients."""
 
+from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from holdfast_model.vocabulary.amounts import Amount, AssetId, ClientId, MarketId, PriceTicks, ProductId, SourceId
+from holdfast_model.vocabulary.custody import SignerId, TierId
+from holdfast_model.vocabulary.operations import ReleaseId, ReplicaId
+from holdfast_model.vocabulary.signing import Hex
 
 Ppm = Annotated[int, Meta(ge=0, le=1_000_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000)]
@@ -114,11 +119,79 @@ class Margin(Struct, frozen=True, kw_only=True):
     liquidation_step_ppm: Ppm = 250_000
 
 
+class Scheme(StrEnum):
+    """How a tier of custody signs."""
+
+    FROST = "frost-ed25519-sha512"
+    """Threshold signatures after RFC 9591, which verify as ordinary Ed25519 signatures."""
+    STRUCTURAL = "structural"
+    """A quorum without cryptography, for volume: distinct signers name the very intent (signing.py)."""
+
+
+class TierRule(Struct, frozen=True, kw_only=True):
+    """A tier of custody: who signs for it, and its limits.
+
+    `threshold` of the `signers` sign a payment; with FROST `group_key` and one of `verifying_shares` for each signer
+    are what signatures and shares are checked with, in hexadecimal digits. A payment out of the tier waits `delay_ms`
+    from its approval on. `payment_max` bounds each payment by asset; `balance_max` bounds what a sweep may bring the
+    tier to. What is not named has no bound.
+    """
+
+    tier: TierId
+    signers: tuple[SignerId, ...]
+    threshold: Count
+    scheme: Scheme = Scheme.STRUCTURAL
+    group_key: Hex = ""
+    verifying_shares: tuple[Hex, ...] = ()
+    delay_ms: Milliseconds = 0
+    payment_max: tuple[AssetAmount, ...] = ()
+    balance_max: tuple[AssetAmount, ...] = ()
+
+
+class ChainRule(Struct, frozen=True, kw_only=True):
+    """An asset's chain: a transaction is final in a block with this many confirmations (1: the block itself).
+
+    `fee` is what a payment costs on it.
+    """
+
+    asset: AssetId
+    confirmations: Count
+    fee: Amount = Amount(0)
+
+
+class CustodyRules(Struct, frozen=True, kw_only=True):
+    """Custody: its tiers, the first of which takes deposits in, and one chain for each asset.
+
+    A withdrawal is paid out of the first tier whose `payment_max` allows it.
+    """
+
+    tiers: tuple[TierRule, ...]
+    chains: tuple[ChainRule, ...]
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """A release of the exchange's code and configuration; `tick_amounts` are the prices' scales that it changes."""
+
+    release: ReleaseId
+    tick_amounts: tuple["MarketTick", ...] = ()
+
+
+class MarketTick(Struct, frozen=True, kw_only=True):
+    """A market's tick amount in a release."""
+
+    market: MarketId
+    tick_amount: Amount
+
+
 class Setup(Struct, frozen=True, kw_only=True):
     """The whole configuration of an exchange under test. `ingress_capacity` bounds the commands taken in at once.
 
     `promotion_max` bounds each grant of a promotion by asset; what is not named cannot be granted. With `auctions`,
-    trading opens and closes through a call auction only.
+    trading opens and closes through a call auction only. The first of the `replicas` is the first primary; what is
+    acknowledged is durable on more than half of them. The first of the `releases` is active from the start. With
+    `procedure`, maintenance is announced, and left only over the load barrier, a reconciliation and post-only.
+    `rate_max` bounds the commands of each client, cancels apart, in one second of the venue's time; 0 is no bound.
+    With `custody`, deposits and withdrawals go over chains and signers.
     """
 
     assets: tuple[AssetId, ...]
@@ -129,6 +202,11 @@ class Setup(Struct, frozen=True, kw_only=True):
     margin: Margin | None = None
     promotion_max: tuple[AssetAmount, ...] = ()
     auctions: bool = False
+    replicas: tuple[ReplicaId, ...] = ("n1", "n2", "n3")
+    releases: tuple[Release, ...] = (Release(release="r1"),)
+    procedure: bool = False
+    rate_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    custody: CustodyRules | None = None
 
     def __post_init__(self) -> None:
         """Refuse a setup that contradicts itself; the message names the place."""
@@ -138,14 +216,41 @@ class Setup(Struct, frozen=True, kw_only=True):
             ("markets", tuple(market.market for market in self.markets)),
             ("products", (SPOT, *(product.product for product in self.products))),
             ("promotion_max", tuple(item.asset for item in self.promotion_max)),
+            ("replicas", self.replicas),
+            ("releases", tuple(release.release for release in self.releases)),
         ):
             _require(len(set(ids)) == len(ids), name, f"an id stands twice in {', '.join(ids)}")
         for market in self.markets:
             self._check_market(market, f"market {market.market}")
         for item in self.promotion_max:
             _require(item.asset in self.assets, "promotion_max", f"{item.asset} is no asset")
+        _require(bool(self.replicas), "replicas", "there must be at least one")
+        _require(bool(self.releases), "releases", "there must be at least one")
+        for release in self.releases:
+            self._check_release(release)
         if self.margin is not None:
             self._check_margin(self.margin)
+        if self.custody is not None:
+            self._check_custody(self.custody)
+
+    @property
+    def quorum(self) -> int:
+        """How many replicas must have made a command durable before it is acknowledged: more than half."""
+        return len(self.replicas) // 2 + 1
+
+    def markets_under(self, release: ReleaseId) -> tuple[Market, ...]:
+        """The markets as they are while a release is active.
+
+        `reference_ticks` counts the market's own tick amount, and so does not hold under another one.
+        """
+        (active,) = (item for item in self.releases if item.release == release)
+        amounts = {item.market: item.tick_amount for item in active.tick_amounts}
+        return tuple(
+            market
+            if amounts.get(market.market, market.tick_amount) == market.tick_amount
+            else replace(market, tick_amount=amounts[market.market], reference_ticks=None)
+            for market in self.markets
+        )
 
     def _check_market(self, market: Market, where: str) -> None:
         _require(
@@ -221,6 +326,47 @@ class Setup(Struct, frozen=True, kw_only=True):
             "margin",
             "loan_maintenance_ppm must be at most loan_initial_ppm",
         )
+
+    def _check_release(self, release: Release) -> None:
+        where = f"release {release.release}"
+        markets = [market.market for market in self.markets]
+        for item in release.tick_amounts:
+            _require(item.market in markets, where, f"{item.market} is no market")
+            _require(item.tick_amount > 0, where, "tick_amount must be positive")
+
+    def _check_custody(self, custody: CustodyRules) -> None:
+        tiers = [tier.tier for tier in custody.tiers]
+        chains = [chain.asset for chain in custody.chains]
+        _require(bool(tiers), "custody", "there must be at least one tier")
+        _require(len(set(tiers)) == len(tiers), "custody", f"a tier stands twice in {', '.join(tiers)}")
+        # A mismatch is told of a tier or of an account, by name (`MismatchFound.place`).
+        _require(not set(tiers) & set(self.clients), "custody", "a tier must not have the name of a client")
+        _require(
+            sorted(chains) == sorted(self.assets),
+            "custody",
+            f"chains must be one for each of {', '.join(self.assets)}",
+        )
+        for chain in custody.chains:
+            _require(chain.fee >= 0, f"custody: chain of {chain.asset}", "fee must not be below zero")
+        for tier in custody.tiers:
+            self._check_tier(tier, f"custody: tier {tier.tier}")
+
+    def _check_tier(self, tier: TierRule, where: str) -> None:
+        _require(len(set(tier.signers)) == len(tier.signers), where, "a signer stands twice")
+        _require(
+            tier.threshold <= len(tier.signers), where, f"threshold must be at most {len(tier.signers)}, all signers"
+        )
+        frost = tier.scheme is Scheme.FROST
+        _require(bool(tier.group_key) is frost, where, "group_key is there with FROST only")
+        _require(
+            len(tier.verifying_shares) == (len(tier.signers) if frost else 0),
+            where,
+            "verifying_shares are one for each signer with FROST, else none",
+        )
+        for item in (*tier.payment_max, *tier.balance_max):
+            _require(
+                item.asset in self.assets and item.amount >= 0, where, f"{item.asset}: an asset and a limit expected"
+            )
 
 
 def _require(condition: bool, where: str, what: str) -> None:  # noqa: FBT001 - reads like an assertion

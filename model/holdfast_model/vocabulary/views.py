@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from holdfast_model.vocabulary.accounts import Bucket
 from holdfast_model.vocabulary.amounts import (
     Amount,
     AssetId,
@@ -20,13 +21,20 @@ from holdfast_model.vocabulary.amounts import (
     WithdrawalId,
 )
 from holdfast_model.vocabulary.commands import Phase, Side, Stage, Trigger
-from holdfast_model.vocabulary.events import Bucket
+from holdfast_model.vocabulary.custody import AssetStatus, Liabilities, Payment, PendingDeposit
+from holdfast_model.vocabulary.operations import ReleaseId, ReplicaId, ReplicaStatus
 
 
 class WithdrawalStatus(StrEnum):
-    """Where a withdrawal stands; PAID and REFUNDED are terminal and exclude each other."""
+    """Where a withdrawal stands; PAID and REFUNDED are terminal and exclude each other.
+
+    Without custody a requested withdrawal is paid or refunded; with it, one that is SIGNED can only be paid.
+    """
 
     REQUESTED = "requested"
+    APPROVED = "approved"
+    SIGNED = "signed"
+    BROADCAST = "broadcast"
     PAID = "paid"
     REFUNDED = "refunded"
 
@@ -109,6 +117,8 @@ class Withdrawal(Struct, frozen=True, kw_only=True):
     asset: AssetId
     amount: Amount
     status: WithdrawalStatus
+    fee: Amount = Amount(0)
+    destination: Label = ""
 
 
 class Custody(Struct, frozen=True, kw_only=True):
@@ -120,11 +130,16 @@ class Custody(Struct, frozen=True, kw_only=True):
 
 
 class Replica(Struct, frozen=True, kw_only=True):
-    """A replica and how far it has come; `state_sha256` is over all that the replicated state machine holds."""
+    """A replica and how far it has come; `state_sha256` is over all that the replicated state machine holds.
 
-    replica: Label
+    One that is down or paused shows no state, and `seq` is how far its log was when it was last heard of.
+    """
+
+    replica: ReplicaId
     seq: int
-    state_sha256: Sha256
+    state_sha256: Sha256 | None
+    status: ReplicaStatus = ReplicaStatus.UP
+    release: ReleaseId | None = None
 
 
 class View(Struct, frozen=True, kw_only=True):
@@ -151,3 +166,9 @@ class View(Struct, frozen=True, kw_only=True):
     marks: tuple[Mark, ...] = ()
     stages: tuple[ProductStage, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    primary: ReplicaId | None = None
+    release: ReleaseId | None = None
+    deposits: tuple[PendingDeposit, ...] = ()
+    payments: tuple[Payment, ...] = ()
+    chains: tuple[AssetStatus, ...] = ()
+    liabilities: tuple[Liabilities, ...] = ()

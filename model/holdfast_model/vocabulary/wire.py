@@ -191,8 +191,7 @@ def _mirror_struct(struct: type[Struct]) -> type[Struct]:
         default: Any = msgspec.field(name=field.encode_name)
         if not field.required:
             if field.default is not msgspec.NODEFAULT:
-                assert not isinstance(field.default, int) or _plain(field.type) not in DECIMAL_STRINGS
-                default = field.default
+                default = str(field.default) if _plain(field.type) in DECIMAL_STRINGS else field.default
             else:
                 default = msgspec.field(default_factory=field.default_factory)
         fields.append((field.name, _mirror(field.type), default))
