@@ -149,7 +149,7 @@ class Orders(Draws):
         market_order = self.can(Capability.MARKET_ORDERS) and not collected and self.chance(0.08)
         lives = [TimeInForce.GTC] * 8
         if not market_order and not collected:
-            lives += [TimeInForce.IOC] * self.can(Capability.IOC) + [TimeInForce.FOK] * self.can(Capability.FOK)
+            lives += [TimeInForce.IOC] * self.can(Capability.IOC) + [TimeInForce.FOK] * 2 * self.can(Capability.FOK)
         life = self.one(lives)
         resting = not market_order and life is TimeInForce.GTC and not collected and self.can(Capability.POST_ONLY)
         cautious = self.told.phase is Phase.POST_ONLY
@@ -279,6 +279,36 @@ class Orders(Draws):
             conditions=Conditions(trigger=trigger, one_cancels_other=first.order),
         )
 
+    def protected(self) -> list[Market]:
+        """The markets in which a market order goes only so far."""
+        return [market for market in self.setup.markets if market.protection_ppm]
+
+    def sweep(self) -> Moves:
+        """A market order that meets orders at more prices than it may go through."""
+        market = self.one(self.protected())
+        middle, side = self.middle(market), self.one((Side.BUY, Side.SELL))
+        away = max(1, middle // PRICE_MIDDLE) * (1 if side is Side.BUY else -1)
+        sweeper = self.client()
+        others = [client for client in self.setup.clients if client != sweeper]
+        for step in range(self.random.randint(3, 6)):
+            yield replace(
+                self.place(market, self.one(others)),
+                side=side.opposite,
+                size_lots=SizeLots(self.random.randint(1, 9)),
+                price_ticks=PriceTicks(max(1, middle + 2 * step * away)),
+                time_in_force=TimeInForce.GTC,
+                conditions=None,
+            )
+        yield replace(
+            self.place(market, sweeper),
+            side=side,
+            size_lots=SizeLots(self.random.randint(20, 60)),
+            price_ticks=None,
+            time_in_force=TimeInForce.GTC,
+            post_only=False,
+            conditions=None,
+        )
+
     def some_order(self) -> ToldOrder | None:
         """Mostly an open order, now and then a waiting stop or any order that there ever was."""
         told = self.told
@@ -298,10 +328,12 @@ class Orders(Draws):
         market = self.one(self.setup.markets).market if self.chance(0.5) else None
         return CancelAll(client=self.client(), market=market)
 
-    def disconnect(self) -> DisconnectClient:
+    def disconnect(self) -> DisconnectClient | None:
         """A session that is lost, mostly of a client with an order that asked to be cancelled then."""
         watched = list(self.known.watched)
-        return DisconnectClient(client=self.one(watched)[0] if watched and self.chance(0.7) else self.client())
+        if self.chance(0.2):
+            return DisconnectClient(client=self.client())
+        return DisconnectClient(client=self.one(watched)[0]) if watched else None
 
     def amend(self) -> AmendOrder | None:
         """An order with another size or price."""

@@ -63,7 +63,7 @@ PROFILES = {
             margin_examples=100,
             machine_steps=30,
             commands=15_000,
-            fault_commands=4_000,
+            fault_commands=10_000,
         ),
         Profile(
             name="ci",

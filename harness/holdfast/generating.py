@@ -104,8 +104,9 @@ class Source(Risk):
             (self._fail_over, 3, can(Capability.STANDBY)),
             (self._auction, 8 if self.setup.auctions else 2, can(Capability.AUCTION, Capability.PHASES)),
             (self.cancel_all, 2, can(Capability.CANCEL_ALL)),
-            (self.disconnect, 2, can(Capability.CANCEL_ON_DISCONNECT)),
+            (self.disconnect, 3, can(Capability.CANCEL_ON_DISCONNECT)),
             (self.paired, 3, can(Capability.STOP_ORDERS, Capability.ONE_CANCELS_OTHER)),
+            (self.sweep, 3, can(Capability.MARKET_ORDERS) and bool(self.protected())),
             (self._expire, 2, can(Capability.GOOD_TILL_TIME)),
             (self.advance_time, 4, self.tells_time),
             (self.protect, 2, can(Capability.PRODUCT_HALTS)),
@@ -124,14 +125,14 @@ class Source(Risk):
             (self.flicker, 1, marks),
             (self.transfer, 6, margin),
             (self.funding, 3, margin),
-            (self.close_out, 4, margin),
+            (self.close_out, 6, margin),
             (self.squeeze, 4, margin),
             (self.borrow, 3, loans),
             (self.repay, 2, loans),
             (self.interest, 2, loans),
-            (self.default, 2, loans),
+            (self.default, 3, loans),
             (self.liquidate, 3, margin and self.can(Capability.LIQUIDATION)),
-            (self.grant, 2, granted),
+            (self.grant, 4, granted),
             (self.pay_house, 2, granted or loans),
         ]
 
@@ -219,7 +220,9 @@ class Source(Risk):
         yield replace(
             plain, price_ticks=plain.price_ticks or self.price(market), conditions=Conditions(expires_ms=expires)
         )
-        if self.can(Capability.RESTART) and self.chance(0.5):
+        if self.can(Capability.RESTART) and self.chance(0.6):
+            if self.can(Capability.SNAPSHOT) and self.chance(0.7):
+                yield TakeSnapshot()
             yield from self._crash()
             yield self.later(1_500)
         elif self.can(Capability.PHASES):
@@ -261,7 +264,10 @@ class Source(Risk):
         yield from self._reopen()
 
     def _reopen(self) -> Moves:
-        """One phase after the other until the venue is open; a book that is crossed needs an auction."""
+        """One phase after the other until the venue is open; a book that is crossed needs an auction.
+
+        Where trading opens through an auction, it is tried without one now and then.
+        """
         for _ in range(8):
             before = self.told.phase
             match before:
@@ -276,7 +282,7 @@ class Source(Risk):
                 case Phase.CLOSED:
                     after = Phase.AUCTION
                 case _:
-                    through = self.setup.auctions or (self.can(Capability.AUCTION) and self.chance(0.25))
+                    through = self.can(Capability.AUCTION) and self.chance(0.6 if self.setup.auctions else 0.25)
                     direct = Phase.POST_ONLY if before is Phase.CANCEL_ONLY else Phase.OPEN
                     after = Phase.AUCTION if through else direct
             yield SetPhase(phase=after)

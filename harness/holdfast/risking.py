@@ -211,8 +211,10 @@ class Risk(Prices):
         return AccrueInterest(asset=asset, period=self._period(asset), rate_ppm=rate)
 
     def funding(self) -> SettleFunding:
-        """A period's funding."""
-        market = self.one(self.perpetuals)
+        """A period's funding, mostly where somebody pays it."""
+        held = {key[1] for key, lots in self.known.positions.items() if lots}
+        paying = [market for market in self.perpetuals if market.market in held]
+        market = self.one(paying if paying and self.chance(0.85) else self.perpetuals)
         assert market.perpetual is not None
         bound = market.perpetual.funding_ppm_max
         rate = self.random.randint(-bound, bound) if self.chance(0.95) else self.one((-bound - 1, bound + 1))
@@ -328,6 +330,8 @@ class Risk(Prices):
         yield self._order(victim, market, side, size, mark)
         for other in others:
             yield self._order(other, market, side.opposite, -(-size // len(others)), mark)
+        if self.chance(0.3):
+            yield self.funding()
 
     def squeeze(self) -> Moves:
         """Opposing positions; the mark moves against one; it is liquidated step by step until it is over.
@@ -370,8 +374,8 @@ class Risk(Prices):
         return replace(order, conditions=Conditions(trigger=trigger, reduce_only=self.chance(0.5)))
 
     def wind_up(self, victim: ClientId, product: ProductId, others: list[ClientId], market: Market | None) -> Moves:
-        """One step of a liquidation after the other, with what may come in between."""
-        for _ in range(self.random.randint(2, 16)):
+        """One step of a liquidation after the other, with what may come in between; loans take more of them."""
+        for _ in range(self.random.randint(2, 16) if market is not None else self.random.randint(8, 40)):
             if market is not None and self.chance(0.5):
                 yield self._offer(victim, others, market)
             if self.chance(0.15):
@@ -430,6 +434,8 @@ class Risk(Prices):
         yield Borrow(client=client, request=self.number("r"), asset=lent, amount=Amount(amount))
         if self.chance(0.5):
             yield self.interest()
+        if self.chance(0.7):
+            yield self.pay_house(INSURANCE, lent, self.random.randint(1, 2 * amount))
         factor = self.random.uniform(0.3, 0.8)
         self.move("BTC", factor if pledged == "BTC" else 1 / factor)
         yield from self.quote("BTC", steady=True)
@@ -485,13 +491,20 @@ class Risk(Prices):
                     break
                 after = STAGE_TRANSITIONS.get(after)
 
-    def close_out(self) -> PlaceOrder | None:
-        """A reduce-only order of somebody with a position, at the market."""
+    def close_out(self) -> Moves:
+        """Somebody closes a position in the book, by a reduce-only order or by one that may make it the opposite."""
         held = [(key, lots) for key, lots in self.known.positions.items() if lots]
         if not held:
-            return None
+            return
         (client, name), lots = self.one(held)
         market = self.told.markets[name]
-        side = Side.SELL if lots > 0 else Side.BUY
-        order = self._order(client, market, side, abs(lots) + self.random.randint(0, 3), self.walk(market.base))
-        return replace(order, conditions=Conditions(reduce_only=True))
+        side, size, price = Side.SELL if lots > 0 else Side.BUY, abs(lots), self.walk(market.base)
+        yield from self.fresh()
+        if self.chance(0.7):
+            other = self.one([other for other in self.setup.clients if other != client])
+            yield self._order(other, market, side.opposite, self.one((size // 2, size, 2 * size)), price)
+        if self.chance(0.6):
+            order = self._order(client, market, side, size + self.random.randint(0, 3), price)
+            yield replace(order, conditions=Conditions(reduce_only=True))
+        else:
+            yield self._order(client, market, side, 2 * size, price)

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from holdfast.engine import Engine, EngineFailure
 from holdfast.known import Known
 from holdfast_invariants.auditor import Auditor
-from holdfast_invariants.goals import GOALS, Progress
+from holdfast_invariants.goals import Progress, Watch
 from holdfast_invariants.monitor import Severity
 from holdfast_model.findings import InvariantCoverage, Violation
 from holdfast_model.vocabulary import (
@@ -62,6 +62,7 @@ class Runner:
         self.progress = Progress(self.auditor.told)
         self.known = Known(setup)
         self.goals: Counter[str] = Counter()
+        self._watch = Watch(self.capabilities)
         self.steps: list[Step] = []
         self.commands = 0
         self.down = False
@@ -112,9 +113,7 @@ class Runner:
         if failure is not None:
             self.auditor.violations.append(failure)
             return record
-        for goal in GOALS:
-            if goal.needs <= self.capabilities and goal.reached(self.progress, record):
-                self.goals[goal.id] += 1
+        self.goals.update(self._watch.reached(self.progress, record))
         self.progress.note(record)
         if record.view is not None:
             self.last_view = record.view

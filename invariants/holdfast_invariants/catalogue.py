@@ -1,25 +1,33 @@
 """The catalogue: every invariant, once. Ids never change their meaning; a new meaning gets a new id."""
 
+from holdfast_invariants.causes import CausesBoundEffects
 from holdfast_invariants.conservation import (
     EntriesBalance,
     EveryChangeHasItsEntry,
     NothingIsOverdrawn,
     RemaindersArePosted,
 )
+from holdfast_invariants.feed import FeedGivesTheBook
 from holdfast_invariants.finality import (
     AcknowledgedIsNeverLost,
     FillsOnlyGrow,
     RetriesTakeEffectOnce,
     TerminalStatusIsAbsorbing,
 )
+from holdfast_invariants.isolation import ProductsAreIsolated
+from holdfast_invariants.liquidation import DeficitsAreCoveredInOrder, LiquidatedOnlyAsNeeded
+from holdfast_invariants.marks import MarksFollowTheRule
 from holdfast_invariants.monitor import Invariant, Kind, Severity
+from holdfast_invariants.obligations import ObligatorySteps
 from holdfast_invariants.operations import (
     EqualLogsGiveEqualStates,
     EveryCommandIsAnsweredOnce,
     MaintenanceChangesNothing,
     OnlyLegalCommandsTakeEffect,
 )
-from holdfast_invariants.priority import OrderTypesKeepTheirPromise, PriceTimePriority
+from holdfast_invariants.positions import PositionsAreRecomputable, PositionsSumToZero
+from holdfast_invariants.priority import PriceTimePriority
+from holdfast_invariants.promises import OrderTypesKeepTheirPromise
 from holdfast_model.errors import HoldfastError
 from holdfast_model.vocabulary import Capability
 
@@ -50,6 +58,15 @@ CATALOGUE: tuple[Invariant, ...] = (
         incidents=("balancer-2025-11-03",),
         needs=frozenset({Capability.FEES, Capability.ENTRIES}),
         monitor=RemaindersArePosted,
+    ),
+    Invariant(
+        id="CONS-4",
+        kind=Kind.ALWAYS,
+        sentence="No command moves more than its cause allows, or lends or grants what was not paid in.",
+        severity=Severity.CRITICAL,
+        incidents=("bithumb-2026-02-06", "knight-2012-08-01"),
+        needs=frozenset({Capability.FUNDS, Capability.ENTRIES}),
+        monitor=CausesBoundEffects,
     ),
     Invariant(
         id="FINAL-1",
@@ -90,7 +107,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="PRIO-1",
         kind=Kind.ALWAYS,
-        sentence="The oldest order at the best price trades, at its own price, and the book is never crossed.",
+        sentence="The oldest order at the best price trades, at its or the auction's price; no book stays crossed.",
         severity=Severity.HIGH,
         incidents=(),
         needs=frozenset({Capability.LIMIT_ORDERS}),
@@ -99,11 +116,82 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="PRIO-2",
         kind=Kind.ALWAYS,
-        sentence="IOC never rests, FOK fills all or nothing, post-only never takes, and nobody trades with itself.",
+        sentence="IOC never rests, FOK fills all or nothing, post-only never takes, reduce-only never increases, "
+        "stops are triggered at their price and at once, linked orders cancel each other, orders end with their time "
+        "or session, prices stay within their bounds, and nobody trades with itself.",
         severity=Severity.HIGH,
         incidents=("hyperliquid-jelly-2025-03-26",),
         needs=frozenset({Capability.LIMIT_ORDERS}),
         monitor=OrderTypesKeepTheirPromise,
+    ),
+    Invariant(
+        id="SEQ-1",
+        kind=Kind.ALWAYS,
+        sentence="Sequence numbers rise without a gap, and the book rebuilt from the public feed is the book.",
+        severity=Severity.HIGH,
+        incidents=("asx-2020-11-16", "eurex-2013-08-26"),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=FeedGivesTheBook,
+    ),
+    Invariant(
+        id="POS-1",
+        kind=Kind.ALWAYS,
+        sentence="Every position follows from the trades, funding and liquidations told, and flips only by trades.",
+        severity=Severity.CRITICAL,
+        incidents=("backpack-2025-07-03", "paradex-2026-01-19", "robinhood-2019-11"),
+        needs=frozenset({Capability.MARGIN, Capability.ENTRIES}),
+        monitor=PositionsAreRecomputable,
+    ),
+    Invariant(
+        id="POS-2",
+        kind=Kind.ALWAYS,
+        sentence="In every contract all positions sum to zero, and so does what funding moves between them.",
+        severity=Severity.CRITICAL,
+        incidents=("paradex-2026-01-19",),
+        needs=frozenset({Capability.MARGIN}),
+        monitor=PositionsSumToZero,
+    ),
+    Invariant(
+        id="MARK-1",
+        kind=Kind.ALWAYS,
+        sentence="A price in use is made by its rule of enough fresh reports of known sources, or is UNAVAILABLE.",
+        severity=Severity.CRITICAL,
+        incidents=(
+            "binance-2025-10-10",
+            "deribit-2019-10-31",
+            "synthetix-2019-06-25",
+            "ibkr-2020-04-20",
+            "dydx-2025-10-10",
+        ),
+        needs=frozenset({Capability.MARKS}),
+        monitor=MarksFollowTheRule,
+    ),
+    Invariant(
+        id="LIQ-1",
+        kind=Kind.ALWAYS,
+        sentence="Nobody is liquidated above maintenance, without a mark, while unable to act, or more than needed.",
+        severity=Severity.CRITICAL,
+        incidents=("binance-um-2025-08-29", "binance-2025-10-10", "paradex-2026-01-19", "nse-2021-02-24"),
+        needs=frozenset({Capability.LIQUIDATION, Capability.ENTRIES}),
+        monitor=LiquidatedOnlyAsNeeded,
+    ),
+    Invariant(
+        id="ADL-1",
+        kind=Kind.ALWAYS,
+        sentence="Insurance, then deleveraging in the published order, cover exactly what an account cannot pay.",
+        severity=Severity.CRITICAL,
+        incidents=("hyperliquid-jelly-2025-03-26",),
+        needs=frozenset({Capability.LIQUIDATION, Capability.ENTRIES}),
+        monitor=DeficitsAreCoveredInOrder,
+    ),
+    Invariant(
+        id="ISOL-1",
+        kind=Kind.ALWAYS,
+        sentence="The halt or loss of one product changes nothing in another, and what is on its way into it waits.",
+        severity=Severity.CRITICAL,
+        incidents=("binance-um-2025-08-29", "hyperliquid-jelly-2025-03-26"),
+        needs=frozenset({Capability.MARGIN, Capability.PRODUCT_HALTS, Capability.ENTRIES}),
+        monitor=ProductsAreIsolated,
     ),
     Invariant(
         id="REPL-1",
@@ -122,6 +210,15 @@ CATALOGUE: tuple[Invariant, ...] = (
         incidents=("nyse-2023-01-24", "nasdaq-facebook-2012-05-18"),
         needs=frozenset({Capability.PHASES}),
         monitor=OnlyLegalCommandsTakeEffect,
+    ),
+    Invariant(
+        id="PHASE-2",
+        kind=Kind.ALWAYS,
+        sentence="Trading opens through its auction, auctions end uncrossed, halted products open stage by stage.",
+        severity=Severity.HIGH,
+        incidents=("nyse-2023-01-24", "euronext-2020-10-19", "paradex-2026-01-19"),
+        needs=frozenset({Capability.PHASES}),
+        monitor=ObligatorySteps,
     ),
     Invariant(
         id="MAINT-1",

@@ -1,39 +1,52 @@
 """Goals: what must have happened in a run for its green to mean anything (the `sometimes` entries)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
 from holdfast_invariants.told import Told
+from holdfast_invariants.told_margin import PositionKey
 from holdfast_model.vocabulary import (
+    AuctionUncrossed,
     Burst,
+    CancelReason,
     Capability,
+    CauseKind,
     Crash,
+    Deleveraged,
+    EntryPosted,
     Event,
+    Liquidate,
+    LiquidationKind,
+    LiquidationStepped,
+    MarkChanged,
     OrderAmended,
     OrderCancelled,
     OrderFilled,
     Phase,
     PhaseChanged,
+    PositionChanged,
+    ProductResumed,
+    PromotionGranted,
     Reason,
     Record,
     Rejected,
+    Repaid,
     Restart,
     RestoreSnapshot,
+    Stage,
     StandbyPromoted,
+    StopTriggered,
     TradeExecuted,
+    TransferCompleted,
+    TransferStarted,
     WithdrawalPaid,
     WithdrawalRefunded,
 )
 
-
-class Goal(Struct, frozen=True, kw_only=True):
-    """Something that must be reached at least once, by engines that have what it `needs`."""
-
-    id: str
-    sentence: str
-    needs: frozenset[Capability] = frozenset({Capability.LIMIT_ORDERS})
-    reached: Callable[["Progress", Record], bool]
+_MARGIN = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
+_LOANS = _MARGIN | {Capability.BORROWING, Capability.ENTRIES}
+_LIQUIDATION = _MARGIN | {Capability.LIQUIDATION}
 
 
 class Progress:
@@ -41,121 +54,351 @@ class Progress:
 
     def __init__(self, told: Told) -> None:
         self.told = told
-        self.restarted = False
         self.resting_at_restart: set[tuple[str, str]] = set()
+        self.lots: dict[PositionKey, int] = {}
+        """The positions before the step at hand."""
 
     def note(self, record: Record) -> None:
         """Remember a step after its goals were looked at."""
         if isinstance(record.step, Restart | RestoreSnapshot):
-            self.restarted = True
             self.resting_at_restart = set(self.told.resting)
+        for event in (*_events(record), *(event for resent in record.resent for event in resent.events)):
+            if event.__class__ is PositionChanged:
+                self.lots[event.client, event.market] = event.position_lots
 
 
-def _has(record: Record, *events: type) -> bool:
-    return any(isinstance(event, events) for event in _events(record))
+Reached = Callable[[Progress, Record], bool]
+
+
+def _happened(progress: Progress, record: Record) -> bool:  # noqa: ARG001 - that it happened is enough
+    return True
+
+
+class Goal(Struct, frozen=True, kw_only=True):
+    """Something that must be reached at least once, by engines that have what it `needs`.
+
+    `reached` is asked after steps of which one of the classes in `by` is the step itself or an event in its answers.
+    """
+
+    id: str
+    sentence: str
+    needs: frozenset[Capability] = frozenset({Capability.LIMIT_ORDERS})
+    by: tuple[type, ...]
+    reached: Reached = _happened
+
+
+class Watch:
+    """The goals that an engine of these capabilities can reach, by what they are reached by."""
+
+    def __init__(self, capabilities: frozenset[Capability]) -> None:
+        self._by: dict[type, list[Goal]] = {}
+        for goal in GOALS:
+            if goal.needs <= capabilities:
+                for kind in goal.by:
+                    self._by.setdefault(kind, []).append(goal)
+
+    def reached(self, progress: Progress, record: Record) -> list[str]:
+        """The ids of the goals that a step reached. Costs what the step told, and not what goals there are."""
+        kinds: set[type] = {event.__class__ for answer in record.answers for event in answer.events}
+        kinds.add(record.step.__class__)
+        goals = {goal.id: goal for kind in kinds & self._by.keys() for goal in self._by[kind]}
+        return [goal.id for goal in goals.values() if goal.reached(progress, record)]
 
 
 def _events(record: Record) -> list[Event]:
     return [event for answer in record.answers for event in answer.events]
 
 
-def _refused(record: Record, reason: Reason) -> bool:
-    return any(isinstance(event, Rejected) and event.reason is reason for event in _events(record))
+def _refused(reason: Reason, step: type = object) -> Reached:
+    def reached(progress: Progress, record: Record) -> bool:  # noqa: ARG001 - the record says it
+        refusals = (event for event in _events(record) if isinstance(event, Rejected))
+        return isinstance(record.step, step) and any(event.reason is reason for event in refusals)
+
+    return reached
+
+
+def _ended(reason: CancelReason) -> Reached:
+    return lambda _, record: any(
+        event.reason is reason for event in _events(record) if isinstance(event, OrderCancelled)
+    )
+
+
+def _entered(kind: CauseKind) -> Reached:
+    return lambda _, record: any(
+        event.cause_kind is kind for event in _events(record) if isinstance(event, EntryPosted)
+    )
+
+
+def _traded(progress: Progress, record: Record) -> Iterator[tuple[int, int]]:
+    """The positions before and after each change that a trade made."""
+    lots: dict[PositionKey, int] = {}
+    trade = False
+    for event in _events(record):
+        if isinstance(event, TradeExecuted | Deleveraged):
+            trade = isinstance(event, TradeExecuted)
+        elif isinstance(event, PositionChanged):
+            key = (event.client, event.market)
+            before = lots.get(key, progress.lots.get(key, 0))
+            lots[key] = event.position_lots
+            if trade:
+                yield before, event.position_lots
+
+
+def _filled_across_a_restart(progress: Progress, record: Record) -> bool:
+    return any(
+        isinstance(event, OrderFilled) and (event.client, event.order) in progress.resting_at_restart
+        for event in _events(record)
+    )
+
+
+def _maintenance_ended(progress: Progress, record: Record) -> bool:
+    ended = (isinstance(event, PhaseChanged) and event.before is Phase.MAINTENANCE for event in _events(record))
+    return any(ended) and bool(progress.told.resting)
+
+
+def _transfer_waited(progress: Progress, record: Record) -> bool:  # noqa: ARG001 - the record says it
+    started = {(event.client, event.request) for event in _events(record) if isinstance(event, TransferStarted)}
+    return any(
+        (event.client, event.request) not in started
+        for event in _events(record)
+        if isinstance(event, TransferCompleted)
+    )
+
+
+def _step(kind: LiquidationKind, sentence: str, needs: frozenset[Capability] = _LIQUIDATION) -> Goal:
+    return Goal(
+        id=f"liquidation-{kind.replace('_', '-')}",
+        sentence=sentence,
+        needs=needs,
+        by=(LiquidationStepped,),
+        reached=lambda _, record: any(
+            event.kind is kind for event in _events(record) if isinstance(event, LiquidationStepped)
+        ),
+    )
 
 
 GOALS: tuple[Goal, ...] = (
     Goal(
         id="traded",
         sentence="Two orders traded.",
-        reached=lambda _, record: _has(record, TradeExecuted),
+        by=(TradeExecuted,),
     ),
     Goal(
         id="filled-in-part",
         sentence="An order was filled in part and rests.",
-        reached=lambda progress, record: (
-            _has(record, TradeExecuted) and any(order.filled_lots for order in progress.told.resting.values())
-        ),
+        by=(TradeExecuted,),
+        reached=lambda progress, _: any(order.filled_lots for order in progress.told.resting.values()),
     ),
     Goal(
         id="cancelled",
         sentence="An order was cancelled.",
-        reached=lambda _, record: _has(record, OrderCancelled),
+        by=(OrderCancelled,),
     ),
     Goal(
         id="amended",
         sentence="An order was amended.",
         needs=frozenset({Capability.AMEND}),
-        reached=lambda _, record: _has(record, OrderAmended),
+        by=(OrderAmended,),
     ),
     Goal(
         id="filled-across-a-restart",
         sentence="An order that rested when the exchange was restarted or restored was filled afterwards.",
         needs=frozenset({Capability.RESTART}),
-        reached=lambda progress, record: any(
-            isinstance(event, OrderFilled) and (event.client, event.order) in progress.resting_at_restart
-            for event in _events(record)
-        ),
+        by=(OrderFilled,),
+        reached=_filled_across_a_restart,
     ),
     Goal(
         id="retry-refused",
         sentence="A command given a second time was refused.",
-        reached=lambda _, record: _refused(record, Reason.DUPLICATE_ORDER),
+        by=(Rejected,),
+        reached=_refused(Reason.DUPLICATE_ORDER),
     ),
     Goal(
         id="killed-in-flight",
         sentence="The exchange was killed with a command in flight.",
         needs=frozenset({Capability.RESTART, Capability.RESEND}),
+        by=(Crash,),
         reached=lambda _, record: isinstance(record.step, Crash) and record.step.in_flight is not None,
     ),
     Goal(
         id="outcome-learnt-later",
         sentence="A client learnt after a restart that its command had been carried out.",
         needs=frozenset({Capability.RESTART, Capability.RESEND}),
+        by=(Restart,),
         reached=lambda _, record: bool(record.resent),
     ),
     Goal(
         id="maintenance-with-open-orders",
         sentence="Maintenance began while orders were open, and ended.",
         needs=frozenset({Capability.PHASES}),
-        reached=lambda progress, record: (
-            any(isinstance(event, PhaseChanged) and event.before is Phase.MAINTENANCE for event in _events(record))
-            and bool(progress.told.resting)
-        ),
+        by=(PhaseChanged,),
+        reached=_maintenance_ended,
     ),
     Goal(
         id="standby-promoted",
         sentence="The standby was promoted.",
         needs=frozenset({Capability.STANDBY}),
-        reached=lambda _, record: _has(record, StandbyPromoted),
+        by=(StandbyPromoted,),
     ),
     Goal(
         id="stale-promotion-refused",
         sentence="The promotion of a standby that lagged behind was refused.",
         needs=frozenset({Capability.STANDBY}),
-        reached=lambda _, record: _refused(record, Reason.STANDBY_STALE),
+        by=(Rejected,),
+        reached=_refused(Reason.STANDBY_STALE),
     ),
     Goal(
         id="shed",
         sentence="Under load a command was refused for lack of room.",
         needs=frozenset({Capability.INGRESS}),
-        reached=lambda _, record: isinstance(record.step, Burst) and _refused(record, Reason.OVERLOADED),
+        by=(Rejected,),
+        reached=_refused(Reason.OVERLOADED, Burst),
     ),
     Goal(
         id="withdrawal-paid",
         sentence="A withdrawal was paid.",
         needs=frozenset({Capability.FUNDS}),
-        reached=lambda _, record: _has(record, WithdrawalPaid),
+        by=(WithdrawalPaid,),
     ),
     Goal(
         id="withdrawal-refunded",
         sentence="A withdrawal was refunded.",
         needs=frozenset({Capability.FUNDS}),
-        reached=lambda _, record: _has(record, WithdrawalRefunded),
+        by=(WithdrawalRefunded,),
     ),
     Goal(
         id="refused-by-phase",
         sentence="A command was refused because of the phase.",
         needs=frozenset({Capability.PHASES}),
-        reached=lambda _, record: _refused(record, Reason.PHASE_FORBIDS),
+        by=(Rejected,),
+        reached=_refused(Reason.PHASE_FORBIDS),
+    ),
+    Goal(
+        id="stop-triggered",
+        sentence="A stop order was triggered.",
+        needs=frozenset({Capability.STOP_ORDERS}),
+        by=(StopTriggered,),
+    ),
+    Goal(
+        id="one-cancelled-other",
+        sentence="An order ended because the one that it was linked with traded, was triggered or ended.",
+        needs=frozenset({Capability.STOP_ORDERS, Capability.ONE_CANCELS_OTHER}),
+        by=(OrderCancelled,),
+        reached=_ended(CancelReason.ONE_CANCELS_OTHER),
+    ),
+    Goal(
+        id="order-expired",
+        sentence="An order was cancelled because its time was up.",
+        needs=frozenset({Capability.GOOD_TILL_TIME}),
+        by=(OrderCancelled,),
+        reached=_ended(CancelReason.EXPIRED),
+    ),
+    Goal(
+        id="cancelled-with-its-session",
+        sentence="An order was cancelled because its client's session was lost.",
+        needs=frozenset({Capability.CANCEL_ON_DISCONNECT}),
+        by=(OrderCancelled,),
+        reached=_ended(CancelReason.DISCONNECTED),
+    ),
+    Goal(
+        id="auction-uncrossed",
+        sentence="An auction ended with trades.",
+        needs=frozenset({Capability.AUCTION, Capability.PHASES}),
+        by=(AuctionUncrossed,),
+        reached=lambda _, record: any(
+            event.volume_lots > 0 for event in _events(record) if isinstance(event, AuctionUncrossed)
+        ),
+    ),
+    Goal(
+        id="position-opened",
+        sentence="A trade opened a position.",
+        needs=_MARGIN,
+        by=(PositionChanged,),
+        reached=lambda progress, record: any(after and not before for before, after in _traded(progress, record)),
+    ),
+    Goal(
+        id="position-closed",
+        sentence="A trade closed a position.",
+        needs=_MARGIN,
+        by=(PositionChanged,),
+        reached=lambda progress, record: any(before and not after for before, after in _traded(progress, record)),
+    ),
+    Goal(
+        id="position-flipped",
+        sentence="A trade made a short position of a long one, or a long one of a short one.",
+        needs=_MARGIN,
+        by=(PositionChanged,),
+        reached=lambda progress, record: any(before * after < 0 for before, after in _traded(progress, record)),
+    ),
+    Goal(
+        id="reduced-to-nothing",
+        sentence="A reduce-only order was cancelled because nothing was left for it to reduce.",
+        needs=_MARGIN,
+        by=(OrderCancelled,),
+        reached=_ended(CancelReason.REDUCE_ONLY),
+    ),
+    Goal(
+        id="mark-unavailable",
+        sentence="A mark that was there became UNAVAILABLE.",
+        needs=_MARGIN,
+        by=(MarkChanged,),
+        reached=lambda _, record: any(
+            event.mark_ticks is None for event in _events(record) if isinstance(event, MarkChanged)
+        ),
+    ),
+    _step(LiquidationKind.CANCEL_ORDERS, "A liquidation cancelled the account's open orders."),
+    _step(LiquidationKind.REDUCE, "A liquidation closed a part of a position in the book."),
+    _step(LiquidationKind.INSURE, "A liquidation closed a part of a position beyond the bankruptcy price, insured."),
+    _step(LiquidationKind.DELEVERAGE, "A liquidation closed a part of a position against the other side's."),
+    _step(LiquidationKind.SEIZE, "A liquidation met what was owed out of collateral.", _LIQUIDATION | _LOANS),
+    _step(LiquidationKind.WRITE_OFF, "The insurance fund paid what an account could not.", _LIQUIDATION | _LOANS),
+    Goal(
+        id="liquidation-waited",
+        sentence="A liquidation was refused because a product of the account was not open.",
+        needs=_LIQUIDATION | {Capability.PRODUCT_HALTS},
+        by=(Rejected,),
+        reached=_refused(Reason.PRODUCT_HALTED, Liquidate),
+    ),
+    Goal(
+        id="funding-paid",
+        sentence="Funding was paid between positions.",
+        needs=_MARGIN | {Capability.ENTRIES},
+        by=(EntryPosted,),
+        reached=_entered(CauseKind.FUNDING),
+    ),
+    Goal(
+        id="interest-accrued",
+        sentence="Interest was added to a debt.",
+        needs=_LOANS,
+        by=(EntryPosted,),
+        reached=_entered(CauseKind.INTEREST),
+    ),
+    Goal(
+        id="loan-repaid",
+        sentence="A client repaid a loan.",
+        needs=_LOANS,
+        by=(Repaid,),
+    ),
+    Goal(
+        id="product-resumed",
+        sentence="A product that was halted went through all stages until it was open.",
+        needs=frozenset({Capability.PRODUCT_HALTS}),
+        by=(ProductResumed,),
+        reached=lambda _, record: any(
+            event.stage is Stage.OPEN for event in _events(record) if isinstance(event, ProductResumed)
+        ),
+    ),
+    Goal(
+        id="transfer-waited",
+        sentence="A transfer into a product that was not open waited, and arrived when it opened.",
+        needs=_MARGIN | {Capability.PRODUCT_HALTS},
+        by=(TransferCompleted,),
+        reached=_transfer_waited,
+    ),
+    Goal(
+        id="promotion-granted",
+        sentence="A client was granted a promotion.",
+        needs=_MARGIN | {Capability.PROMOTIONS},
+        by=(PromotionGranted,),
     ),
 )

@@ -1,8 +1,9 @@
-"""PRIO: who trades, at which price, and what each order type promises."""
+"""PRIO-1: who trades, and at which price."""
 
 from typing import Any
 
 from holdfast_invariants.monitor import Monitor, after, on
+from holdfast_invariants.reckoning import Uncrossed, auction_price
 from holdfast_invariants.told import OrderKey, ToldOrder
 from holdfast_invariants.told_book import MarketBook
 from holdfast_model.vocabulary import (
@@ -13,20 +14,17 @@ from holdfast_model.vocabulary import (
     OrderAmended,
     OrderRested,
     Phase,
-    PlaceOrder,
     PriceTicks,
     SetPhase,
     Side,
     StopTriggered,
-    TimeInForce,
     TradeExecuted,
     View,
 )
 
 _NO_BOOK = MarketBook()
 _TRADING = frozenset({Phase.OPEN, Phase.POST_ONLY})
-_BUY, _FOK = Side.BUY, TimeInForce.FOK
-_RESTS = frozenset({TimeInForce.GTC, TimeInForce.GTT})
+_BUY = Side.BUY
 
 
 class PriceTimePriority(Monitor):
@@ -85,8 +83,20 @@ class PriceTimePriority(Monitor):
 
     @on(AuctionUncrossed)
     def uncrossing(self, event: AuctionUncrossed) -> None:
-        """The trades that follow in this market are the auction's."""
+        """The price is the published rule's; the trades that follow in this market are the auction's."""
+        self.checked += 1
         self._uncrossing = event
+        book, market = self.told.book.markets.get(event.market, _NO_BOOK), self.told.markets.get(event.market)
+        reference = self.told.triggers.last.get(event.market, market.reference_ticks if market is not None else None)
+        expected = auction_price(book.bids.lots(), book.asks.lots(), reference)
+        found = Uncrossed(event.price_ticks, event.volume_lots, event.imbalance_lots)
+        if found != expected:
+            self.report(
+                f"auction of {event.market}",
+                found=_shown(found),
+                expected=f"{_shown(expected)}: the most volume, the least imbalance, nearest to {reference}, lowest",
+                evidence=[event],
+            )
 
     @on(StopTriggered)
     def triggered(self, event: StopTriggered) -> None:  # noqa: ARG002 - that there was one
@@ -191,82 +201,11 @@ class PriceTimePriority(Monitor):
                 )
 
 
+def _shown(auction: Uncrossed) -> str:
+    return f"{auction.volume_lots} lots at {auction.price_ticks}, imbalance {auction.imbalance_lots}"
+
+
 def _within(taker: ToldOrder, price: PriceTicks) -> bool:
     if taker.price_ticks is None:
         return True
     return price <= taker.price_ticks if taker.side is _BUY else price >= taker.price_ticks
-
-
-class OrderTypesKeepTheirPromise(Monitor):
-    """PRIO-2: IOC never rests, FOK is all or nothing, post-only never takes, nobody trades with itself."""
-
-    invariant = "PRIO-2"
-
-    @on(OrderRested)
-    def rested(self, event: OrderRested) -> None:
-        """Only a good-till-cancelled or good-till-time limit order rests."""
-        self.checked += 1
-        order = self.told.order
-        if order is not None and (order.time_in_force not in _RESTS or order.price_ticks is None):
-            kind = "market" if order.price_ticks is None else order.time_in_force
-            self.report(
-                f"order {event.client}/{event.order}",
-                found=f"{event.left_lots} lots of a {kind} order rest",
-                expected="what is left is cancelled",
-                evidence=[event],
-            )
-
-    @on(TradeExecuted)
-    def trade(self, event: TradeExecuted) -> None:
-        """A taker is not post-only, and not its own counterparty."""
-        self.checked += 1
-        taker = self.told.taker
-        if taker is not None and taker.post_only:
-            self.report(
-                f"order {event.taker_client}/{event.taker_order}",
-                found=f"a post-only order took {event.size_lots} lots in trade {event.trade}",
-                expected="a post-only order never takes",
-                evidence=[event],
-            )
-        if event.maker_client == event.taker_client and not self._unprotected(taker):
-            self.report(
-                f"trade {event.trade}",
-                found=f"{event.maker_client} trades with itself",
-                expected="self-trade prevention",
-                evidence=[event],
-            )
-
-    def _unprotected(self, taker: ToldOrder | None) -> bool:
-        return taker is not None and taker.amended and "amend-resets-self-trade-prevention" in self.conventions
-
-    def view(self, view: View) -> None:
-        """No order of a kind that never rests is shown in the book."""
-        self.checked += len(view.orders)
-        for shown, _, order in self.told.shown:
-            if order is not None and order.time_in_force not in _RESTS:
-                self.report(
-                    f"order {shown.client}/{shown.order}",
-                    found=f"{shown.left_lots} lots of a {order.time_in_force} order are in the book",
-                    expected="what is left is cancelled",
-                    evidence=[shown],
-                )
-
-    @after(PlaceOrder)
-    def filled_whole(self, command: PlaceOrder, answer: Answer) -> None:
-        """A fill-or-kill order that was accepted is filled whole."""
-        if command.time_in_force is not _FOK:
-            return
-        self.checked += 1
-        filled = sum(
-            event.size_lots
-            for event in answer.events
-            if isinstance(event, TradeExecuted)
-            and (event.taker_client, event.taker_order) == (command.client, command.order)
-        )
-        if filled not in (0, command.size_lots):
-            self.report(
-                f"order {command.client}/{command.order}",
-                found=f"{filled} of {command.size_lots} lots filled",
-                expected="all or nothing",
-                evidence=[command],
-            )

@@ -181,6 +181,47 @@ def within(price: int, reference: int, *, ppm: int) -> bool:
     return abs(price - reference) * PPM <= ppm * reference
 
 
+# Auctions -----------------------------------------------------------------------------------------------------------
+
+
+class Uncrossed(Struct, frozen=True):
+    """How an auction ends: at which price, what trades there, and what buyers want beyond what sellers offer."""
+
+    price_ticks: int | None = None
+    volume_lots: int = 0
+    imbalance_lots: int = 0
+
+
+def auction_price(bids: Mapping[int, int], asks: Mapping[int, int], reference: int | None) -> Uncrossed:
+    """The end of an auction: the most volume, the least imbalance, the nearest to the reference, the lowest price.
+
+    Between two limit prices demand and supply stay the same, so that of each such stretch of prices one is best.
+
+    >>> auction_price({10: 5}, {6: 5}, 8)
+    Uncrossed(price_ticks=8, volume_lots=5, imbalance_lots=0)
+    >>> auction_price({10: 5, 9: 5}, {8: 4, 9: 2, 11: 3}, None)
+    Uncrossed(price_ticks=9, volume_lots=6, imbalance_lots=4)
+    """
+    limits = sorted({*bids, *asks})
+    demand, supply = sum(bids.values()), 0
+    found: list[tuple[tuple[int, int, int, int], Uncrossed]] = []
+
+    def note(low: int, high: int) -> None:
+        price = low if reference is None else min(max(low, reference), high)
+        volume, imbalance = min(demand, supply), demand - supply
+        if low <= high and volume > 0:
+            away = 0 if reference is None else abs(price - reference)
+            found.append(((-volume, abs(imbalance), away, price), Uncrossed(price, volume, imbalance)))
+
+    for place, limit in enumerate(limits):
+        supply += asks.get(limit, 0)
+        note(limit, limit)
+        demand -= bids.get(limit, 0)
+        if place + 1 < len(limits):
+            note(limit + 1, limits[place + 1] - 1)
+    return min(found)[1] if found else Uncrossed()
+
+
 # Accounts -----------------------------------------------------------------------------------------------------------
 
 

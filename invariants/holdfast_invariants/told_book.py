@@ -63,6 +63,12 @@ class Queues:
             (price for price in self.levels if self.levels[price]), key=lambda price: price * self._direction
         )
 
+    def lots(self) -> dict[int, int]:
+        """The lots that rest at each price."""
+        return {
+            price: sum(order.left_lots for order in queue.values()) for price, queue in self.levels.items() if queue
+        }
+
     def orders(self) -> Iterator["ToldOrder"]:
         """The orders: best price first, then in the order in which they came."""
         for price in self.prices():

@@ -91,6 +91,10 @@ class ToldTriggers:
         """Whether a product is open; one that nobody ever spoke of is."""
         return self.stages.get(product, Stage.OPEN) is Stage.OPEN
 
+    def waits(self, key: OrderKey) -> bool:
+        """Whether a stop order was not triggered yet."""
+        return key in self.stops or key in self._pending
+
     def expired(self) -> Iterator[OrderKey]:
         """The open orders whose time is up, the earliest expiry first."""
         for expires_ms, _, key in self._expiries:

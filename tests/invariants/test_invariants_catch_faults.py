@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
-from holdfast.engine import LocalEngine
-from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
-from holdfast.running import Runner, Views
+from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
+from holdfast.fuzzing import episode, fuzz
+from holdfast.running import Runner
+from holdfast.setups import setups_for
 from holdfast_engine.exchange import Parts
 from holdfast_engine.faults import FAULTS, Fault, fault_by_name
 from holdfast_invariants.catalogue import CATALOGUE, invariant_by_id
@@ -16,25 +17,22 @@ from holdfast_invariants.monitor import Invariant
 from holdfast_model.errors import HoldfastError
 
 SEED = 20250703
-HEALTHY_EPISODES = 40
-EPISODES_MAX = 150
-INCIDENT = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-(19|20)\d\d(-\d\d-\d\d)?")
+HEALTHY_EPISODES = 75
+COMMANDS_MAX = 20_000
+INCIDENT = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-(19|20)\d\d(-\d\d(-\d\d)?)?")
 
 
-def episode(number: int, parts: Parts | None = None) -> Runner:
-    """One seeded history, made as `holdfast fuzz` makes them."""
-    runner = Runner(LocalEngine(parts=parts), SMALL_SETUP, views=Views.AFTER_OPERATIONS)
-    source = Source(episode_random(SEED, number), SMALL_SETUP, runner.capabilities)
-    for _ in range(EPISODE_STEPS):
-        runner.do(source.next(runner.auditor.told))
-    runner.finish()
-    return runner
+def made(engine: EngineSource, numbers: range) -> list[Runner]:
+    """Seeded histories, made as `holdfast fuzz` makes them: the setups take turns."""
+    turns = setups_for(engine.engine().identity.capabilities)
+    return [episode(engine, setup=turns[number % len(turns)], seed=SEED, number=number) for number in numbers]
 
 
 @pytest.fixture(scope="module")
 def healthy() -> list[Runner]:
     """Histories of the exchange without a fault."""
-    return [episode(number) for number in range(HEALTHY_EPISODES)]
+    with EngineSource(REFERENCE) as engine:
+        return made(engine, range(HEALTHY_EPISODES))
 
 
 @pytest.mark.parametrize("invariant", CATALOGUE, ids=lambda invariant: invariant.id)
@@ -63,12 +61,10 @@ def test_each_goal_is_reached_and_not_at_every_step(healthy: list[Runner], goal:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_caught_by_every_invariant_that_it_names(fault: Fault) -> None:
-    missing = set(fault.violates)
-    for number in range(EPISODES_MAX):
-        missing -= {violation.invariant for violation in episode(number, fault.parts).violations}
-        if not missing:
-            break
-    assert missing == set(), f"not caught in {EPISODES_MAX} episodes of seed {SEED}"
+    named = frozenset(fault.violates)
+    with EngineSource(FAULT_PREFIX + fault.name) as engine:
+        outcome = fuzz(engine, seed=SEED, commands=COMMANDS_MAX, stop=lambda found: named <= found.first.keys())
+    assert named - outcome.first.keys() == set(), f"not caught by {COMMANDS_MAX} commands of seed {SEED}"
 
 
 def test_every_invariant_has_a_fault_that_it_must_catch() -> None:
@@ -124,7 +120,8 @@ def test_a_fault_says_what_goes_wrong_and_what_it_re_enacts(fault: Fault) -> Non
 
 
 def test_one_seed_gives_one_history() -> None:
-    first, second = episode(3), episode(3)
+    with EngineSource(REFERENCE) as engine:
+        (first, _), (second, other) = made(engine, range(3, 5)), made(engine, range(3, 5))
     assert first.steps == second.steps
     assert first.last_view == second.last_view
-    assert first.steps != episode(4).steps
+    assert first.steps != other.steps
