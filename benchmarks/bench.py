@@ -26,11 +26,12 @@ from typing import Protocol, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.console import say, verdict_line
 from holdfast.reporting import Session, write_json
 from holdfast_engine.book import Book, StepKind
-from holdfast_engine.exchange import Exchange, Parts
+from holdfast_engine.exchange import Exchange
 from holdfast_engine.journal import LOG, Journal
 from holdfast_engine.order import Order, OrderStatus
 from holdfast_engine.storage import FileStorage, MemoryStorage
@@ -87,7 +88,9 @@ SETUP = Setup(
         ),
     ),
     clients=("buyer", "seller"),
+    replicas=("n1",),
 )
+REPLICATED_SETUP = replace(SETUP, replicas=("n1", "n2", "n3"))
 """Bids and asks belong to two clients, so that self-trade prevention never acts."""
 
 NAIVE_BOOK = "naive book, operations/s"
@@ -268,13 +271,13 @@ def run_book(flow: Sequence[Operation]) -> tuple[float, list[Trade]]:
 
 
 def run_engine(
-    commands: Sequence[Command], *, audited: bool = False, standby: bool = False
+    commands: Sequence[Command], *, audited: bool = False, setup: Setup = SETUP
 ) -> tuple[float, list[Answer], MemoryStorage]:
-    """Seconds, answers and storage of the exchange: ledger, book, journal in memory, wallet, maybe a standby."""
+    """Seconds, answers and storage of the exchange: ledger, book, journal in memory, wallet, followers."""
     storage = MemoryStorage()
-    exchange = Exchange(storage, None if standby else Parts(standby=None))
-    exchange.reset(SETUP)
-    auditor = Auditor(SETUP)
+    exchange = Exchange(storage)
+    exchange.reset(setup)
+    auditor = Auditor(setup)
     for command in _deposits():
         auditor.watch(Record(step=command, answers=exchange.submit((command,))))
     answers: list[Answer] = []
@@ -368,7 +371,7 @@ class Bench:
         return {
             "book": self.book,
             "engine": lambda: self._engine("engine"),
-            "standby": lambda: self._engine("standby", standby=True),
+            "replication": lambda: self._engine("replication", setup=REPLICATED_SETUP),
             "monitors": lambda: self._engine("monitors", audited=True),
             "journal-sync": lambda: self._journal(sync=True),
             "journal": lambda: self._journal(sync=False),
@@ -413,18 +416,19 @@ class Bench:
             "book", what, rates=rates, unit="operations/s", yardstick=NAIVE_BOOK, against=self._against(naive)
         )
 
-    def _engine(self, name: str, *, audited: bool = False, standby: bool = False) -> Figure:
+    def _engine(self, name: str, *, audited: bool = False, setup: Setup = SETUP) -> Figure:
         flow = self.flow[:ENGINE_OPERATIONS]
         commands = commands_of_flow(flow)
         rates: list[float] = []
         naive: list[float] = []
         for _ in range(self._repetitions):
             self._yardstick(flow, naive)
-            seconds, answers, _ = run_engine(commands, audited=audited, standby=standby)
+            seconds, answers, _ = run_engine(commands, audited=audited, setup=setup)
             rates.append(len(flow) / seconds)
             self._compare(name, trades_of(answers), len(flow))
         what = f"{ENGINE_OPERATIONS:,} commands: ledger, book, journal in memory"
-        what += ", a standby fed" if standby else ", all monitors and a view" if audited else ""
+        followers = len(setup.replicas) - 1
+        what += f", {followers} followers fed" if followers else ", all monitors and a view" if audited else ""
         return _figure(name, what, rates=rates, unit="commands/s", yardstick=NAIVE_BOOK, against=self._against(naive))
 
     def _journal(self, *, sync: bool) -> Figure:
@@ -498,7 +502,7 @@ class Bench:
             after = restored.view()
             if (before.orders, before.balances) != (after.orders, after.balances):
                 self.disagreements.append("restore: the book or the balances differ from those before")
-        what = f"{LIVE_ORDERS:,} live orders from snapshot and journal, primary and standby"
+        what = f"{LIVE_ORDERS:,} live orders from snapshot and journal, one replica"
         return _figure(
             "restore", what, rates=rates, unit="orders/s", yardstick=NAIVE_BOOK, against=self._against(naive)
         )

@@ -16,6 +16,7 @@ from holdfast_model.vocabulary import (
     Convention,
     CrashPoint,
     JournalRecord,
+    ReplicaId,
     Setup,
     View,
 )
@@ -50,8 +51,8 @@ class Engine(Protocol):
     def reset(self, setup: Setup) -> None:
         """Begin anew; also after a crash."""
 
-    def submit(self, commands: Sequence[Command]) -> tuple[Answer, ...]:
-        """Hand over commands that arrive together; one answer each, in order."""
+    def submit(self, commands: Sequence[Command], replica: ReplicaId | None = None) -> tuple[Answer, ...]:
+        """Hand over commands that arrive together, maybe to one replica; one answer each, in order."""
 
     def observe(self, since_seq: int | None = None) -> tuple[View, tuple[JournalRecord, ...]]:
         """The view now, and what was decided after a sequence number, where one is given."""
@@ -63,7 +64,7 @@ class Engine(Protocol):
         """Have the state rebuilt from snapshot and journal."""
 
     def crash(self, in_flight: Command | None, point: CrashPoint) -> None:
-        """Kill it, with a command in flight whose answer nobody hears."""
+        """Kill the process, with a command in flight whose answer nobody hears."""
 
     def restart(self) -> None:
         """Start it again where it was."""
@@ -106,10 +107,10 @@ class LocalEngine:
             self._exchange = Exchange(self._storage, self._parts)
             self._exchange.reset(setup)
 
-    def submit(self, commands: Sequence[Command]) -> tuple[Answer, ...]:
-        """Hand over commands that arrive together."""
+    def submit(self, commands: Sequence[Command], replica: ReplicaId | None = None) -> tuple[Answer, ...]:
+        """Hand over commands that arrive together, maybe to one replica."""
         with self._failing("submit"):
-            return self._exchange.submit(commands)
+            return self._exchange.submit(commands, replica)
 
     def observe(self, since_seq: int | None = None) -> tuple[View, tuple[JournalRecord, ...]]:
         """The view now, and what was decided after a sequence number."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from holdfast.drawing import PRICE_MIDDLE, PRICE_SPREAD, SELF_TRADE_NEEDS, Moves
 from holdfast.known import Known
-from holdfast.risking import Risk
+from holdfast.operating import Operating
 from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, setups_for
 from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
@@ -29,17 +29,14 @@ from holdfast_model.vocabulary import (
     FundHouse,
     GrantPromotion,
     HaltProduct,
-    PauseStandby,
     PayWithdrawal,
     Phase,
     PlaceOrder,
     PriceTicks,
-    PromoteStandby,
     Repay,
     RequestWithdrawal,
     Restart,
     RestoreSnapshot,
-    ResumeStandby,
     SetPhase,
     Setup,
     Side,
@@ -73,7 +70,7 @@ _REPEATED = (PlaceOrder, CreditDeposit, RequestWithdrawal, TransferMargin, Borro
 Drawn = Step | Moves | None
 
 
-class Source(Risk):
+class Source(Operating):
     """Steps for one episode, drawn from a random number generator and narrowed to an engine's capabilities."""
 
     def __init__(self, random: Random, setup: Setup, capabilities: frozenset[Capability]) -> None:
@@ -101,7 +98,10 @@ class Source(Risk):
             (self._crash, 4, can(Capability.RESTART)),
             (self._maintain, 2, can(Capability.PHASES)),
             (self._halt, 2, can(Capability.PHASES)),
-            (self._fail_over, 3, can(Capability.STANDBY)),
+            (self.fail_over, 3, can(Capability.REPLICAS)),
+            (self.ask_replica, 2, can(Capability.REPLICAS)),
+            (self.read, 2, can(Capability.READS)),
+            (self.force_cancels, 1, can(Capability.PROCEDURE, Capability.PHASES)),
             (self._auction, 8 if self.setup.auctions else 2, can(Capability.AUCTION, Capability.PHASES)),
             (self.cancel_all, 2, can(Capability.CANCEL_ALL)),
             (self.disconnect, 3, can(Capability.CANCEL_ON_DISCONNECT)),
@@ -141,7 +141,7 @@ class Source(Risk):
         self.told = told
         self.known = self.known if known is None else known
         step = self._next()
-        self._killed = isinstance(step, Crash)
+        self._killed = isinstance(step, Crash) and step.replica is None
         if isinstance(step, _REPEATED):
             self._given.append(step)
             del self._given[:-_RETRIES_KEPT]
@@ -166,6 +166,8 @@ class Source(Risk):
         """Something by weight; first of all what is closed is mostly opened again."""
         if not self._moves and self.told.phase is not Phase.OPEN and self.chance(0.5):
             return self._reopen()
+        if not self._moves and self.broken() and self.chance(0.5):
+            return self.mend()
         stages = self.known.stages.values()
         if not self._moves and any(stage is not Stage.OPEN for stage in stages) and self.chance(0.5):
             return self.resume()
@@ -196,7 +198,7 @@ class Source(Risk):
             commands.append(cancel or self.place())
         return Burst(commands=tuple(commands))
 
-    def _in_flight(self) -> Command | None:
+    def in_flight(self) -> Command | None:
         """A command whose outcome nobody will be told."""
         kinds: list[Callable[[], Command | None]] = [self.place, self.place, self.cancel]
         kinds += [self.cancel_all] * self.can(Capability.CANCEL_ALL)
@@ -208,7 +210,7 @@ class Source(Risk):
     # Operations ---------------------------------------------------------------------------------------------------
 
     def _crash(self) -> Moves:
-        flying = self._in_flight() if self.can(Capability.RESEND) and self.chance(0.5) else None
+        flying = self.in_flight() if self.can(Capability.RESEND) and self.chance(0.5) else None
         yield Crash(in_flight=flying, point=self.one(list(CrashPoint)))
         yield Restart()
 
@@ -235,6 +237,7 @@ class Source(Risk):
         """Maintenance from the announcement to the reopening, with what is done in between left to chance."""
         if self.can(Capability.STOP_ORDERS) and self.chance(0.4):
             yield self.stop(self.place(), self.one(self.setup.markets))
+        yield from self.announce()
         yield SetPhase(phase=Phase.CANCEL_ONLY)
         yield SetPhase(phase=Phase.MAINTENANCE)
         inside: list[Step] = []
@@ -253,6 +256,8 @@ class Source(Risk):
             yield from self.tick()
         if self.can(Capability.RESTART) and self.chance(0.2):
             yield from self._crash()
+        if self.can(Capability.PROCEDURE) and self.chance(0.3):
+            yield from self.release()
         yield from self._reopen()
 
     def _halt(self) -> Moves:
@@ -276,6 +281,7 @@ class Source(Risk):
                 case Phase.HALTED:
                     after = Phase.CANCEL_ONLY
                 case Phase.MAINTENANCE:
+                    yield from self.confirm()
                     after = Phase.POST_ONLY
                 case Phase.AUCTION:
                     after = Phase.OPEN
@@ -327,16 +333,6 @@ class Source(Risk):
             post_only=False,
             conditions=None,
         )
-
-    def _fail_over(self) -> Moves:
-        """A failover: of a standby that has everything, or of one that lags behind."""
-        if self.chance(0.5):
-            yield PromoteStandby()
-            return
-        yield PauseStandby()
-        yield self.place()
-        yield PromoteStandby()
-        yield ResumeStandby()
 
 
 def episode_steps(setup: Setup) -> int:

@@ -35,6 +35,7 @@ from holdfast_model.vocabulary import (
     AdvanceTime,
     AmendOrder,
     Amount,
+    AskReplica,
     Burst,
     CancelAll,
     CancelOrder,
@@ -46,24 +47,31 @@ from holdfast_model.vocabulary import (
     CreditDeposit,
     DisconnectClient,
     HaltProduct,
-    PauseStandby,
+    HealReplica,
+    KillReplica,
+    PartitionReplica,
+    PauseReplica,
     PayWithdrawal,
     Phase,
     PlaceOrder,
     PriceTicks,
-    PromoteStandby,
+    PromoteReplica,
+    ReadAccount,
     RefundWithdrawal,
+    ReplicaId,
+    ReplicaStatus,
     RequestWithdrawal,
     Restart,
     RestoreSnapshot,
+    ResumeReplica,
     ResumeStage,
-    ResumeStandby,
     SelfTrade,
     SetPhase,
     Setup,
     Side,
     SizeLots,
     Stage,
+    StartReplica,
     Step,
     TakeSnapshot,
     TimeInForce,
@@ -85,6 +93,20 @@ def needs(*capabilities: Capability) -> Callable[[Callable[..., None]], Callable
     return precondition(lambda machine: machine.up and set(capabilities) <= machine.runner.capabilities)
 
 
+_REPLICA_COMMANDS = (
+    PauseReplica,
+    ResumeReplica,
+    PartitionReplica,
+    HealReplica,
+    KillReplica,
+    StartReplica,
+    PromoteReplica,
+)
+_CURES: dict[ReplicaStatus, type[ResumeReplica | HealReplica | StartReplica]] = {
+    ReplicaStatus.PAUSED: ResumeReplica,
+    ReplicaStatus.PARTITIONED: HealReplica,
+    ReplicaStatus.DOWN: StartReplica,
+}
 _prices = st.integers(96, 104)
 _sizes = st.integers(1, 9)
 _index = st.integers(0, 2**16)
@@ -141,6 +163,14 @@ class ExchangeMachine(RuleBasedStateMachine):
     def _id(self, kind: str) -> str:
         self._number += 1
         return f"{kind}{self._number}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every replica is up."""
+        return all(status is ReplicaStatus.UP for status in self.runner.known.replicas.values())
+
+    def _replica(self, index: int) -> ReplicaId:
+        return self.setup.replicas[index % len(self.setup.replicas)]
 
     def _order(self, index: int) -> OrderKey | None:
         """An order by a drawn number: the open ones come round first."""
@@ -434,21 +464,49 @@ class ExchangeMachine(RuleBasedStateMachine):
         """The process is started again."""
         self.do(Restart())
 
-    @needs(Capability.STANDBY)
-    @rule(command=st.sampled_from((PauseStandby(), ResumeStandby(), PromoteStandby())))
-    def fail_over(self, command: PauseStandby | ResumeStandby | PromoteStandby) -> None:
-        """Something is done to the standby."""
-        self.do(command)
+    @needs(Capability.REPLICAS)
+    @rule(command=st.sampled_from(_REPLICA_COMMANDS), replica=_index)
+    def fail_over(self, command: type[PauseReplica], replica: int) -> None:
+        """Something is done to a replica, or it is to be promoted."""
+        self.do(command(replica=self._replica(replica)))
 
-    @needs(Capability.STANDBY)
-    @rule(client=_index, price=_prices, resume=st.booleans())
-    def fail_over_while_lagging(self, client: int, price: int, *, resume: bool) -> None:
-        """The standby misses an order, and is to be promoted, perhaps after it caught up."""
-        self.do(PauseStandby())
+    @needs(Capability.REPLICAS)
+    @rule(client=_index, price=_prices, replica=_index, resume=st.booleans())
+    def fail_over_while_lagging(self, client: int, price: int, replica: int, *, resume: bool) -> None:
+        """A replica misses an order while the primary lives, and is to be promoted once the primary is dead."""
+        lagging = self._replica(replica)
+        self.do(PauseReplica(replica=lagging))
         self.do(self._placement(client, Side.BUY, price, 1, TimeInForce.GTC))
         if resume:
-            self.do(ResumeStandby())
-        self.do(PromoteStandby())
+            self.do(ResumeReplica(replica=lagging))
+        self.do(KillReplica(replica=self.runner.auditor.told.primary))
+        self.do(ResumeReplica(replica=lagging))
+        self.do(PromoteReplica(replica=lagging))
+
+    @needs(Capability.REPLICAS, Capability.RESEND)
+    @rule(index=_index, replica=_index, point=st.sampled_from(CrashPoint))
+    def lose_replica(self, *, index: int, replica: int, point: CrashPoint) -> None:
+        """A replica dies with an order in flight."""
+        flying = self._placement(index, Side.BUY, 100, 1, TimeInForce.GTC)
+        self.do(Crash(in_flight=flying, point=point, replica=self._replica(replica)))
+
+    @needs(Capability.REPLICAS)
+    @precondition(lambda machine: not machine.complete)
+    @rule(promote=st.booleans(), replica=_index)
+    def mend(self, *, promote: bool, replica: int) -> None:
+        """Every replica is up again; perhaps another one is promoted first."""
+        if promote:
+            self.do(PromoteReplica(replica=self._replica(replica)))
+        for name, status in list(self.runner.known.replicas.items()):
+            if status is not ReplicaStatus.UP:
+                self.do(_CURES[status](replica=name))
+
+    @needs(Capability.READS)
+    @rule(client=_index, replica=_index)
+    def read(self, client: int, replica: int) -> None:
+        """A client reads its balances at a replica."""
+        name = self.setup.clients[client % len(self.setup.clients)]
+        self.do(AskReplica(replica=self._replica(replica), commands=(ReadAccount(client=name),)))
 
     @needs(Capability.INGRESS)
     @rule(count=st.integers(2, 8), cancels=st.integers(0, 4), price=_prices)

@@ -1,25 +1,29 @@
 """Telling a sequence to a person: what was done, what was answered, what changed in the books."""
 
 from collections.abc import Sequence
-from typing import assert_never
 
 from holdfast.engine import Engine
+from holdfast.narrating_operations import describe_asking, describe_custody, describe_operation, describe_outcome
 from holdfast.running import Runner
 from holdfast_model.findings import StepNarrative, Violation
 from holdfast_model.vocabulary import (
     AccrueInterest,
     AdvanceTime,
     AmendOrder,
+    AskReplica,
     AuctionUncrossed,
     Borrow,
     Borrowed,
     Burst,
     CancelAll,
     CancelOrder,
+    ChainCommand,
     ClientDisconnected,
     Conditions,
     Crash,
     CreditDeposit,
+    CustodyCommand,
+    CustodyEvent,
     Deleveraged,
     DepositCredited,
     DisconnectClient,
@@ -40,7 +44,6 @@ from holdfast_model.vocabulary import (
     OrderFilled,
     OrderReduced,
     OrderRested,
-    PauseStandby,
     PayWithdrawal,
     PhaseChanged,
     PlaceOrder,
@@ -48,7 +51,6 @@ from holdfast_model.vocabulary import (
     PriceReported,
     ProductHalted,
     ProductResumed,
-    PromoteStandby,
     PromotionGranted,
     Record,
     RefundWithdrawal,
@@ -60,13 +62,10 @@ from holdfast_model.vocabulary import (
     Restart,
     RestoreSnapshot,
     ResumeStage,
-    ResumeStandby,
     SetPhase,
     SettleFunding,
     Setup,
-    StandbyPaused,
-    StandbyPromoted,
-    StandbyResumed,
+    SignerCommand,
     Step,
     StopArmed,
     StopTriggered,
@@ -154,27 +153,24 @@ def describe_step(step: Step) -> str:  # noqa: C901, PLR0912 - a table, one line
             return f"withdrawal {step.client}/{step.withdrawal} is to be refunded"
         case SetPhase():
             return f"phase to {step.phase}"
-        case PauseStandby():
-            return "the standby is paused"
-        case ResumeStandby():
-            return "the standby is resumed"
-        case PromoteStandby():
-            return "the standby is to be promoted"
         case Burst():
             return f"burst of {len(step.commands)}: " + "; ".join(map(describe_step, step.commands))
         case TakeSnapshot():
             return "snapshot taken"
         case RestoreSnapshot():
             return "state restored from snapshot and journal"
-        case Crash(in_flight=None):
-            return "KILL"
+        case AskReplica():
+            return describe_asking(step, "; ".join(map(describe_step, step.commands)))
         case Crash():
-            assert step.in_flight is not None
-            return f"KILL ({step.point}) while: {describe_step(step.in_flight)}"
+            killed = "KILL" if step.replica is None else f"KILL {step.replica}"
+            flying = "" if step.in_flight is None else f" ({step.point}) while: {describe_step(step.in_flight)}"
+            return killed + flying
         case Restart():
             return "restart"
+        case _ if isinstance(step, ChainCommand | SignerCommand | CustodyCommand):
+            return describe_custody(step)
         case _:
-            assert_never(step)
+            return describe_operation(step)
 
 
 def describe_event(event: Event) -> str:  # noqa: C901, PLR0912 - a table, one line a kind
@@ -269,14 +265,10 @@ def describe_event(event: Event) -> str:  # noqa: C901, PLR0912 - a table, one l
             return f"{event.product} resumed to {event.stage}"
         case PhaseChanged():
             return f"phase {event.before} -> {event.after}"
-        case StandbyPaused():
-            return "standby paused"
-        case StandbyResumed():
-            return "standby resumed"
-        case StandbyPromoted():
-            return f"standby promoted, epoch {event.epoch}"
+        case _ if isinstance(event, CustodyEvent):
+            return describe_custody(event)
         case _:
-            assert_never(event)
+            return describe_outcome(event)
 
 
 def describe_violation(violation: Violation) -> str:

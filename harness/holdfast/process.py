@@ -12,7 +12,7 @@ from msgspec import Struct
 from holdfast.child import Child, ChildTroubleError, quoted
 from holdfast.engine import EngineFailure, Identity
 from holdfast_model.errors import HoldfastError, InconclusiveError
-from holdfast_model.vocabulary import Answer, Command, CrashPoint, JournalRecord, Setup, View
+from holdfast_model.vocabulary import Answer, Command, CrashPoint, JournalRecord, ReplicaId, Setup, View
 from holdfast_model.vocabulary.protocol import (
     DATA_DIRECTORY_VARIABLE,
     PROTOCOL_VERSION,
@@ -96,9 +96,9 @@ class ProcessEngine:
             self.restart()
         self._ask(Reset(id=self._next(), setup=setup), Done)
 
-    def submit(self, commands: Sequence[Command]) -> tuple[Answer, ...]:
-        """Hand over commands that arrive together."""
-        request = Submit(id=self._next(), commands=tuple(commands))
+    def submit(self, commands: Sequence[Command], replica: ReplicaId | None = None) -> tuple[Answer, ...]:
+        """Hand over commands that arrive together, maybe to one replica."""
+        request = Submit(id=self._next(), commands=tuple(commands), replica=replica)
         answers = self._ask(request, SubmitReply).answers
         if len(answers) != len(commands):
             raise EngineFailure(f"{_named(request)}: {len(answers)} answers to {len(commands)} commands")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
+from typing import get_args
 
 from holdfast.engine import Engine, EngineFailure
 from holdfast.known import Known
@@ -12,12 +13,17 @@ from holdfast_invariants.monitor import Severity
 from holdfast_model.findings import InvariantCoverage, Violation
 from holdfast_model.vocabulary import (
     Answer,
+    AskReplica,
     Burst,
     Capability,
     Crash,
+    CrashPoint,
     JournalRecord,
-    PromoteStandby,
+    KillReplica,
+    ProcedureCommand,
     Record,
+    ReplicaCommand,
+    ReplicaId,
     Restart,
     RestoreSnapshot,
     SetPhase,
@@ -34,6 +40,17 @@ ENGINE_FAILED = "ENGINE"
 ENGINE_SENTENCE = "The engine answers every request, in the form that the protocol asks for."
 
 VIEW_INTERVAL = 25
+
+_OPERATIONS = (
+    TakeSnapshot,
+    RestoreSnapshot,
+    SetPhase,
+    Burst,
+    AskReplica,
+    Crash,
+    *get_args(ReplicaCommand),
+    *get_args(ProcedureCommand),
+)
 
 
 class Views(Enum):
@@ -126,8 +143,11 @@ class Runner:
         return self
 
     def finish(self) -> None:
-        """Take a last view, so that the last steps are looked at too; a history may end with the engine down."""
-        if self.down or self.failed or not self._since_view:
+        """Take a last view, so that the last steps are looked at too.
+
+        A history may end with the engine down, or with a command in flight of which nobody has heard yet.
+        """
+        if self.down or self.failed or self.auditor.unsettled or not self._since_view:
             return
         self._since_view = 0
         view: View | None = None
@@ -168,6 +188,8 @@ class Runner:
                 self.engine.snapshot()
             case RestoreSnapshot():
                 self.engine.restore()
+            case Crash(replica=replica) if replica is not None:
+                self._kill(replica, step)
             case Crash(in_flight=in_flight, point=point):
                 self.down = True
                 self.engine.crash(in_flight, point)
@@ -176,15 +198,33 @@ class Runner:
                 self.down = False
                 since = self.auditor.told.seq if Capability.RESEND in self.capabilities else None
                 view, resent = self.engine.observe(since)
+            case AskReplica(replica=replica, commands=commands):
+                answers = self.engine.submit(commands, replica)
             case _:
                 answers = self.engine.submit(commands_of(step))
-        if view is None and not self.down and self._due(step):
+        decided = [answer.seq for answer in answers if answer.seq is not None]
+        unsettled = self.auditor.unsettled
+        if unsettled and decided:
+            resent = self._asked_again(min(decided))
+            unsettled = False
+        if view is None and not self.down and not unsettled and self._due(step):
             view, _ = self.engine.observe()
         return Record(step=step, answers=answers, resent=resent, view=view)
 
+    def _kill(self, replica: ReplicaId, crash: Crash) -> None:
+        """Kill one replica; a command in flight was replicated before, or was not, and nobody hears of it."""
+        if crash.in_flight is not None and crash.point is CrashPoint.AFTER_JOURNAL:
+            self.engine.submit((crash.in_flight,))
+        self.engine.submit((KillReplica(replica=replica),))
+
+    def _asked_again(self, first: int) -> tuple[JournalRecord, ...]:
+        """What was decided since the last answer that was heard, up to the first of the answers at hand."""
+        _, records = self.engine.observe(self.auditor.told.seq)
+        return tuple(record for record in records if record.seq < first)
+
     def _due(self, step: Step) -> bool:
         self._since_view += 1
-        operation = isinstance(step, TakeSnapshot | RestoreSnapshot | SetPhase | PromoteStandby | Burst)
+        operation = isinstance(step, _OPERATIONS)
         if self._views is Views.EVERY_STEP or operation or self._since_view >= VIEW_INTERVAL:
             self._since_view = 0
             return True

@@ -8,6 +8,7 @@ from holdfast.setups import SMALL_SETUP
 from holdfast_model.vocabulary import (
     AmendOrder,
     Amount,
+    AskReplica,
     Burst,
     CancelOrder,
     Capability,
@@ -15,21 +16,23 @@ from holdfast_model.vocabulary import (
     Crash,
     CrashPoint,
     CreditDeposit,
-    PauseStandby,
+    PauseReplica,
     PayWithdrawal,
     Phase,
     PlaceOrder,
     PriceTicks,
-    PromoteStandby,
+    PromoteReplica,
+    ReadAccount,
     RefundWithdrawal,
     RequestWithdrawal,
     Restart,
     RestoreSnapshot,
-    ResumeStandby,
+    ResumeReplica,
     SetPhase,
     Setup,
     Side,
     SizeLots,
+    StartReplica,
     Step,
     TakeSnapshot,
 )
@@ -96,15 +99,23 @@ def _backpack(setup: Setup) -> tuple[Step, ...]:
 
 
 def _stale_promotion(setup: Setup) -> tuple[Step, ...]:
-    """A standby that lags is to be promoted, then one that does not."""
+    """The primary dies while one replica lags; the stale one is to be promoted, then the one that is not."""
+    in_flight = _order("carol", "c1", Side.BUY, 1, 99)
     return (
         *_funded(setup),
-        PauseStandby(),
+        PauseReplica(replica="n2"),
         _order("alice", "a1", Side.BUY, 2, 100),
-        PromoteStandby(),
-        ResumeStandby(),
-        PromoteStandby(),
+        Crash(in_flight=in_flight, point=CrashPoint.AFTER_JOURNAL, replica="n1"),
+        ResumeReplica(replica="n2"),
+        _order("bob", "b0", Side.SELL, 2, 100),
+        PromoteReplica(replica="n2"),
+        PromoteReplica(replica="n3"),
+        in_flight,
         _order("bob", "b1", Side.SELL, 2, 100),
+        StartReplica(replica="n1"),
+        AskReplica(replica="n1", commands=(_order("bob", "b2", Side.SELL, 1, 99), ReadAccount(client="bob"))),
+        PromoteReplica(replica="n1"),
+        _order("bob", "b2", Side.SELL, 1, 99),
     )
 
 
@@ -201,8 +212,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         name="nasdaq-facebook-2012-05-18",
-        sentence="A stale standby is to be promoted; then one that has everything.",
-        needs=_ALL_FUNDS | {Capability.STANDBY},
+        sentence="The primary dies; a stale replica is to be promoted, then a complete one, then the old one.",
+        needs=_ALL_FUNDS | {Capability.REPLICAS, Capability.RESEND, Capability.READS},
         steps=_stale_promotion,
     ),
     Scenario(

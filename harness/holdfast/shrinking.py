@@ -15,10 +15,12 @@ from holdfast_model.vocabulary import (
     AdvanceTime,
     AmendOrder,
     Amount,
+    AskReplica,
     Borrow,
     Burst,
     Conditions,
     Crash,
+    CrashPoint,
     CreditDeposit,
     FundHouse,
     GrantPromotion,
@@ -114,15 +116,15 @@ def _with(steps: Steps, position: int, step: Step) -> Steps:
 def _simpler(steps: Steps) -> Iterator[Steps]:
     """Bursts with a command less, crashes with nothing in flight, plainer orders, less time and fewer prices."""
     for position, step in enumerate(steps):
-        if isinstance(step, Burst):
+        if isinstance(step, Burst | AskReplica):
             for gone in range(len(step.commands)):
                 rest = (*step.commands[:gone], *step.commands[gone + 1 :])
-                if len(rest) == 1:
+                if len(rest) == 1 and isinstance(step, Burst):
                     yield _with(steps, position, rest[0])
                 elif rest:
-                    yield _with(steps, position, Burst(commands=rest))
+                    yield _with(steps, position, replace(step, commands=rest))
         elif isinstance(step, Crash) and step.in_flight is not None:
-            yield _with(steps, position, Crash())
+            yield _with(steps, position, replace(step, in_flight=None, point=CrashPoint.BEFORE_JOURNAL))
         elif isinstance(step, PlaceOrder):
             for order in _plainer(step):
                 yield _with(steps, position, order)

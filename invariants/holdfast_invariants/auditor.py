@@ -72,7 +72,7 @@ class Auditor:
         self._findings.step += 1
         step: Any = record.step
         kind, answers = step.__class__, record.answers
-        if len(answers) == 1 and kind in self._before and not record.resent:
+        if len(answers) == 1 and kind in self._before and not record.resent and not self.told.unknown:
             for batch in self._batch:
                 batch((step,), answers)
             self._answer(step, answers[0])
@@ -83,16 +83,25 @@ class Auditor:
         return self.violations[known:]
 
     def _unusual(self, record: Record) -> None:
-        """Take a step that is not just one command and its answer."""
+        """Take a step that is not just one command and its answer.
+
+        What was decided while nobody listened comes before the answers of this step. After a restart, or with the
+        first decision after a replica died, everybody knows what became of the commands that were in flight.
+        """
         step = record.step
-        if record.answers:
-            self._together(commands_of(step), record.answers)
         if isinstance(step, Crash) and step.in_flight is not None:
             self.told.unknown.append(step.in_flight)
         for resent in record.resent:
             self._resent(resent)
-        if self._resends and isinstance(step, Restart):
+        if self._resends and (isinstance(step, Restart) or any(answer.seq is not None for answer in record.answers)):
             self.told.unknown.clear()
+        if record.answers:
+            self._together(commands_of(step), record.answers)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether there are commands of which nobody knows yet what became of them, and the exchange can tell."""
+        return self._resends and bool(self.told.unknown)
 
     def look(self, view: View) -> list[Violation]:
         """Take a view at the current step; the violations that are new with it."""

@@ -1,7 +1,7 @@
 """REPL, PHASE, MAINT, SURGE: what holds while the exchange is being operated."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from holdfast_invariants.monitor import Monitor, after, before, on
 from holdfast_invariants.told import OrderKey
@@ -17,6 +17,7 @@ from holdfast_model.vocabulary import (
     Event,
     Events,
     MarkChanged,
+    OperationsEvent,
     OrderCancelled,
     Phase,
     PhaseChanged,
@@ -52,6 +53,8 @@ class EqualLogsGiveEqualStates(Monitor):
     def view(self, view: View) -> None:
         """Compare each replica with every replica that was ever seen at the same length."""
         for replica in view.replicas:
+            if replica.state_sha256 is None:
+                continue
             known = self._hashes.setdefault(replica.seq, (replica.state_sha256, replica.replica, self.findings.step))
             if known[1:] == (replica.replica, self.findings.step):
                 continue
@@ -238,7 +241,7 @@ def _stop(stop: WaitingStop | ToldStop) -> str:
     return f"{stop.side} {stop.size_lots} lots at {stop.trigger.by} {stop.trigger.when} {stop.trigger.price_ticks}"
 
 
-_WITHOUT_EFFECT = (Rejected, PhaseChanged, TimeAdvanced, PriceReported, MarkChanged)
+_WITHOUT_EFFECT = (Rejected, PhaseChanged, TimeAdvanced, PriceReported, MarkChanged, *get_args(OperationsEvent))
 _UP = frozenset({CancelReason.EXPIRED, CancelReason.ONE_CANCELS_OTHER})
 
 

@@ -247,9 +247,7 @@ class Accounts:
         self._margin: ToldMargin = told.margin
         self._setup: Setup = told.setup
         self._isolated = frozenset(product.product for product in told.setup.products if product.isolated)
-        self._perpetuals = sorted(
-            (market for market in told.setup.markets if market.perpetual is not None), key=lambda item: item.market
-        )
+        self._perpetuals = sorted(market.market for market in told.setup.markets if market.perpetual is not None)
 
     def account(self, client: ClientId, product: ProductId) -> Account:
         """The account that bears a client's positions in a product; that of `spot` is the cross-margin account."""
@@ -261,7 +259,7 @@ class Accounts:
             isolated=isolated,
             markets=tuple(
                 market
-                for market in self._perpetuals
+                for market in map(self._told.markets.__getitem__, self._perpetuals)
                 if (market.product == product if isolated else market.product not in self._isolated)
             ),
             collateral=tuple(

@@ -33,11 +33,12 @@ from holdfast_model.vocabulary import (
     Phase,
     PhaseChanged,
     PriceTicks,
+    ReleaseActivated,
+    ReplicaPromoted,
     Setup,
     Sha256,
     Side,
     SizeLots,
-    StandbyPromoted,
     StopArmed,
     StopTriggered,
     TimeInForce,
@@ -135,7 +136,8 @@ class Told:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.markets = {market.market: market for market in setup.markets}
+        self.release = setup.releases[0].release
+        self.markets = {market.market: market for market in setup.markets_under(self.release)}
         self.orders: dict[OrderKey, ToldOrder] = {}
         self.resting: dict[OrderKey, ToldOrder] = {}
         self.amounts: dict[Place, int] = {}
@@ -143,6 +145,7 @@ class Told:
         self.withdrawals: dict[WithdrawalKey, ToldWithdrawal] = {}
         self.phase = Phase.CLOSED if setup.auctions else Phase.OPEN
         self.epoch = 1
+        self.primary = setup.replicas[0]
         self.seq = 0
         self.trade = 0
         self.head: Sha256 = GENESIS
@@ -173,7 +176,8 @@ class Told:
             WithdrawalPaid: (look_up_withdrawal, (self._paid,)),
             WithdrawalRefunded: (look_up_withdrawal, (self._refunded,)),
             PhaseChanged: ((), (self._phase_changed,)),
-            StandbyPromoted: ((), (self._promoted,)),
+            ReplicaPromoted: ((), (self._promoted,)),
+            ReleaseActivated: ((), (self._activated,)),
         }
 
         self.book = ToldBook(self.orders)
@@ -315,8 +319,14 @@ class Told:
     def _phase_changed(self, event: PhaseChanged) -> None:
         self.phase = event.after
 
-    def _promoted(self, event: StandbyPromoted) -> None:
-        self.epoch = event.epoch
+    def _promoted(self, event: ReplicaPromoted) -> None:
+        self.epoch, self.primary = event.epoch, event.replica
+
+    def _activated(self, event: ReleaseActivated) -> None:
+        """Prices count ticks of another amount from now on where the release says so."""
+        self.release = event.release
+        if any(event.release == item.release for item in self.setup.releases):
+            self.markets.update((market.market, market) for market in self.setup.markets_under(event.release))
 
 
 def _fill(order: ToldOrder, size: SizeLots, fee_numerator: int) -> None:

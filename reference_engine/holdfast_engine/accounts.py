@@ -82,9 +82,15 @@ class Accounts(Trading):
         self.working: dict[tuple[ClientId, MarketId], dict[tuple[ClientId, str], Order]] = {}
         self._isolated = frozenset(product.product for product in self.setup.products if product.isolated)
         self._perpetuals = sorted(
-            (market for market in self.setup.markets if market.perpetual is not None), key=lambda item: item.market
+            (market for market in self.markets.values() if market.perpetual is not None), key=lambda item: item.market
         )
         self._accounts: dict[tuple[ClientId, ProductId], MarginAccount] = {}
+
+    def rescale(self, markets: Iterable[Market]) -> None:
+        """Let the markets be these, in the margin accounts too."""
+        super().rescale(markets)
+        self._perpetuals = [self.markets[market.market] for market in self._perpetuals]
+        self._accounts.clear()
 
     def _deciders(self) -> Deciders:
         return super()._deciders() | {TransferMargin: self._decide_transfer}

@@ -26,11 +26,14 @@ from holdfast_model.vocabulary import (
     EntryPosted,
     Event,
     Events,
+    Market,
     OrderId,
     Phase,
     Posting,
     Reason,
     Rejected,
+    ReleaseId,
+    ReplicaId,
     Setup,
     Timestamp,
 )
@@ -67,11 +70,13 @@ class Core:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.markets = {market.market: market for market in setup.markets}
+        self.release: ReleaseId = setup.releases[0].release
+        self.markets = {market.market: market for market in setup.markets_under(self.release)}
         self.clients = frozenset(setup.clients)
         self.assets = frozenset(setup.assets)
         self.seq = 0
         self.epoch = 1
+        self.primary: ReplicaId = setup.replicas[0]
         self.phase = Phase.CLOSED if setup.auctions else Phase.OPEN
         self.time_ms: Timestamp = 0
         self.waiting: dict[tuple[ClientId, OrderId], Order] = {}
@@ -141,6 +146,10 @@ class Core:
 
     # Evolving -----------------------------------------------------------------------------------------------------
 
+    def rescale(self, markets: Iterable[Market]) -> None:
+        """Let the markets be these: the same ones, with the tick amounts of the release that is active."""
+        self.markets.update((market.market, market) for market in markets)
+
     def _unchanged(self, event: Event) -> None:
         """Some events change nothing in the replicated state."""
 
@@ -155,6 +164,8 @@ class Core:
         return {
             "seq": self.seq,
             "epoch": self.epoch,
+            "primary": self.primary,
+            "release": self.release,
             "phase": self.phase,
             "time_ms": self.time_ms,
             "balances": self.ledger.balances(),
@@ -163,4 +174,6 @@ class Core:
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's; a further chapter loads its own part after `super()`'s."""
         self.seq, self.epoch, self.phase, self.time_ms = state.seq, state.epoch, state.phase, state.time_ms
+        self.primary, self.release = state.primary, state.release
+        self.rescale(self.setup.markets_under(state.release))
         self.ledger.load(state.balances)

@@ -1,42 +1,46 @@
-"""The exchange as it runs: ingress, the primary venue, its journal, a standby fed by the log, the hot wallet.
+"""The exchange as it runs: ingress, the replicas with their primary, the journal that feeds them, the hot wallet.
 
-Acknowledged means durable in the journal. The standby is fed record by record after that; while it is paused it lags,
-and its promotion is refused until it has everything that was acknowledged.
+Acknowledged means durable on more than half of the replicas: where that many are not up, nothing is decided.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
+from functools import partial
+from typing import get_args
 
 from msgspec import Struct
 
 from holdfast_engine.custody import MOVING, HotWallet
 from holdfast_engine.ingress import Ingress
-from holdfast_engine.journal import Journal
-from holdfast_engine.state import VenueState, state_sha256
+from holdfast_engine.journal import Journal, Records
+from holdfast_engine.replicas import Cluster, Replica
+from holdfast_engine.state import VenueState
 from holdfast_engine.storage import Storage
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     Answer,
     Command,
     CrashPoint,
-    Events,
+    DeployRelease,
     JournalRecord,
     OpenOrder,
-    PauseStandby,
-    PromoteStandby,
+    PromoteReplica,
+    ReadAccount,
     Reason,
     Rejected,
-    Replica,
-    ResumeStandby,
+    ReleaseId,
+    ReplicaCommand,
+    ReplicaId,
     Setup,
     Side,
     View,
     WaitingStop,
 )
+from holdfast_model.vocabulary.phases import legal
 from holdfast_model.vocabulary.wire import canonical, from_canonical
 
 SNAPSHOT = "snapshot"
 SETUP = "setup"
+INSTALLED = "installed"
 
 
 class Recovery:
@@ -62,46 +66,21 @@ class Recovery:
         venue.replay(record.events)
 
 
-class Standby:
-    """A second venue, fed with the primary's records in order."""
+class Installed(Struct, frozen=True, kw_only=True):
+    """The release that is installed on each replica, as their disks know it; in the order of the setup."""
 
-    def __init__(self, venue: Venue) -> None:
-        self.venue = venue
-        self.paused = False
-        self._backlog: list[Events] = []
-
-    def feed(self, events: Events) -> None:
-        """Take one record; a paused standby leaves it in the backlog."""
-        self._backlog.append(events)
-        if not self.paused:
-            self.catch_up()
-
-    def catch_up(self) -> None:
-        """Apply all that was missed."""
-        for events in self._backlog:
-            self.follow(events)
-        self._backlog.clear()
-
-    def follow(self, events: Events) -> None:
-        """Apply one record."""
-        self.venue.replay(events)
-
-    def promotable(self, acknowledged_seq: int) -> bool:
-        """Whether it may become primary: only with everything that was acknowledged."""
-        return self.venue.seq == acknowledged_seq
+    releases: tuple[ReleaseId, ...]
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What an exchange is made of. A planted fault replaces one part by a small subclass.
-
-    Without a standby nothing is fed, and a promotion is refused as stale.
-    """
+    """What an exchange is made of. A planted fault replaces one part by a small subclass."""
 
     venue: type[Venue] = Venue
     journal: type[Journal] = Journal
     recovery: type[Recovery] = Recovery
     ingress: type[Ingress] = Ingress
-    standby: type[Standby] | None = Standby
+    replica: type[Replica] = Replica
+    cluster: type[Cluster] = Cluster
     wallet: type[HotWallet] = HotWallet
 
 
@@ -115,6 +94,7 @@ class Exchange:
         setup = storage.read(SETUP)
         if setup is not None:
             self._begin(from_canonical(setup, Setup))
+            self._cluster.rebuilt_seq = self._primary.seq
 
     @property
     def started(self) -> bool:
@@ -129,98 +109,166 @@ class Exchange:
 
     def _begin(self, setup: Setup) -> None:
         self._setup = setup
-        self._ingress = self._parts.ingress(setup.ingress_capacity)
+        self._ingress = self._parts.ingress(setup.ingress_capacity, setup.rate_max)
         self._wallet = self._parts.wallet(self._storage)
-        self._recover()
+        self._specials: dict[type, Callable[..., Answer]] = {
+            **dict.fromkeys(get_args(ReplicaCommand), self._change),
+            PromoteReplica: self._promote,
+            ReadAccount: self._read,
+        }
+        self._recover(setup)
 
-    def _recover(self) -> None:
-        """Rebuild primary and standby from the storage; also drive the wallet to where the journal says it is."""
-        assert self._setup is not None
+    def _recover(self, setup: Setup) -> None:
+        """Start all replicas from the storage; also drive the wallet to where the journal says it is."""
         self._journal = self._parts.journal(self._storage)
         records = self._journal.load()
+        saved = self._storage.read(INSTALLED)
+        first = (setup.releases[0].release,) * len(setup.replicas)
+        installed = from_canonical(saved, Installed).releases if saved else first
+        venues = self._rebuilt(records, len(setup.replicas))
+        self._cluster = self._parts.cluster(
+            setup,
+            [
+                self._parts.replica(name, venue, release)
+                for name, venue, release in zip(setup.replicas, venues, installed, strict=True)
+            ],
+            rebuild=lambda length: self._rebuilt(self._records()[:length], 1)[0],
+            log=lambda after_seq: self._records()[after_seq:],
+        )
+        self._follow_cluster()
+        self._move_wallet(records)
+
+    def _rebuilt(self, records: Records, count: int) -> list[Venue]:
+        """Venues rebuilt from the last snapshot that these records reach, and what is after it.
+
+        Replicas share no order, so that each has its own reading of the snapshot.
+        """
+        assert self._setup is not None
         recovery = self._parts.recovery()
         saved = self._storage.read(SNAPSHOT)
-        first = from_canonical(saved, VenueState) if saved else None
-        tail = tuple(recovery.tail(records, after_seq=first.seq if first else 0))
-        self._primary = self._parts.venue(self._setup)
-        recovery.recover(self._primary, first, tail)
-        self._standby: Standby | None = None
-        if self._parts.standby is not None:
-            # Replicas share no order, so that each has its own reading of the snapshot.
-            venue = self._parts.venue(self._setup)
-            recovery.recover(venue, from_canonical(saved, VenueState) if saved else None, tail)
-            self._standby = self._parts.standby(venue)
+        snapshots = [from_canonical(saved, VenueState) if saved else None for _ in range(count)]
+        if snapshots[0] is not None and snapshots[0].seq > len(records):
+            snapshots = [None] * count
+        tail = tuple(recovery.tail(records, after_seq=snapshots[0].seq if snapshots[0] else 0))
+        venues = [self._parts.venue(self._setup) for _ in range(count)]
+        for venue, snapshot in zip(venues, snapshots, strict=True):
+            recovery.recover(venue, snapshot, tail)
+        return venues
+
+    def _move_wallet(self, records: Records) -> None:
         for record in records.telling_of(*MOVING):
             self._wallet.follow(record.events)
 
-    def submit(self, commands: Sequence[Command]) -> tuple[Answer, ...]:
-        """Answer commands that arrive together, in the order in which they were given."""
+    def _follow_cluster(self) -> None:
+        """Take note of who is the primary now, who is fed, and whether anything can be decided."""
+        cluster = self._cluster
+        present = cluster.present()
+        self._primary = self._rebuilt(self._records(), 1)[0] if present is None else present
+        self._followers = cluster.followers
+        reason = cluster.closed_for()
+        self._closed = None if reason is None else Answer(events=(Rejected(reason=reason),))
+
+    # Commands -----------------------------------------------------------------------------------------------------
+
+    def submit(self, commands: Sequence[Command], replica: ReplicaId | None = None) -> tuple[Answer, ...]:
+        """Answer commands that arrive together, in the order in which they were given; maybe at one replica."""
+        answer = self._answer
+        if replica is not None and replica != self._cluster.primary:
+            answer = partial(self._cluster.ask, replica)
         if len(commands) == 1:
-            self._ingress.admit_one()
-            return (self._decide(commands[0]),)
-        admission = self._ingress.admit(commands)
+            (command,) = commands
+            if self._ingress.admit_one(command, self._primary.time_ms):
+                return (answer(command),)
+            return (Answer(events=self._ingress.limited(command)),)
+        admission = self._ingress.admit(commands, self._primary.time_ms)
         answers: dict[int, Answer] = {}
         for position in admission.admitted:
-            answers[position] = self._decide(commands[position])
+            answers[position] = answer(commands[position])
         for position in admission.shed:
             answers[position] = Answer(events=self._ingress.refusal(commands[position]))
+        for position in admission.limited:
+            answers[position] = Answer(events=self._ingress.limited(commands[position]))
         return tuple(answers[position] for position in range(len(commands)))
 
+    def _answer(self, command: Command) -> Answer:
+        special = self._specials.get(command.__class__)
+        if special is not None:
+            return special(command)
+        return self._decide(command) if self._closed is None else self._closed
+
     def _decide(self, command: Command) -> Answer:
-        epoch = self._primary.epoch
-        events = self._apply(command)
-        seq = self._primary.seq
-        self._journal.append(seq=seq, epoch=epoch, command=command, events=events)
-        if self._standby is not None:
-            self._standby.feed(events)
-            if command.__class__ is PauseStandby:
-                self._standby.paused = True
+        primary = self._primary
+        events = primary.apply(command)
+        seq = primary.seq
+        self._journal.append(seq=seq, epoch=primary.epoch, command=command, events=events)
+        for replica in self._followers:
+            replica.follow(events)
         self._wallet.follow(events)
         return Answer(events=events, seq=seq, journal_sha256=self._journal.head)
 
-    def _apply(self, command: Command) -> Events:
-        if command.__class__ is PromoteStandby and not self._promote():
-            events = (Rejected(reason=Reason.STANDBY_STALE),)
-            self._primary.replay(events)
-            return events
-        if command.__class__ is ResumeStandby and self._standby is not None:
-            self._standby.catch_up()
-            self._standby.paused = False
-        return self._primary.apply(command)
+    def _promote(self, command: PromoteReplica) -> Answer:
+        """Let another replica be the primary, and decide that itself; a refusal is no decision of anybody's."""
+        reason = self._cluster.promotion_refusal(command.replica)
+        if reason is not None:
+            return Answer(events=(Rejected(reason=reason),))
+        self._cluster.promote(command.replica)
+        self._follow_cluster()
+        return self._decide(command)
 
-    def _promote(self) -> bool:
-        """Make the standby the primary, and start a new standby from its state; not where it lacks something."""
-        standby = self._standby
-        if standby is None or not standby.promotable(self._primary.seq):
-            return False
-        self._primary = standby.venue
-        successor = self._parts.venue(self._primary.setup)
-        successor.load(deepcopy(self._primary.state()))
-        self._standby = standby.__class__(successor)
-        return True
+    def _change(self, command: ReplicaCommand) -> Answer:
+        """Do something to a replica; nothing of it is a decision of the venue, or in the journal."""
+        if not legal(self._primary.phase, command):
+            return Answer(events=(Rejected(reason=Reason.PHASE_FORBIDS),))
+        events = self._cluster.change(command)
+        if isinstance(command, DeployRelease):
+            releases = tuple(replica.release for replica in self._cluster.replicas.values())
+            self._storage.write(INSTALLED, canonical(Installed(releases=releases)))
+        self._follow_cluster()
+        return Answer(events=events)
+
+    def _read(self, command: ReadAccount) -> Answer:
+        if self._closed is not None:
+            return self._closed
+        cluster = self._cluster
+        return Answer(events=cluster.read(cluster.replicas[cluster.primary], command))
 
     def crash(self, command: Command, point: CrashPoint) -> None:
         """Come as far with a command as a process does that dies at the point; the object is useless afterwards."""
-        epoch = self._primary.epoch
-        events = self._apply(command)
         write: dict[CrashPoint, Callable[..., None]] = {
             CrashPoint.TORN_JOURNAL: self._journal.append_torn,
             CrashPoint.AFTER_JOURNAL: self._journal.append,
         }
-        if point in write:
-            write[point](seq=self._primary.seq, epoch=epoch, command=command, events=events)
+        if point not in write or not self._decidable(command):
+            return
+        events = self._primary.apply(command)
+        write[point](seq=self._primary.seq, epoch=self._primary.epoch, command=command, events=events)
+
+    def _decidable(self, command: Command) -> bool:
+        """Whether a command gets as far as a decision; a promotion that does is carried out."""
+        if isinstance(command, PromoteReplica) and self._cluster.promotion_refusal(command.replica) is None:
+            self._cluster.promote(command.replica)
+            self._follow_cluster()
+            return True
+        return command.__class__ not in self._specials and self._closed is None
 
     def snapshot(self) -> None:
         """Write a snapshot of the primary; after a crash the old or the new one is there, whole."""
         self._storage.write(SNAPSHOT, canonical(self._primary.state()))
 
     def restore(self) -> None:
-        """Throw primary and standby away and rebuild them from the storage."""
-        self._recover()
+        """Throw the replicas that are up away and rebuild them from the storage."""
+        self._journal = self._parts.journal(self._storage)
+        records = self._journal.load()
+        self._cluster.restore()
+        self._follow_cluster()
+        self._move_wallet(records)
 
     def resend(self, since_seq: int) -> tuple[JournalRecord, ...]:
         """Everything decided after a sequence number, for a client that was cut off (FIX: resend request)."""
-        return tuple(self._parts.journal(self._storage).load()[since_seq:])
+        return tuple(self._records()[since_seq:])
+
+    def _records(self) -> Records:
+        return self._parts.journal(self._storage).load()
 
     def view(self) -> View:
         """What the exchange shows now, at the cut of its last decided command."""
@@ -248,10 +296,9 @@ class Exchange:
             balances=state.balances,
             withdrawals=state.withdrawals,
             custody=self._wallet.custody(),
-            replicas=(
-                _replica("primary", state),
-                *(() if self._standby is None else (_replica("standby", self._standby.venue.state()),)),
-            ),
+            replicas=tuple(self._cluster.replicas[name].shown() for name in sorted(self._cluster.replicas)),
+            primary=self._cluster.primary,
+            release=venue.release,
             journal_sha256=self._journal.head,
             ingress_depth_max=self._ingress.depth_max,
             time_ms=venue.time_ms,
@@ -273,7 +320,3 @@ class Exchange:
             stages=state.stages,
             transfers=tuple(sorted(state.transfers, key=lambda item: (item.client, item.request))),
         )
-
-
-def _replica(name: str, state: VenueState) -> Replica:
-    return Replica(replica=name, seq=state.seq, state_sha256=state_sha256(state))

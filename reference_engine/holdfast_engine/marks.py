@@ -5,7 +5,7 @@ from typing import Any
 
 from holdfast_engine.arithmetic import agreeing, mark_price
 from holdfast_engine.core import Core, Deciders, Evolvers
-from holdfast_engine.state import Report, VenueState
+from holdfast_engine.state import Report, Rescaled, VenueState
 from holdfast_model.vocabulary import (
     Mark,
     MarkChanged,
@@ -17,6 +17,7 @@ from holdfast_model.vocabulary import (
     ReportPrice,
     Setup,
     SourceId,
+    Timestamp,
 )
 
 
@@ -26,6 +27,7 @@ class Marks(Core):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.reports: dict[tuple[MarketId, SourceId], Report] = {}
+        self.rescaled: dict[MarketId, Timestamp] = {}
         self.marks: dict[MarketId, PriceTicks | None] = {
             market.market: None for market in self.setup.markets if market.mark is not None
         }
@@ -45,7 +47,7 @@ class Marks(Core):
         if command.time_ms > self.time_ms:
             return self.refuse(Reason.REPORT_AHEAD_OF_TIME)
         known = self.reports.get((command.market, command.source))
-        if known is not None and command.time_ms <= known.time_ms:
+        if (known is not None and command.time_ms <= known.time_ms) or self.in_other_ticks(command):
             return self.refuse(Reason.REPORT_OUTDATED)
         self.emit(
             PriceReported(
@@ -56,6 +58,10 @@ class Marks(Core):
             )
         )
         return self.make_mark(command.market)
+
+    def in_other_ticks(self, command: ReportPrice) -> bool:
+        """Whether a price is as of a time when the market's ticks were worth another amount."""
+        return bool(self.rescaled) and command.time_ms <= self.rescaled.get(command.market, -1)
 
     def make_marks(self) -> None:
         """Make every market's mark anew, because reports grow old with time."""
@@ -88,12 +94,20 @@ class Marks(Core):
             market=event.market, source=event.source, price_ticks=event.price_ticks, time_ms=event.time_ms
         )
 
+    def forget_prices(self, market: MarketId) -> None:
+        """A market's ticks are worth another amount from now on: nothing that was said in them counts any more."""
+        self.rescaled[market] = self.time_ms
+        self.reports = {key: report for key, report in self.reports.items() if report.market != market}
+
     def _on_mark_changed(self, event: MarkChanged) -> None:
         self.marks[event.market] = event.mark_ticks
 
     def _parts(self) -> dict[str, Any]:
         return super()._parts() | {
             "reports": tuple(self.reports[key] for key in sorted(self.reports)),
+            "rescaled": tuple(
+                Rescaled(market=market, time_ms=self.rescaled[market]) for market in sorted(self.rescaled)
+            ),
             "marks": tuple(Mark(market=market, mark_ticks=self.marks[market]) for market in sorted(self.marks)),
         }
 
@@ -101,4 +115,5 @@ class Marks(Core):
         """Replace the state by a snapshot's."""
         super().load(state)
         self.reports = {(report.market, report.source): report for report in state.reports}
+        self.rescaled = {item.market: item.time_ms for item in state.rescaled}
         self.marks = {mark.market: mark.mark_ticks for mark in state.marks}

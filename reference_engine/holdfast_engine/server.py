@@ -51,8 +51,8 @@ def reply_to(exchange: Exchange, request: Request, *, version: str) -> Reply:
             return Done(id=request.id)
         case _ if not exchange.started:
             return Failed(id=request.id, message="reset comes first: there is no setup yet")
-        case Submit(commands=commands):
-            return SubmitReply(id=request.id, answers=exchange.submit(commands))
+        case Submit(commands=commands, replica=replica):
+            return SubmitReply(id=request.id, answers=exchange.submit(commands, replica))
         case Observe(since_seq=since_seq):
             resent = () if since_seq is None else exchange.resend(since_seq)
             return ObserveReply(id=request.id, view=exchange.view(), resent=resent)

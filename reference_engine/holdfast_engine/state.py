@@ -16,6 +16,8 @@ from holdfast_model.vocabulary import (
     Position,
     PriceTicks,
     ProductStage,
+    ReleaseId,
+    ReplicaId,
     RequestId,
     Sha256,
     SourceId,
@@ -62,6 +64,13 @@ class LastTrade(Struct, frozen=True, kw_only=True):
     price_ticks: PriceTicks
 
 
+class Rescaled(Struct, frozen=True, kw_only=True):
+    """When a market's tick amount last changed: prices as of that time or earlier were in other ticks."""
+
+    market: MarketId
+    time_ms: Timestamp
+
+
 class VenueState(Struct, frozen=True, kw_only=True):
     """The venue's state. `resting` is in queue order, `waiting` in order of acceptance, all else sorted by id.
 
@@ -70,6 +79,8 @@ class VenueState(Struct, frozen=True, kw_only=True):
 
     seq: int
     epoch: int
+    primary: ReplicaId
+    release: ReleaseId
     phase: Phase
     time_ms: Timestamp
     trades: int
@@ -84,6 +95,7 @@ class VenueState(Struct, frozen=True, kw_only=True):
     house_payments: tuple[TransactionId, ...]
     grants: tuple[GrantId, ...]
     reports: tuple[Report, ...]
+    rescaled: tuple[Rescaled, ...]
     marks: tuple[Mark, ...]
     stages: tuple[ProductStage, ...]
     positions: tuple[Position, ...]
@@ -92,6 +104,11 @@ class VenueState(Struct, frozen=True, kw_only=True):
     interest_periods: tuple[Period, ...]
     funding_periods: tuple[Period, ...]
     liquidations: int
+    announced_ms: Timestamp | None
+    maintenance_seq: int
+    activated_seq: int
+    confirmed_seq: int
+    reconciled_seq: int
 
 
 def state_sha256(state: VenueState) -> Sha256:

@@ -665,6 +665,11 @@ class Trading(Products):
             order.left_lots = SizeLots(order.left_lots - event.size_lots)
             order.fee_numerator = Amount(order.fee_numerator + value * rate)
 
+    def forget_prices(self, market: MarketId) -> None:
+        """Nor does the price of its last trade."""
+        super().forget_prices(market)
+        self.last_trades.pop(market, None)
+
     def _on_order_filled(self, event: OrderFilled) -> None:
         order = self.orders[event.client, event.order]
         self._leave_book(order)

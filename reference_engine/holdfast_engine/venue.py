@@ -4,48 +4,40 @@
 so the events alone rebuild it (`replay`). There is no clock, no randomness and no iteration over sets.
 """
 
-from holdfast_engine.auction import Auction
 from holdfast_engine.core import Deciders, Evolvers
 from holdfast_engine.funds import Funds
 from holdfast_engine.house import House
-from holdfast_engine.liquidation import Liquidation
+from holdfast_engine.maintenance import Maintenance
 from holdfast_model.vocabulary import (
-    PauseStandby,
     Phase,
     PhaseChanged,
-    PromoteStandby,
+    PromoteReplica,
     Reason,
-    ResumeStandby,
+    ReplicaPromoted,
     SetPhase,
-    StandbyPaused,
-    StandbyPromoted,
-    StandbyResumed,
 )
 from holdfast_model.vocabulary.phases import may_follow
 
 
-class Venue(Liquidation, Auction, Funds, House):
+class Venue(Maintenance, Funds, House):
     """An exchange's state, changed by commands only. Seams for planted faults are the methods without underscore."""
 
     def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            SetPhase: self._decide_phase,
-            PauseStandby: self._decide_pause,
-            ResumeStandby: self._decide_resume,
-            PromoteStandby: self._decide_promote,
-        }
+        more: Deciders = {SetPhase: self._decide_phase, PromoteReplica: self._decide_promotion}
+        return super()._deciders() | more
 
     def _evolvers(self) -> Evolvers:
         return super()._evolvers() | {
             PhaseChanged: self._on_phase_changed,
-            StandbyPaused: self._unchanged,
-            StandbyResumed: self._unchanged,
-            StandbyPromoted: self._on_standby_promoted,
+            ReplicaPromoted: self._on_replica_promoted,
         }
 
     def _decide_phase(self, command: SetPhase) -> None:
         if not self.may_enter(command.phase):
             return self.refuse(Reason.TRANSITION_ILLEGAL)
+        missing = self.missing_step(command.phase)
+        if missing is not None:
+            return self.refuse(missing)
         return self.enter(command.phase)
 
     def may_enter(self, phase: Phase) -> bool:
@@ -63,17 +55,14 @@ class Venue(Liquidation, Auction, Funds, House):
         if before is Phase.MAINTENANCE:
             self.expire()
 
-    def _decide_pause(self, command: PauseStandby) -> None:  # noqa: ARG002 - there is nothing to look at
-        self.emit(StandbyPaused())
-
-    def _decide_resume(self, command: ResumeStandby) -> None:  # noqa: ARG002 - there is nothing to look at
-        self.emit(StandbyResumed())
-
-    def _decide_promote(self, command: PromoteStandby) -> None:  # noqa: ARG002 - there is nothing to look at
-        self.emit(StandbyPromoted(epoch=self.epoch + 1))
+    def _decide_promotion(self, command: PromoteReplica) -> None:
+        """The exchange has found the replica fit; it decides its own promotion, as the first record of its epoch."""
+        self.emit(ReplicaPromoted(replica=command.replica, epoch=self.epoch + 1))
 
     def _on_phase_changed(self, event: PhaseChanged) -> None:
         self.phase = event.after
+        if event.after is Phase.MAINTENANCE:
+            self.begin_maintenance()
 
-    def _on_standby_promoted(self, event: StandbyPromoted) -> None:
-        self.epoch = event.epoch
+    def _on_replica_promoted(self, event: ReplicaPromoted) -> None:
+        self.epoch, self.primary = event.epoch, event.replica

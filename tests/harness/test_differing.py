@@ -52,11 +52,11 @@ def test_every_planted_fault_differs_from_the_reference(fault: str) -> None:
 def test_what_an_engine_does_not_declare_is_named_as_not_compared() -> None:
     with EngineSource("reference") as source:
         engine = source.engine()
-        engine.limit(frozenset(Capability) - {Capability.FEES, Capability.RESTART, Capability.STANDBY})  # type: ignore[attr-defined]  # LocalEngine's
+        engine.limit(frozenset(Capability) - {Capability.FEES, Capability.RESTART, Capability.REPLICAS})  # type: ignore[attr-defined]  # LocalEngine's
         diff = Diff(source, seed=3)
         diff.run(commands=400)
         named = {item.subject for item in diff.not_compared}
-    assert {"fees", "restart", "standby"} <= named
+    assert {"fees", "restart", "replicas"} <= named
     assert "limit_orders" not in named
     assert diff.findings == ()
 

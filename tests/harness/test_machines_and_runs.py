@@ -40,7 +40,7 @@ def test_the_machine_holds_on_the_healthy_engine_and_reaches_most_goals() -> Non
         ("stale-snapshot-restore", "FINAL-2"),
         ("order-accepted-while-halted", "PHASE-1"),
         ("shed-command-has-effect", "SURGE-1"),
-        ("stale-standby-promoted", "FINAL-2"),
+        ("stale-replica-promoted", "FINAL-2"),
     ],
 )
 def test_the_machine_finds_a_planted_fault_and_leaves_a_sequence_that_shows_it(fault: str, invariant: str) -> None:
@@ -97,7 +97,7 @@ def test_the_healthy_engine_survives_every_incident(scenario: Scenario) -> None:
     [
         ("backpack-2025-07-03", "stale-snapshot-restore"),
         ("backpack-2025-07-03", "maintenance-loses-orders"),
-        ("nasdaq-facebook-2012-05-18", "stale-standby-promoted"),
+        ("nasdaq-facebook-2012-05-18", "stale-replica-promoted"),
         ("gate-2025-04-23", "shed-command-has-effect"),
         ("gate-2025-04-23", "cancels-starved"),
         ("poloniex-2014-03-04", "used-ids-forgotten"),

@@ -87,7 +87,7 @@ def test_the_first_catalogue_and_at_least_twenty_faults_are_there() -> None:
         "queue-priority-lost",
         "fee-rounded-down",
         "order-accepted-while-halted",
-        "stale-standby-promoted",
+        "stale-replica-promoted",
         "shed-command-has-effect",
     }
 

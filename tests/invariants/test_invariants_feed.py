@@ -7,8 +7,10 @@ from holdfast_invariants.feed import FeedGivesTheBook
 from holdfast_invariants.monitor import Invariant, Kind, Severity
 from holdfast_model.vocabulary import (
     Amount,
+    AnnounceMaintenance,
     Answer,
     CancelReason,
+    ConfirmLoad,
     Crash,
     Event,
     JournalRecord,
@@ -20,11 +22,9 @@ from holdfast_model.vocabulary import (
     OrderFilled,
     OrderReduced,
     OrderRested,
-    PauseStandby,
     PriceTicks,
     Record,
     Restart,
-    ResumeStandby,
     SelfTrade,
     Setup,
     Side,
@@ -53,7 +53,7 @@ BUY, SELL = Side.BUY, Side.SELL
 
 
 def told(*events: Event, seq: int | None = None) -> Record:
-    return Record(step=PauseStandby(), answers=(Answer(events=events, seq=seq),))
+    return Record(step=AnnounceMaintenance(begins_ms=0), answers=(Answer(events=events, seq=seq),))
 
 
 def accepted(order: str, side: Side, size: int, price: int, client: str = "alice") -> OrderAccepted:
@@ -132,7 +132,7 @@ FILLED = OrderFilled(client="alice", order="1")
 ASKS = [told(*open_order("1", SELL, 5, 10)), told(*open_order("2", SELL, 5, 10)), told(*open_order("3", SELL, 5, 9))]
 BIDS = [told(*open_order("4", BUY, 1, 7)), told(*open_order("5", BUY, 1, 8))]
 QUEUE = (("3", SELL, 5, 5, 9), ("1", SELL, 5, 5, 10), ("2", SELL, 5, 5, 10))
-IN_FLIGHT = JournalRecord(seq=3, epoch=1, command=ResumeStandby(), events=(), journal_sha256="0" * 64)
+IN_FLIGHT = JournalRecord(seq=3, epoch=1, command=ConfirmLoad(), events=(), journal_sha256="0" * 64)
 
 HOLDING = {
     "queues in order": [*ASKS, *BIDS, book(("5", BUY, 1, 1, 8), ("4", BUY, 1, 1, 7), *QUEUE)],
@@ -156,7 +156,7 @@ HOLDING = {
     "numbers rise by one, across a restart too": [
         told(seq=1),
         told(seq=2),
-        Record(step=Crash(in_flight=ResumeStandby())),
+        Record(step=Crash(in_flight=ConfirmLoad())),
         Record(step=Restart(), resent=(IN_FLIGHT,)),
         told(seq=4),
     ],
@@ -177,7 +177,7 @@ def test_nothing_is_reported_where_nothing_is_wrong(name: str) -> None:
         pytest.param([told(seq=1)], told(seq=3), "sequence number 3", "3 after 1", id="a number is left out"),
         pytest.param([told(seq=1)], told(seq=1), "sequence number 1", "1 after 1", id="a number is given again"),
         pytest.param(
-            [told(seq=1), Record(step=Crash(in_flight=ResumeStandby()))],
+            [told(seq=1), Record(step=Crash(in_flight=ConfirmLoad()))],
             told(seq=4),
             "sequence number 4",
             "4 after 1",
@@ -245,7 +245,7 @@ def test_a_violation_is_reported_at_the_step_that_causes_it(
 
 def test_after_a_restart_that_told_all_a_gap_is_not_excused() -> None:
     auditor = Auditor(SETUP, catalogue=(SEQ_1,))
-    history = [told(seq=1), Record(step=Crash(in_flight=ResumeStandby())), Record(step=Restart())]
+    history = [told(seq=1), Record(step=Crash(in_flight=ConfirmLoad())), Record(step=Restart())]
     for record in history:
         assert auditor.watch(record) == []
     (found,) = auditor.watch(told(seq=3))

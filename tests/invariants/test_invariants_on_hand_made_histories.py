@@ -17,6 +17,7 @@ from holdfast_model.vocabulary import (
     ROUNDING,
     AmendOrder,
     Amount,
+    AnnounceMaintenance,
     Answer,
     Balance,
     Bucket,
@@ -41,7 +42,6 @@ from holdfast_model.vocabulary import (
     OrderFilled,
     OrderReduced,
     OrderRested,
-    PauseStandby,
     Phase,
     PhaseChanged,
     PlaceOrder,
@@ -89,7 +89,7 @@ SETUP = Setup(
 )
 FREE, HELD = Bucket.FREE, Bucket.HELD
 BUY, SELL = Side.BUY, Side.SELL
-TICK = PauseStandby()
+TICK = AnnounceMaintenance(begins_ms=0)
 
 
 # Words for events: an order is named `client/id` --------------------------------------------------------------------
@@ -1092,7 +1092,7 @@ def test_maintenance_is_watched_until_the_first_command_after_it_that_has_an_eff
         (Capability.INGRESS, {"SURGE-1"}),
         (Capability.JOURNAL, {"REPL-1", "AUDIT-1"}),
         (Capability.LIMIT_ORDERS, {"FINAL-1", "FINAL-2", "FINAL-3", "FINAL-4", "PRIO-1", "PRIO-2"}),
-        (Capability.STANDBY, set()),
+        (Capability.REPLICAS, set()),
     ],
 )
 def test_what_an_engine_does_not_declare_is_not_checked_and_the_reason_is_given(

@@ -19,6 +19,7 @@ from holdfast_model.vocabulary import (
     ROUNDING,
     AccrueInterest,
     Amount,
+    AnnounceMaintenance,
     Answer,
     AssetAmount,
     Balance,
@@ -43,7 +44,6 @@ from holdfast_model.vocabulary import (
     Market,
     MarkRule,
     OrderAccepted,
-    PauseStandby,
     Perpetual,
     PlaceOrder,
     Position,
@@ -124,7 +124,7 @@ ALL = catalogue(PositionsAreRecomputable, PositionsSumToZero, CausesBoundEffects
 
 
 def told(*events: Event, step: Step | None = None) -> Record:
-    return Record(step=step or PauseStandby(), answers=(Answer(events=events),))
+    return Record(step=step or AnnounceMaintenance(begins_ms=0), answers=(Answer(events=events),))
 
 
 def entry(kind: CauseKind, *lines: tuple[str, Bucket, str, int], cause: str = "c") -> EntryPosted:

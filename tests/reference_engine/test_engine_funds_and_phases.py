@@ -7,6 +7,7 @@ from holdfast_model.vocabulary import (
     OUTSIDE,
     AmendOrder,
     Amount,
+    AnnounceMaintenance,
     AuctionUncrossed,
     Bucket,
     CancelOrder,
@@ -16,7 +17,6 @@ from holdfast_model.vocabulary import (
     EntryPosted,
     Event,
     Market,
-    PauseStandby,
     PayWithdrawal,
     Phase,
     PhaseChanged,
@@ -199,7 +199,7 @@ TRIED: dict[str, Command] = {
     "deposit": CreditDeposit(client="bob", asset="USD", amount=Amount(1), transaction="t9"),
     "request": RequestWithdrawal(client="alice", withdrawal="v", asset="USD", amount=Amount(1)),
     "pay": PayWithdrawal(client="alice", withdrawal="w"),
-    "operator": PauseStandby(),
+    "operator": AnnounceMaintenance(begins_ms=0),
 }
 
 

@@ -8,21 +8,21 @@ from holdfast_engine.storage import MemoryStorage
 from holdfast_model.vocabulary import (
     AmendOrder,
     Amount,
+    CancelAllOrders,
     CancelOrder,
     Command,
     CreditDeposit,
     Market,
-    PauseStandby,
+    PauseReplica,
     PayWithdrawal,
     Phase,
     PlaceOrder,
     PriceTicks,
-    PromoteStandby,
+    PromoteReplica,
     Reason,
     RefundWithdrawal,
     Rejected,
     RequestWithdrawal,
-    ResumeStandby,
     SetPhase,
     Setup,
     Side,
@@ -53,13 +53,14 @@ AMEND = AmendOrder(client="alice", order="0", size_lots=SizeLots(1), price_ticks
 DEPOSIT = CreditDeposit(client="alice", asset="USD", amount=Amount(100), transaction="t")
 REQUEST = RequestWithdrawal(client="alice", withdrawal="w", asset="USD", amount=Amount(1))
 PAY, REFUND = PayWithdrawal(client="alice", withdrawal="w"), RefundWithdrawal(client="alice", withdrawal="w")
+PAUSE, PROMOTE = PauseReplica(replica="n2"), PromoteReplica(replica="n2")
 HALT = SetPhase(phase=Phase.HALTED)
 
 
 @pytest.mark.parametrize(
     ("first", "then"),
     [
-        *((operator, CANCEL) for operator in (HALT, PauseStandby(), ResumeStandby(), PromoteStandby())),
+        *((operator, CANCEL) for operator in (HALT, PAUSE, PROMOTE, CancelAllOrders())),
         *((CANCEL, other) for other in (AMEND, DEPOSIT, REQUEST, PAY, REFUND)),
         *((other, place("1")) for other in (AMEND, DEPOSIT, REQUEST, PAY, REFUND)),
     ],

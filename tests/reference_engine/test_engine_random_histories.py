@@ -31,7 +31,7 @@ from holdfast_model.vocabulary import (
     Phase,
     PlaceOrder,
     PriceTicks,
-    PromoteStandby,
+    PromoteReplica,
     RefundWithdrawal,
     RequestWithdrawal,
     SelfTrade,
@@ -106,7 +106,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(PayWithdrawal, client=clients, withdrawal=withdrawals),
     st.builds(RefundWithdrawal, client=clients, withdrawal=withdrawals),
     st.builds(SetPhase, phase=st.sampled_from([Phase.CANCEL_ONLY, Phase.POST_ONLY, Phase.OPEN, Phase.OPEN])),
-    st.just(PromoteStandby()),
+    st.just(PromoteReplica(replica="n2")),
 )
 histories = st.tuples(
     setups, st.sampled_from([40, 250, 2000]), st.lists(commands, min_size=15, max_size=45).map(tuple)

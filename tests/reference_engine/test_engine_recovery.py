@@ -1,4 +1,4 @@
-"""Crash, restore, standby, hot wallet: what was acknowledged is there afterwards, exactly."""
+"""Crash, restore, hot wallet: what was acknowledged is there afterwards, exactly."""
 
 from collections.abc import Callable
 
@@ -16,26 +16,22 @@ from holdfast_engine.storage import MemoryStorage
 from holdfast_model.vocabulary import (
     Amount,
     Burst,
-    CancelOrder,
     Command,
     Crash,
     CrashPoint,
     CreditDeposit,
     Custody,
     Event,
-    PauseStandby,
     PayWithdrawal,
     PlaceOrder,
     PriceTicks,
-    PromoteStandby,
+    PromoteReplica,
     Reason,
     RefundWithdrawal,
     Rejected,
     RequestWithdrawal,
-    ResumeStandby,
     Side,
     SizeLots,
-    StandbyPromoted,
     Step,
     TakeSnapshot,
     View,
@@ -162,12 +158,10 @@ def test_a_restore_or_a_restart_at_every_step_changes_nothing(seed: int, snapsho
         if snapshots and number % snapshots == 0:
             exchange.snapshot()
         before = exchange.view()
-        assert without_depth(Exchange(storage).view()) == replace(
-            without_depth(before), replicas=Exchange(storage).view().replicas
-        )
-        if before.replicas[0].seq == before.replicas[1].seq:
-            exchange.restore()
-            assert exchange.view() == before
+        again = Exchange(storage).view()
+        assert without_depth(again) == replace(without_depth(before), replicas=again.replicas)
+        exchange.restore()
+        assert exchange.view() == before
 
 
 def commands(seed: int) -> list[Command]:
@@ -190,7 +184,7 @@ def steps(seed: int, count: int) -> list[Step]:
 
 def test_the_sequences_used_here_have_bursts_crashes_and_snapshots() -> None:
     kinds = {type(step) for seed in range(4) for step in steps(seed, 60)}
-    assert kinds >= {Burst, Crash, TakeSnapshot, PlaceOrder, PromoteStandby}
+    assert kinds >= {Burst, Crash, TakeSnapshot, PlaceOrder, PromoteReplica}
 
 
 def test_a_restore_without_a_snapshot_replays_the_whole_journal(storage: MemoryStorage, exchange: Exchange) -> None:
@@ -198,60 +192,6 @@ def test_a_restore_without_a_snapshot_replays_the_whole_journal(storage: MemoryS
     exchange.restore()
     assert exchange.view() == before
     assert len(storage.lines(JOURNAL_LOG)) == before.seq == 2
-
-
-# Standby -----------------------------------------------------------------------------------------------------------
-
-
-def replicas(exchange: Exchange) -> tuple[int, int]:
-    primary, standby = exchange.view().replicas
-    assert (primary.replica, standby.replica) == ("primary", "standby")
-    if primary.seq == standby.seq:
-        assert primary.state_sha256 == standby.state_sha256
-    return primary.seq, standby.seq
-
-
-def test_the_standby_follows_lags_while_paused_and_catches_up(exchange: Exchange) -> None:
-    assert replicas(exchange) == (2, 2)
-    ask(exchange, PauseStandby())
-    assert replicas(exchange) == (3, 3), "it knows of its own pause"
-    ask(exchange, LATER, replace(PLACE, order="3"))
-    assert replicas(exchange) == (5, 3)
-    ask(exchange, ResumeStandby())
-    assert replicas(exchange) == (6, 6)
-    ask(exchange, replace(PLACE, order="4"))
-    assert replicas(exchange) == (7, 7)
-
-
-def test_a_standby_that_has_everything_is_promoted_and_a_new_epoch_begins(
-    storage: MemoryStorage, exchange: Exchange
-) -> None:
-    before = exchange.view()
-    assert ask(exchange, PromoteStandby()) == (StandbyPromoted(epoch=2),)
-    view = exchange.view()
-    assert (view.epoch, view.seq, view.orders, view.balances) == (2, 3, before.orders, before.balances)
-    assert replicas(exchange) == (3, 3)
-    ask(exchange, CancelOrder(client="alice", order="1"))
-    assert replicas(exchange) == (4, 4), "the new standby is fed, and shares nothing with the new primary"
-    assert [record.epoch for record in exchange.resend(0)] == [1, 1, 1, 2]
-    assert without_depth(Exchange(storage).view()) == without_depth(exchange.view())
-
-
-def test_the_promotion_of_a_standby_that_lags_is_refused_until_it_has_caught_up(exchange: Exchange) -> None:
-    ask(exchange, PauseStandby(), LATER)
-    assert ask(exchange, PromoteStandby()) == (Rejected(reason=Reason.STANDBY_STALE),)
-    assert exchange.view().epoch == 1
-    assert names(exchange.view()) == ["1", "2"]
-    ask(exchange, ResumeStandby())
-    assert ask(exchange, PromoteStandby()) == (StandbyPromoted(epoch=2),)
-    assert names(exchange.view()) == ["1", "2"]
-
-
-def test_a_refused_promotion_is_journaled_like_every_decision(storage: MemoryStorage, exchange: Exchange) -> None:
-    ask(exchange, PauseStandby(), LATER)
-    (answer,) = exchange.submit([PromoteStandby()])
-    assert answer.seq == exchange.view().seq == 5
-    assert Exchange(storage).view().seq == 5
 
 
 def test_resend_tells_exactly_what_was_decided_after_a_number(exchange: Exchange) -> None:

@@ -140,6 +140,8 @@ class CancelReason(StrEnum):
     """A stop order was triggered and the account could not bear it."""
     LIQUIDATION = "liquidation"
     """The account is being liquidated, and its open orders come first."""
+    FORCED = "forced"
+    """An operator cancelled every order, of one market or of all."""
 
 
 class CauseKind(StrEnum):

@@ -120,9 +120,6 @@ def commands_of(step: Step) -> tuple[Command, ...]:
             return (step,)
 
 
-_MANY = (Burst, AskReplica)
-
-
 def command_count(steps: tuple[Step, ...]) -> int:
     """How many commands and actions a sequence has; a burst counts each of its commands, a crash its command too."""
     return sum(

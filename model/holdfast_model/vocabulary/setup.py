@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from holdfast_model.vocabulary.amounts import Amount, AssetId, ClientId, MarketId, PriceTicks, ProductId, SourceId
 from holdfast_model.vocabulary.custody import Hex, SignerId, TierId
@@ -235,6 +236,20 @@ class Setup(Struct, frozen=True, kw_only=True):
     def quorum(self) -> int:
         """How many replicas must have made a command durable before it is acknowledged: more than half."""
         return len(self.replicas) // 2 + 1
+
+    def markets_under(self, release: ReleaseId) -> tuple[Market, ...]:
+        """The markets as they are while a release is active.
+
+        `reference_ticks` counts the market's own tick amount, and so does not hold under another one.
+        """
+        (active,) = (item for item in self.releases if item.release == release)
+        amounts = {item.market: item.tick_amount for item in active.tick_amounts}
+        return tuple(
+            market
+            if amounts.get(market.market, market.tick_amount) == market.tick_amount
+            else replace(market, tick_amount=amounts[market.market], reference_ticks=None)
+            for market in self.markets
+        )
 
     def _check_market(self, market: Market, where: str) -> None:
         _require(

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from holdfast_engine.book import Book
-from holdfast_engine.exchange import Parts, Recovery, Standby
+from holdfast_engine.exchange import Parts, Recovery
 from holdfast_engine.faults.fault import Fault, OverwritingJournal, UncheckedVenue
 from holdfast_engine.ingress import Admission, Ingress
 from holdfast_engine.journal import Journal
 from holdfast_engine.order import Order, OrderStatus
+from holdfast_engine.replicas import Replica
 from holdfast_engine.state import VenueState
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
@@ -24,6 +25,7 @@ from holdfast_model.vocabulary import (
     Sha256,
     Side,
     SizeLots,
+    Timestamp,
 )
 from holdfast_model.vocabulary.chain import GENESIS, JournalBody, seal
 
@@ -81,17 +83,15 @@ class _ForgetsFills(Recovery):
         )
 
 
-class _PromotedWhateverItLacks(Standby):
+class _PromotedWhateverItLacks(Replica):
     def promotable(self, acknowledged_seq: int) -> bool:  # noqa: ARG002 - the fault
         return True
 
 
-class _SkipsCancels(Standby):
+class _SkipsCancels(Replica):
     def follow(self, events: Events) -> None:
-        if any(isinstance(event, OrderCancelled) for event in events):
-            self.venue.replay(())
-        else:
-            super().follow(events)
+        skips = any(isinstance(event, OrderCancelled) for event in events)
+        super().follow(() if skips else events)
 
 
 class _PaysInMaintenance(Venue):
@@ -118,9 +118,9 @@ class _LosesAnOrderInMaintenance(Venue):
 
 
 class _TakesInWhatItSheds(Ingress):
-    def admit(self, commands: Sequence[Command]) -> Admission:
-        admission = super().admit(commands)
-        return Admission((*admission.admitted, *admission.shed), admission.shed)
+    def admit(self, commands: Sequence[Command], time_ms: Timestamp = 0) -> Admission:
+        admission = super().admit(commands, time_ms)
+        return Admission((*admission.admitted, *admission.shed), admission.shed, admission.limited)
 
 
 class _TakesInEverything(Ingress):
@@ -193,18 +193,18 @@ FAULTS = (
         parts=Parts(venue=UncheckedVenue, recovery=_ForgetsFills),
     ),
     Fault(
-        name="stale-standby-promoted",
-        sentence="A standby that lags behind is promoted.",
+        name="stale-replica-promoted",
+        sentence="A replica that lags behind is promoted.",
         violates=("FINAL-2",),
         incidents=("nasdaq-facebook-2012-05-18",),
-        parts=Parts(venue=UncheckedVenue, standby=_PromotedWhateverItLacks, journal=OverwritingJournal),
+        parts=Parts(venue=UncheckedVenue, replica=_PromotedWhateverItLacks, journal=OverwritingJournal),
     ),
     Fault(
-        name="standby-skips-cancels",
-        sentence="The standby runs older code, which does not know cancellations.",
+        name="replica-skips-cancels",
+        sentence="The followers run older code, which does not know cancellations.",
         violates=("REPL-1",),
         incidents=("knight-2012-08-01", "backpack-2025-07-03"),
-        parts=Parts(venue=UncheckedVenue, standby=_SkipsCancels),
+        parts=Parts(venue=UncheckedVenue, replica=_SkipsCancels),
     ),
     Fault(
         name="withdrawal-paid-in-maintenance",
