@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from holdfast_invariants.told_book import ToldBook
 from holdfast_invariants.told_margin import ToldMargin
+from holdfast_invariants.told_operations import ToldOperations
 from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
     Amount,
@@ -130,8 +131,9 @@ class Told:
     in a view. When an entry is believed, `below` are the places that one of its postings left below zero. Of all
     these, only those of the event at hand mean anything.
 
-    `book`, `triggers` and `margin` are parts of the record that are told each event after it; there is no `margin`
-    where the setup has none and no marks.
+    `book`, `triggers`, `operations` and `margin` are parts of the record that are told each event after it; there is
+    no `margin` where the setup has none and no marks. `resending` is set while records are believed that were decided
+    before the last kill and are told again only now.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -150,6 +152,7 @@ class Told:
         self.trade = 0
         self.head: Sha256 = GENESIS
         self.unknown: list[Command] = []
+        self.resending = False
 
         self.key: OrderKey = ("", "")
         self.order: ToldOrder | None = None
@@ -182,9 +185,10 @@ class Told:
 
         self.book = ToldBook(self.orders)
         self.triggers = ToldTriggers(setup, self.orders)
+        self.operations = ToldOperations(setup)
         marked = setup.margin is not None or any(market.mark is not None for market in setup.markets)
         self.margin = ToldMargin(setup) if marked else None
-        for part in (self.book, self.triggers, self.margin):
+        for part in (self.book, self.triggers, self.operations, self.margin):
             for event, act in part.appliers().items() if part is not None else ():
                 found, believed = self._acts.get(event, ((), ()))
                 self._acts[event] = (found, (*believed, act))
