@@ -4,7 +4,6 @@ from holdfast_invariants.told import OrderKey
 from holdfast_model.vocabulary import (
     SPOT,
     ClientId,
-    Crash,
     Event,
     FundingSettled,
     InterestAccrued,
@@ -21,13 +20,6 @@ from holdfast_model.vocabulary import (
     Reason,
     Record,
     Rejected,
-    ReleaseActivated,
-    ReleaseDeployed,
-    ReleaseId,
-    ReplicaChanged,
-    ReplicaId,
-    ReplicaStatus,
-    Restart,
     Setup,
     SizeLots,
     Stage,
@@ -56,10 +48,6 @@ class Known:
         }
         self.periods: dict[str, int] = {}
         """The last period of interest by asset, of funding by market."""
-        self.replicas: dict[ReplicaId, ReplicaStatus] = dict.fromkeys(setup.replicas, ReplicaStatus.UP)
-        self.installed: dict[ReplicaId, ReleaseId] = dict.fromkeys(setup.replicas, setup.releases[0].release)
-        self.release: ReleaseId = setup.releases[0].release
-        """The release that is active; `installed` has the one on each replica."""
         self.refusal: Reason | None = None
         """Why the last command that was answered was refused, if it was."""
         self._accepted: OrderAccepted | None = None
@@ -71,13 +59,6 @@ class Known:
         for answer in sorted(record.answers, key=lambda answer: (answer.seq is None, answer.seq or 0)):
             self.refusal = None
             self._believe(answer.events)
-        match record.step:
-            case Crash(replica=replica) if replica is not None:
-                self.replicas[replica] = ReplicaStatus.DOWN
-            case Restart():
-                self.replicas = dict.fromkeys(self.replicas, ReplicaStatus.UP)
-            case _:
-                pass
 
     def _believe(self, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -101,12 +82,6 @@ class Known:
                 self.stages[event.product] = Stage.HALTED
             case ProductResumed():
                 self.stages[event.product] = event.stage
-            case ReplicaChanged():
-                self.replicas[event.replica] = event.status
-            case ReleaseDeployed():
-                self.installed[event.replica] = event.release
-            case ReleaseActivated():
-                self.release = event.release
             case FundingSettled():
                 self.periods[event.market] = event.period
             case InterestAccrued():

@@ -167,7 +167,7 @@ class ExchangeMachine(RuleBasedStateMachine):
     @property
     def complete(self) -> bool:
         """Whether every replica is up."""
-        return all(status is ReplicaStatus.UP for status in self.runner.known.replicas.values())
+        return all(status is ReplicaStatus.UP for status in self.runner.auditor.told.replicas.values())
 
     def _replica(self, index: int) -> ReplicaId:
         return self.setup.replicas[index % len(self.setup.replicas)]
@@ -497,7 +497,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         """Every replica is up again; perhaps another one is promoted first."""
         if promote:
             self.do(PromoteReplica(replica=self._replica(replica)))
-        for name, status in list(self.runner.known.replicas.items()):
+        for name, status in list(self.runner.auditor.told.replicas.items()):
             if status is not ReplicaStatus.UP:
                 self.do(_CURES[status](replica=name))
 

@@ -50,16 +50,16 @@ class Operating(Risk):
 
     def broken(self) -> bool:
         """Whether the primary is not up, or too few replicas are."""
-        up = [name for name, status in self.known.replicas.items() if status is ReplicaStatus.UP]
+        up = [name for name, status in self.told.replicas.items() if status is ReplicaStatus.UP]
         return self.can(Capability.REPLICAS) and (self.told.primary not in up or len(up) < self.setup.quorum)
 
     def mend(self) -> Moves:
         """Every replica is up again, in any order; another primary is promoted first where that can be."""
         if self.chance(0.5):
             yield PromoteReplica(replica=self.one(self.setup.replicas))
-        names = [name for name, status in self.known.replicas.items() if status is not ReplicaStatus.UP]
+        names = [name for name, status in self.told.replicas.items() if status is not ReplicaStatus.UP]
         for name in self.random.sample(names, len(names)):
-            status = self.known.replicas[name]
+            status = self.told.replicas[name]
             if status is not ReplicaStatus.UP:
                 yield _CURES[status](replica=name)
 
@@ -70,15 +70,16 @@ class Operating(Risk):
         if not others:
             return
         heir, lagging = self.one(others), self.one(others)
-        if self.chance(0.5):
+        lags = self.chance(0.6)
+        if lags:
             yield self.one(_TROUBLES)(replica=lagging)
             yield self.place()
         yield from self._lose(first)
         if self.chance(0.5):
             yield self.place()
-        if self.known.replicas[lagging] is not ReplicaStatus.UP and self.chance(0.7):
-            yield _CURES[self.known.replicas[lagging]](replica=lagging)
-        yield PromoteReplica(replica=lagging if self.chance(0.4) else heir)
+        if self.told.replicas[lagging] is not ReplicaStatus.UP and self.chance(0.8):
+            yield _CURES[self.told.replicas[lagging]](replica=lagging)
+        yield PromoteReplica(replica=lagging if lags and self.chance(0.7) else heir)
         if self.told.primary == first:
             yield PromoteReplica(replica=heir)
         if self.chance(0.5):
@@ -134,8 +135,8 @@ class Operating(Risk):
         yield ActivateRelease(release=release)
         if skipped or self.chance(0.2):
             for name in self.setup.replicas:
-                if self.known.installed[name] != self.known.release:
-                    yield DeployRelease(replica=name, release=self.known.release)
+                if self.told.installed[name] != self.told.release:
+                    yield DeployRelease(replica=name, release=self.told.release)
 
     def force_cancels(self) -> CancelAllOrders:
         """Everybody's orders are cancelled, in one market or in all."""

@@ -203,7 +203,7 @@ class Runner:
             case _:
                 answers = self.engine.submit(commands_of(step))
         decided = [answer.seq for answer in answers if answer.seq is not None]
-        unsettled = self.auditor.unsettled
+        unsettled = self.auditor.unsettled or (isinstance(step, Crash) and step.in_flight is not None)
         if unsettled and decided:
             resent = self._asked_again(min(decided))
             unsettled = False

@@ -92,8 +92,10 @@ class Auditor:
         first decision after a replica died, everybody knows what became of the commands that were in flight.
         """
         step = record.step
-        if isinstance(step, Crash) and step.in_flight is not None:
-            self.told.unknown.append(step.in_flight)
+        if isinstance(step, Crash):
+            self.told.killed(step.replica)
+            if step.in_flight is not None:
+                self.told.unknown.append(step.in_flight)
         for resent in record.resent:
             self._resent(resent)
         if self._resends and (isinstance(step, Restart) or any(answer.seq is not None for answer in record.answers)):

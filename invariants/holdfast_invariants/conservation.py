@@ -17,6 +17,8 @@ from holdfast_model.vocabulary import (
     CauseKind,
     Command,
     EntryPosted,
+    PromoteReplica,
+    ReplicaPromoted,
     TradeExecuted,
     View,
 )
@@ -242,7 +244,10 @@ class EveryChangeHasItsEntry(Monitor):
         if answer.seq is None or answer.journal_sha256 is None:
             return
         self.checked += 1
-        body = JournalBody(seq=answer.seq, epoch=self.told.epoch, command=command, events=answer.events)
+        epoch = self.told.epoch
+        if command.__class__ is PromoteReplica:
+            epoch = next((event.epoch for event in answer.events if isinstance(event, ReplicaPromoted)), epoch)
+        body = JournalBody(seq=answer.seq, epoch=epoch, command=command, events=answer.events)
         _, head = seal(self.told.head, body)
         if answer.journal_sha256 != head:
             self.report(

@@ -35,7 +35,12 @@ from holdfast_model.vocabulary import (
     PhaseChanged,
     PriceTicks,
     ReleaseActivated,
+    ReleaseDeployed,
+    ReleaseId,
+    ReplicaChanged,
+    ReplicaId,
     ReplicaPromoted,
+    ReplicaStatus,
     Setup,
     Sha256,
     Side,
@@ -148,6 +153,8 @@ class Told:
         self.phase = Phase.CLOSED if setup.auctions else Phase.OPEN
         self.epoch = 1
         self.primary = setup.replicas[0]
+        self.replicas: dict[ReplicaId, ReplicaStatus] = dict.fromkeys(setup.replicas, ReplicaStatus.UP)
+        self.installed: dict[ReplicaId, ReleaseId] = dict.fromkeys(setup.replicas, setup.releases[0].release)
         self.seq = 0
         self.trade = 0
         self.head: Sha256 = GENESIS
@@ -179,7 +186,9 @@ class Told:
             WithdrawalPaid: (look_up_withdrawal, (self._paid,)),
             WithdrawalRefunded: (look_up_withdrawal, (self._refunded,)),
             PhaseChanged: ((), (self._phase_changed,)),
+            ReplicaChanged: ((), (self._replica_changed,)),
             ReplicaPromoted: ((), (self._promoted,)),
+            ReleaseDeployed: ((), (self._deployed,)),
             ReleaseActivated: ((), (self._activated,)),
         }
 
@@ -322,6 +331,19 @@ class Told:
 
     def _phase_changed(self, event: PhaseChanged) -> None:
         self.phase = event.after
+
+    def killed(self, replica: ReplicaId | None) -> None:
+        """A replica was killed; None: the whole process was, and all replicas are up when it is started again."""
+        if replica is None:
+            self.replicas = dict.fromkeys(self.replicas, ReplicaStatus.UP)
+        elif replica in self.replicas:
+            self.replicas[replica] = ReplicaStatus.DOWN
+
+    def _replica_changed(self, event: ReplicaChanged) -> None:
+        self.replicas[event.replica] = event.status
+
+    def _deployed(self, event: ReleaseDeployed) -> None:
+        self.installed[event.replica] = event.release
 
     def _promoted(self, event: ReplicaPromoted) -> None:
         self.epoch, self.primary = event.epoch, event.replica

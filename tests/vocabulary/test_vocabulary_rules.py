@@ -14,20 +14,28 @@ from holdfast_model.vocabulary import (
     STAGE_COMMANDS,
     STAGE_TRANSITIONS,
     AccrueInterest,
+    ActivateRelease,
     AdvanceTime,
     AmendOrder,
     Amount,
     AnnounceMaintenance,
+    ApproveWithdrawal,
     AssetAmount,
+    AttestCustody,
     Borrow,
+    BroadcastPayment,
     Burst,
     CancelAll,
+    CancelAllOrders,
     CancelOrder,
     Collateral,
     Command,
+    CommitNonce,
     ConfirmLoad,
+    CoverShortfall,
     Crash,
     CreditDeposit,
+    DeployRelease,
     DisconnectClient,
     FundHouse,
     GrantPromotion,
@@ -47,15 +55,23 @@ from holdfast_model.vocabulary import (
     PriceTicks,
     Product,
     PromoteReplica,
+    PublishLiabilities,
     ReadAccount,
+    Reconcile,
     RefundWithdrawal,
     Repay,
+    ReportBlock,
+    ReportDeposit,
+    ReportPayment,
     ReportPrice,
+    ReportReorganisation,
     RequestWithdrawal,
     Restart,
+    RestartSigning,
     ResumeReplica,
     ResumeStage,
     SetPhase,
+    SetProvider,
     SettleFunding,
     Setup,
     Side,
@@ -63,6 +79,9 @@ from holdfast_model.vocabulary import (
     Stage,
     StartReplica,
     Step,
+    SubmitShare,
+    SuspendAsset,
+    SweepFunds,
     TakeSnapshot,
     Tier,
     TransferMargin,
@@ -92,7 +111,8 @@ ONE = Amount(1)
 TAKES, MAKES = place(post_only=False), place(post_only=True)
 AMEND = AmendOrder(client="a", order="1", size_lots=SizeLots(1), price_ticks=PriceTicks(1))
 CANCEL = CancelOrder(client="a", order="1")
-CANCELS = (CANCEL, CancelAll(client="a"), DisconnectClient(client="a"))
+DISCONNECT = DisconnectClient(client="a")
+CANCELS = (CANCEL, CancelAll(client="a"), CancelAllOrders(), DISCONNECT)
 DEPOSIT = CreditDeposit(client="a", asset="B", amount=ONE, transaction="t")
 HOUSE = FundHouse(account="@lending", asset="B", amount=ONE, transaction="t")
 FUNDS = (
@@ -125,21 +145,47 @@ OPERATOR = (
     PromoteReplica(replica="n2"),
     AnnounceMaintenance(begins_ms=0),
     ConfirmLoad(),
-    ReadAccount(client="alice"),
+    ReadAccount(client="a"),
+    SetProvider(asset="B", up=True),
+    SuspendAsset(asset="B", deposits_open=True, withdrawals_open=True),
+    Reconcile(),
+    PublishLiabilities(asset="B"),
 )
-COMMANDS = (TAKES, MAKES, AMEND, *CANCELS, *FUNDS, *LOANS, *RISK, *OPERATOR)
+CHAIN = (
+    ReportDeposit(asset="B", transaction="t", client="a", amount=ONE, height=1),
+    ReportBlock(asset="B", height=1),
+    ReportReorganisation(asset="B", height=1),
+    ReportPayment(payment="a/w", transaction="t", height=1),
+    AttestCustody(tier="hot", asset="B", amount=ONE),
+    CoverShortfall(asset="B", amount=ONE, transaction="t"),
+)
+SIGNING = (
+    ApproveWithdrawal(client="a", withdrawal="w"),
+    SweepFunds(sweep="s", asset="B", amount=ONE, source="hot", target="cold"),
+    CommitNonce(payment="a/w", signer="s1", commitment="00"),
+    SubmitShare(payment="a/w", signer="s1", share="00"),
+    RestartSigning(payment="a/w"),
+    BroadcastPayment(payment="a/w"),
+)
+PAYMENTS = (*FUNDS, *SIGNING)
+RELEASES = (DeployRelease(replica="n2", release="r1"), ActivateRelease(release="r1"))
+COMMANDS = (
+    *(TAKES, MAKES, AMEND, *CANCELS),
+    *(*PAYMENTS, *LOANS, *RISK),
+    *(*RELEASES, *CHAIN, *OPERATOR),
+)
 
 
 @pytest.mark.parametrize(
     ("phase", "allowed"),
     [
-        (Phase.CLOSED, (*CANCELS, *FUNDS)),
-        (Phase.AUCTION, (TAKES, MAKES, *CANCELS, *FUNDS)),
-        (Phase.OPEN, (TAKES, MAKES, AMEND, *CANCELS, *FUNDS, *LOANS, *RISK)),
-        (Phase.POST_ONLY, (MAKES, AMEND, *CANCELS, *FUNDS, *LOANS)),
-        (Phase.CANCEL_ONLY, (*CANCELS, *FUNDS)),
-        (Phase.HALTED, (CANCELS[-1], DEPOSIT, HOUSE)),
-        (Phase.MAINTENANCE, ()),
+        (Phase.CLOSED, (*CANCELS, *PAYMENTS, *CHAIN)),
+        (Phase.AUCTION, (TAKES, MAKES, *CANCELS, *PAYMENTS, *CHAIN)),
+        (Phase.OPEN, (TAKES, MAKES, AMEND, *CANCELS, *PAYMENTS, *LOANS, *RISK, *CHAIN)),
+        (Phase.POST_ONLY, (MAKES, AMEND, *CANCELS, *PAYMENTS, *LOANS, *CHAIN)),
+        (Phase.CANCEL_ONLY, (*CANCELS, *PAYMENTS, *CHAIN)),
+        (Phase.HALTED, (DISCONNECT, DEPOSIT, HOUSE, *CHAIN)),
+        (Phase.MAINTENANCE, RELEASES),
     ],
 )
 def test_each_phase_lets_through_what_its_row_of_the_table_says(phase: Phase, allowed: tuple[Command, ...]) -> None:
