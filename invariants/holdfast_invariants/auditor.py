@@ -102,7 +102,6 @@ class Auditor:
             self.told.unknown.clear()
         for look in self._upon.get(step.__class__, ()):
             look(record)
-        self.told.operations.take(step)
         if record.answers:
             self._together(commands_of(step), record.answers)
 

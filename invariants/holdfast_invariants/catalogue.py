@@ -195,7 +195,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="REPL-1",
         kind=Kind.ALWAYS,
-        sentence="Equal logs give equal states: on every replica and release, after every restart, restore and promotion.",
+        sentence="Equal logs give equal states: on every replica, after every restart, restore and promotion.",
         severity=Severity.CRITICAL,
         incidents=("backpack-2025-07-03", "coinbase-precision-2021-11-19", "knight-2012-08-01"),
         needs=frozenset({Capability.JOURNAL}),

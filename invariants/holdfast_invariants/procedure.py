@@ -80,7 +80,7 @@ class StepsOfMaintenance(Monitor):
     @on(ReplicaChanged)
     def started(self, event: ReplicaChanged) -> None:
         """The primary goes on with what it rebuilt."""
-        before = self.told.operations.statuses.get(event.replica)
+        before = self.told.replicas.get(event.replica)
         if event.replica == self.told.primary and before is ReplicaStatus.DOWN and event.status is ReplicaStatus.UP:
             self._rebuilt(f"{event.replica} was started again")
 
@@ -100,14 +100,14 @@ class StepsOfMaintenance(Monitor):
     def confirmed(self, event: LoadConfirmed) -> None:
         """All replicas are up, with the release that is active and the same log."""
         self.checked += 1
-        operations, active = self.told.operations, self.told.release
+        told = self.told
         if not self.told.resending:
-            for replica, status in operations.statuses.items():
+            for replica, status in told.replicas.items():
                 if status is not ReplicaStatus.UP:
                     self._unready(event, f"{replica} is {status}")
-                elif operations.installed[replica] != active:
+                elif told.installed[replica] != told.release:
                     self._unready(
-                        event, f"{operations.installed[replica]} is installed on {replica}, {active} active"
+                        event, f"{told.installed[replica]} is installed on {replica}, {told.release} active"
                     )
         if event.seq != self.told.seq and not self.told.unknown:
             self._unready(event, f"it is of the cut {event.seq}, not of {self.told.seq}, the one before it")
@@ -135,11 +135,9 @@ class StepsOfMaintenance(Monitor):
     def activated(self, event: ReleaseActivated) -> None:
         """A release takes effect where every replica has it."""
         self.checked += 1
-        operations = self.told.operations
+        told = self.told
         lacking = [
-            name
-            for name, installed in operations.installed.items()
-            if installed != event.release or name not in operations.up
+            name for name, installed in told.installed.items() if installed != event.release or name not in told.up
         ]
         if lacking and not self.told.resending:
             self.report(
@@ -155,7 +153,7 @@ class StepsOfMaintenance(Monitor):
         shown = {"in force": view.release, **{f"on {item.replica}": item.release for item in view.replicas}}
         told = {
             "in force": self.told.release,
-            **{f"on {name}": release for name, release in self.told.operations.installed.items()},
+            **{f"on {name}": release for name, release in self.told.installed.items()},
         }
         for where, release in shown.items():
             if release is not None and where in told:

@@ -89,9 +89,9 @@ class ReadsAreExact(Monitor):
         asked = replica if step == self.findings.step else self.told.primary
         if event.replica != asked:
             self._wrong(event, f"it is answered by {event.replica}", f"by {asked}, which was asked")
-        operations = self.told.operations
-        if event.replica not in operations.up:
-            status = operations.statuses.get(event.replica, "unknown")
+        told = self.told
+        if event.replica not in told.up:
+            status = told.replicas.get(event.replica, "unknown")
             self._wrong(event, f"{event.replica} is {status}", "a refusal: only a replica that is up reads")
         if event.seq > self.told.seq:
             if not self.told.unknown:

@@ -84,14 +84,14 @@ class OnlyThePrimaryWrites(Monitor):
         if answer.seq is None or self.told.resending:
             return
         self.checked += 1
-        operations, primary = self.told.operations, self.told.primary
-        if operations.decides(primary) or command.__class__ is PromoteReplica:
+        told = self.told
+        if told.can_decide or command.__class__ is PromoteReplica:
             return
         self.report(
             f"record {answer.seq}",
-            found=f"{type(command).__name__} is acknowledged while {primary}, the primary, is "
-            f"{operations.statuses[primary]} and {len(operations.up)} replicas are up",
-            expected=f"a refusal: what is acknowledged is durable on {operations.quorum} replicas",
+            found=f"{type(command).__name__} is acknowledged while {told.primary}, the primary, is "
+            f"{told.replicas[told.primary]} and {len(told.up)} replicas are up",
+            expected=f"a refusal: what is acknowledged is durable on {told.setup.quorum} replicas",
             evidence=[command],
         )
 
@@ -132,17 +132,17 @@ class OnlyThePrimaryWrites(Monitor):
     def promoted(self, event: ReplicaPromoted) -> None:
         """A replica that is up, not the primary, and with a quorum, is the primary of the next epoch."""
         self.checked += 1
-        operations = self.told.operations
+        told = self.told
         if event.epoch != self.told.epoch + 1:
             self._misled(event, f"it begins epoch {event.epoch}", f"epoch {self.told.epoch + 1}: epochs rise by one")
         if event.replica == self.told.primary:
             self._misled(event, "it is the primary already", "another replica")
         if self.told.resending:
             return
-        if event.replica not in operations.up:
-            self._misled(event, f"it is {operations.statuses.get(event.replica, 'unknown')}", "a replica that is up")
-        elif len(operations.up) < operations.quorum:
-            self._misled(event, f"{len(operations.up)} replicas are up", f"at least {operations.quorum}, a quorum")
+        if event.replica not in told.up:
+            self._misled(event, f"it is {told.replicas.get(event.replica, 'unknown')}", "a replica that is up")
+        elif len(told.up) < told.setup.quorum:
+            self._misled(event, f"{len(told.up)} replicas are up", f"at least {told.setup.quorum}, a quorum")
 
     def _misled(self, event: ReplicaPromoted, found: str, expected: str) -> None:
         self.report(f"promotion of {event.replica}", found=found, expected=expected, evidence=[event])

@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from holdfast_invariants.told_book import ToldBook
 from holdfast_invariants.told_margin import ToldMargin
-from holdfast_invariants.told_operations import ToldOperations
 from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
     Amount,
@@ -136,9 +135,9 @@ class Told:
     in a view. When an entry is believed, `below` are the places that one of its postings left below zero. Of all
     these, only those of the event at hand mean anything.
 
-    `book`, `triggers`, `operations` and `margin` are parts of the record that are told each event after it; there is
-    no `margin` where the setup has none and no marks. `resending` is set while records are believed that were decided
-    before the last kill and are told again only now.
+    `book`, `triggers` and `margin` are parts of the record that are told each event after it; there is no `margin`
+    where the setup has none and no marks. `up` are the replicas that are up. `resending` is set while records are
+    believed that were decided before the last kill and are told again only now.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -154,6 +153,7 @@ class Told:
         self.epoch = 1
         self.primary = setup.replicas[0]
         self.replicas: dict[ReplicaId, ReplicaStatus] = dict.fromkeys(setup.replicas, ReplicaStatus.UP)
+        self.up = frozenset(self.replicas)
         self.installed: dict[ReplicaId, ReleaseId] = dict.fromkeys(setup.replicas, setup.releases[0].release)
         self.seq = 0
         self.trade = 0
@@ -194,10 +194,9 @@ class Told:
 
         self.book = ToldBook(self.orders)
         self.triggers = ToldTriggers(setup, self.orders)
-        self.operations = ToldOperations(setup)
         marked = setup.margin is not None or any(market.mark is not None for market in setup.markets)
         self.margin = ToldMargin(setup) if marked else None
-        for part in (self.book, self.triggers, self.operations, self.margin):
+        for part in (self.book, self.triggers, self.margin):
             for event, act in part.appliers().items() if part is not None else ():
                 found, believed = self._acts.get(event, ((), ()))
                 self._acts[event] = (found, (*believed, act))
@@ -336,11 +335,21 @@ class Told:
         """A replica was killed; None: the whole process was, and all replicas are up when it is started again."""
         if replica is None:
             self.replicas = dict.fromkeys(self.replicas, ReplicaStatus.UP)
+            self.up = frozenset(self.replicas)
         elif replica in self.replicas:
-            self.replicas[replica] = ReplicaStatus.DOWN
+            self._replica_is(replica, ReplicaStatus.DOWN)
+
+    @property
+    def can_decide(self) -> bool:
+        """Whether the primary can decide: it is up, and reaches more than half of all replicas."""
+        return self.primary in self.up and len(self.up) >= self.setup.quorum
 
     def _replica_changed(self, event: ReplicaChanged) -> None:
-        self.replicas[event.replica] = event.status
+        self._replica_is(event.replica, event.status)
+
+    def _replica_is(self, replica: ReplicaId, status: ReplicaStatus) -> None:
+        self.replicas[replica] = status
+        self.up = frozenset(name for name, known in self.replicas.items() if known is ReplicaStatus.UP)
 
     def _deployed(self, event: ReleaseDeployed) -> None:
         self.installed[event.replica] = event.release
