@@ -22,6 +22,7 @@ from holdfast_model.vocabulary import (
     ClientId,
     Command,
     Conditions,
+    ConfirmLoad,
     Crash,
     CrashPoint,
     FundHouse,
@@ -381,6 +382,8 @@ class Risk(Prices):
             if self.chance(0.15):
                 yield from self._disturb(Liquidate(client=victim, product=product), product)
             yield Liquidate(client=victim, product=product)
+            if self.known.refusal is Reason.NOT_LOADED:
+                yield ConfirmLoad()
             if self.known.refusal in _LIQUIDATION_ENDS:
                 return
 

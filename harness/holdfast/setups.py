@@ -9,10 +9,12 @@ from holdfast_model.vocabulary import (
     Collateral,
     Margin,
     Market,
+    MarketTick,
     MarkRule,
     Perpetual,
     PriceTicks,
     Product,
+    Release,
     Setup,
     Tier,
 )
@@ -112,8 +114,30 @@ AUCTION_SETUP = Setup(
 )
 """Two spot markets that open and close through a call auction."""
 
+OPERATIONS_SETUP = Setup(
+    assets=("BTC", "USD"),
+    markets=(
+        replace(_spot("BTC", _BTC), mark=None),
+        _perpetual("BTC-PERP", "BTC", _BTC, "linear", (_TIERS[0],)),
+    ),
+    clients=("alice", "bob", "carol"),
+    ingress_capacity=4,
+    products=(Product(product="linear"),),
+    margin=Margin(unit="USD", collateral=(Collateral(asset="USD"),)),
+    replicas=("n1", "n2", "n3"),
+    releases=(
+        Release(release="r1"),
+        Release(release="r2", tick_amounts=(MarketTick(market="BTC-USD", tick_amount=Amount(3)),)),
+    ),
+    procedure=True,
+    rate_max=12,
+)
+"""Three replicas, maintenance by procedure, a release that changes a tick amount, a rate limit, and one perpetual."""
+
 MARGIN_CAPABILITIES = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 """What an engine needs to be reset to `MARGIN_SETUP`."""
+OPERATIONS_CAPABILITIES = MARGIN_CAPABILITIES | {Capability.REPLICAS, Capability.PROCEDURE, Capability.PHASES}
+"""What an engine needs to be reset to `OPERATIONS_SETUP`."""
 _AUCTION = frozenset({Capability.AUCTION, Capability.PHASES})
 
 
@@ -124,11 +148,13 @@ def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
         setups.append(fitted(MARGIN_SETUP, capabilities))
     if capabilities >= _AUCTION:
         setups.append(fitted(AUCTION_SETUP, capabilities))
+    if capabilities >= OPERATIONS_CAPABILITIES:
+        setups.append(fitted(OPERATIONS_SETUP, capabilities))
     return tuple(setups)
 
 
 def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
-    """The setup without what an engine cannot do: price bands, loans, promotions."""
+    """The setup without what an engine cannot do: price bands, loans, promotions, rates."""
     if Capability.PRICE_BANDS not in capabilities:
         markets = tuple(replace(market, band_ppm=0, protection_ppm=0) for market in setup.markets)
         setup = replace(setup, markets=markets)
@@ -136,4 +162,6 @@ def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
         setup = replace(setup, margin=replace(setup.margin, credit=()))
     if Capability.PROMOTIONS not in capabilities:
         setup = replace(setup, promotion_max=())
+    if Capability.RATE_LIMITS not in capabilities:
+        setup = replace(setup, rate_max=0)
     return setup
