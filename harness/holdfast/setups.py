@@ -136,7 +136,7 @@ OPERATIONS_SETUP = Setup(
 
 MARGIN_CAPABILITIES = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 """What an engine needs to be reset to `MARGIN_SETUP`."""
-OPERATIONS_CAPABILITIES = MARGIN_CAPABILITIES | {Capability.REPLICAS, Capability.PROCEDURE, Capability.PHASES}
+OPERATIONS_CAPABILITIES = frozenset({Capability.REPLICAS, Capability.PROCEDURE, Capability.PHASES})
 """What an engine needs to be reset to `OPERATIONS_SETUP`."""
 _AUCTION = frozenset({Capability.AUCTION, Capability.PHASES})
 
@@ -154,7 +154,10 @@ def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
 
 
 def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
-    """The setup without what an engine cannot do: price bands, loans, promotions, rates."""
+    """The setup without what an engine cannot do: margin, price bands, loans, promotions, rates."""
+    if not capabilities >= MARGIN_CAPABILITIES and setup.margin is not None:
+        markets = tuple(replace(market, mark=None) for market in setup.markets if market.perpetual is None)
+        setup = replace(setup, markets=markets, products=(), margin=None)
     if Capability.PRICE_BANDS not in capabilities:
         markets = tuple(replace(market, band_ppm=0, protection_ppm=0) for market in setup.markets)
         setup = replace(setup, markets=markets)
