@@ -3,11 +3,18 @@
 They exist to prove that the invariants can fail. None is ever active unless asked for by name.
 """
 
-from holdfast_engine.faults import money, operations, orders, trading
+from holdfast_engine.faults import money, operations, orders, procedure, replicas, trading
 from holdfast_engine.faults.fault import Fault
 from holdfast_model.errors import HoldfastError
 
-FAULTS: tuple[Fault, ...] = (*operations.FAULTS, *money.FAULTS, *trading.FAULTS, *orders.FAULTS)
+FAULTS: tuple[Fault, ...] = (
+    *operations.FAULTS,
+    *replicas.FAULTS,
+    *procedure.FAULTS,
+    *money.FAULTS,
+    *trading.FAULTS,
+    *orders.FAULTS,
+)
 _BY_NAME = {fault.name: fault for fault in FAULTS}
 assert len(_BY_NAME) == len(FAULTS), "two faults have one name"
 
