@@ -253,7 +253,7 @@ class Source(Operating):
             yield self.later(1_500)
         elif self.can(Capability.PHASES):
             yield SetPhase(phase=Phase.CANCEL_ONLY)
-            yield SetPhase(phase=Phase.MAINTENANCE)
+            yield from self.begin_maintenance()
             yield self.later(1_500)
             yield from self.reopen()
 
@@ -261,9 +261,8 @@ class Source(Operating):
         """Maintenance from the announcement to the reopening, with what is done in between left to chance."""
         if self.can(Capability.STOP_ORDERS) and self.chance(0.4):
             yield self.stop(self.place(), self.one(self.setup.markets))
-        yield from self.announce()
         yield SetPhase(phase=Phase.CANCEL_ONLY)
-        yield SetPhase(phase=Phase.MAINTENANCE)
+        yield from self.begin_maintenance()
         inside: list[Step] = []
         if self.can(Capability.SNAPSHOT):
             inside += [TakeSnapshot(), RestoreSnapshot()]

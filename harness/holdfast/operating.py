@@ -24,11 +24,13 @@ from holdfast_model.vocabulary import (
     DeployRelease,
     HealReplica,
     KillReplica,
+    Market,
     PartitionReplica,
     PauseReplica,
     Phase,
     PromoteReplica,
     ReadAccount,
+    Reason,
     ReleaseId,
     ReplicaId,
     ReplicaStatus,
@@ -36,6 +38,7 @@ from holdfast_model.vocabulary import (
     RestoreSnapshot,
     ResumeReplica,
     SetPhase,
+    Side,
     StartReplica,
     TakeSnapshot,
 )
@@ -254,6 +257,15 @@ class Operating(Failovers):
         if begins_ms > self.known.time_ms and self.chance(0.8):
             yield self.later(500)
 
+    def begin_maintenance(self) -> Moves:
+        """Maintenance begins, mostly announced; where it was refused for want of it, it is announced then."""
+        if self.chance(0.7):
+            yield from self.announce()
+        yield SetPhase(phase=Phase.MAINTENANCE)
+        if self.known.refusal is Reason.NOT_ANNOUNCED:
+            yield AnnounceMaintenance(begins_ms=self.known.time_ms)
+            yield SetPhase(phase=Phase.MAINTENANCE)
+
     def confirm(self) -> Moves:
         """The load barrier, once every replica is up and has the release that is active; now and then forgotten."""
         if not self.can(Capability.PROCEDURE) or not (self.setup.procedure or self.chance(0.3)):
@@ -294,30 +306,44 @@ class Operating(Failovers):
 
     def upgrade(self) -> Moves:
         """Maintenance by the procedure: emptied where prices change, a release, perhaps aborted, tried again."""
-        yield from self.announce()
         yield SetPhase(phase=Phase.CANCEL_ONLY)
-        if self.chance(0.8):
+        if self.chance(0.7):
             yield CancelAllOrders()
         if self.can(Capability.SNAPSHOT) and self.chance(0.5):
             yield TakeSnapshot()
-        yield SetPhase(phase=Phase.MAINTENANCE)
-        yield from self.release()
-        if self.chance(0.4):
+        yield from self.begin_maintenance()
+        if self.chance(0.5):
             yield from self.abort()
+        yield from self.release()
         if self.can(Capability.SNAPSHOT) and self.chance(0.3):
             yield RestoreSnapshot()
         yield from self.reopen()
 
     def abort(self) -> Moves:
         """Maintenance is called off in the middle of a deployment: trading between, and all of it once more."""
+        names = self.random.sample(self.setup.replicas, self.random.randint(1, len(self.setup.replicas)))
+        yield from self.deploy(self.one(self.setup.releases).release, names)
         yield SetPhase(phase=Phase.CANCEL_ONLY)
-        if self.chance(0.5):
+        if self.chance(0.8):
             yield from self.reopen()
-            for _ in range(self.random.randint(2, 8)):
-                yield (self.cancel() if self.chance(0.4) else None) or self.place()
+            for _ in range(self.random.randint(1, 3)):
+                yield from self._trade(self.one(self._rescaled()))
+            yield self.cancel() or self.place()
             yield SetPhase(phase=Phase.CANCEL_ONLY)
-        yield from self.announce()
-        yield SetPhase(phase=Phase.MAINTENANCE)
+        yield self.cancel() or CancelAllOrders()
+        yield from self.begin_maintenance()
+
+    def _rescaled(self) -> list[Market]:
+        """The markets whose prices mean something else in another release."""
+        names = {item.market for release in self.setup.releases for item in release.tick_amounts}
+        return [market for market in self.setup.markets if market.market in names] or list(self.setup.markets)
+
+    def _trade(self, market: Market) -> Moves:
+        """Two orders that cross, the first perhaps the larger one, and with what is left of it in the book."""
+        buyer, seller = self.random.sample(self.setup.clients, 2)
+        price, size = self.walk(market.base), self.random.randint(1, 9)
+        yield self.limit(buyer, market, Side.BUY, size + self.random.randint(0, 3), price)
+        yield self.limit(seller, market, Side.SELL, size, price)
 
     def reload(self) -> Moves:
         """The state is rebuilt in the middle of trading, in one way or another; perhaps the barrier comes later."""

@@ -117,7 +117,7 @@ AUCTION_SETUP = Setup(
 OPERATIONS_SETUP = Setup(
     assets=("BTC", "USD"),
     markets=(
-        replace(_spot("BTC", _BTC), mark=None),
+        replace(_spot("BTC", _BTC), mark=MarkRule(sources=("s1",), sources_min=1, age_max_ms=60_000, band_ppm=0)),
         _perpetual("BTC-PERP", "BTC", _BTC, "linear", (_TIERS[0],)),
     ),
     clients=("alice", "bob", "carol"),

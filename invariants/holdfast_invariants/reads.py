@@ -41,10 +41,14 @@ class ReadsAreExact(Monitor):
         self._asked: tuple[int, ReplicaId] = (-1, "")
         """The last replica to which commands were handed, and at which step."""
         self._deciding = 0
+        self._began = (-1, 0)
+        """The step at hand, and the last cut before it: a read among other commands is of that cut or later."""
 
     @before()
     def decided(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - its number is enough
         """The entries that follow belong to this record."""
+        if self._began[0] != self.findings.step:
+            self._began = (self.findings.step, self.told.seq)
         self._deciding = self.told.seq if answer.seq is None else answer.seq
 
     @on(EntryPosted)
@@ -97,7 +101,7 @@ class ReadsAreExact(Monitor):
             if not self.told.unknown:
                 self._wrong(event, f"it is of the cut {event.seq}", f"at most {self.told.seq}, the last one")
             return
-        least = self.told.seq if event.replica == self.told.primary else self._reached.get(event.replica, 0)
+        least = self._began[1] if event.replica == self.told.primary else self._reached.get(event.replica, 0)
         if event.seq < least:
             self._wrong(
                 event, f"it is of the cut {event.seq}", f"{least} or later, which {event.replica} had reached"
