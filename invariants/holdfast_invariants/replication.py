@@ -13,6 +13,7 @@ from holdfast_model.vocabulary import (
     PromoteReplica,
     Record,
     Rejected,
+    Replica,
     ReplicaId,
     ReplicaPromoted,
     Sha256,
@@ -38,14 +39,14 @@ class EqualLogsGiveEqualStates(Monitor):
         for replica in view.replicas:
             if replica.state_sha256 is not None:
                 where = f"{replica.replica} with {replica.release}" if replica.release else replica.replica
-                self._compare(replica.seq, replica.state_sha256, where)
+                self._compare(replica.seq, replica.state_sha256, where, replica)
 
     @on(LoadConfirmed)
     def confirmed(self, event: LoadConfirmed) -> None:
         """What the load barrier found equal is what was there before it."""
-        self._compare(event.seq, event.state_sha256, "load barrier")
+        self._compare(event.seq, event.state_sha256, "load barrier", event)
 
-    def _compare(self, seq: int, state: Sha256, where: str) -> None:
+    def _compare(self, seq: int, state: Sha256, where: str, evidence: Replica | LoadConfirmed) -> None:
         known = self._hashes.setdefault(seq, (state, where, self.findings.step))
         if known[1:] == (where, self.findings.step):
             return
@@ -55,6 +56,7 @@ class EqualLogsGiveEqualStates(Monitor):
                 f"state at {seq}",
                 found=f"{state} at the {where}",
                 expected=f"{known[0]}, as the {known[1]} had it at step {known[2]}",
+                evidence=[evidence],
             )
 
     @before()
