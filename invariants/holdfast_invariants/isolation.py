@@ -283,6 +283,7 @@ class ProductsAreIsolated(Monitor):
         if not self._isolated or self.told.margin is None:
             return
         own = self._mover if event.cause_kind in _MOVES and self._mover in self._isolated else None
+        self.checked += own is not None
         for posting in event.postings:
             account = posting.account
             if account.startswith("@"):
@@ -292,7 +293,6 @@ class ProductsAreIsolated(Monitor):
                 account == ledger_account(self.told, client, own) if own is not None else not is_isolated(account)
             )
             if not proper and not (own is not None and event.cause_kind is CauseKind.TRANSFER and account == client):
-                self.checked += 1
                 self.report(
                     f"account {account}",
                     found=f"{posting.amount:+} {posting.asset} for {event.cause_kind} {event.cause}",

@@ -128,7 +128,7 @@ FAULTS = (
     Fault(
         name="release-in-force-before-activation",
         sentence="A node reckons in the ticks of the release that is installed on it, before it is activated.",
-        violates=("CONS-4",),
+        violates=("REPL-1", "CONS-2"),
         incidents=("coinbase-precision-2021-11-19",),
         parts=Parts(venue=UncheckedVenue, replica=_PricesByWhatIsInstalled),
     ),

@@ -1,0 +1,413 @@
+"""The auditor against the same invariants written slowly: over the whole history, with nothing remembered.
+
+Each of the slow forms below goes back to the first event for everything that it asks. They are held against the
+monitors on seeded histories of engines, healthy and with planted faults, and on the same histories tampered with.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from holdfast.engine import LocalEngine
+from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
+from holdfast.running import Runner, Views
+from holdfast_engine.faults import fault_by_name
+from holdfast_invariants.auditor import Auditor
+from holdfast_invariants.told import OrderKey, Place
+from holdfast_model.vocabulary import (
+    OUTSIDE,
+    Amount,
+    Answer,
+    Capability,
+    EntryPosted,
+    Event,
+    MarketId,
+    OrderAccepted,
+    OrderAmended,
+    OrderCancelled,
+    OrderFilled,
+    OrderReduced,
+    OrderRested,
+    Posting,
+    Record,
+    Side,
+    SizeLots,
+    TakeSnapshot,
+    TradeExecuted,
+    View,
+)
+
+SEED = 20250703
+EPISODES = 8
+FAULTS = (
+    "",
+    "hold-released-twice",
+    "fee-from-nowhere",
+    "filled-order-reopened",
+    "queue-priority-lost",
+    "tail-replayed-twice",
+    "stale-snapshot-restore",
+    "fill-reported-twice",
+)
+
+
+# A history as one list: events in the order in which they were believed, where each command ended, and views -----
+
+
+class CommandDone:
+    """Stands where all events of a command were told."""
+
+
+Moment = Event | CommandDone | View
+Verdict = tuple[set[str], int]
+"""The subjects of all violations, and the number of checks."""
+
+
+def flat(records: Iterable[Record]) -> list[Moment]:
+    moments: list[Moment] = []
+    for record in records:
+        decided = [answer for answer in record.answers if answer.seq is not None]
+        refused = [answer for answer in record.answers if answer.seq is None]
+        for events in (
+            *(answer.events for answer in sorted(decided, key=lambda answer: answer.seq or 0)),
+            *(answer.events for answer in refused),
+            *(resent.events for resent in record.resent),
+        ):
+            moments += [*events, CommandDone()]
+        if record.view is not None:
+            moments.append(record.view)
+    return moments
+
+
+# What was known of an order, and which orders stood in queues -----------------------------------------------------
+
+
+@dataclass
+class Order:
+    market: MarketId
+    side: Side
+    price: int | None
+    size: int
+    left: int
+    filled: int
+
+
+def order_at(past: Sequence[Moment], key: OrderKey) -> Order | None:
+    order: Order | None = None
+    for event in past:
+        match event:
+            case OrderAccepted() if (event.client, event.order) == key:
+                order = Order(event.market, event.side, event.price_ticks, event.size_lots, event.size_lots, 0)
+            case TradeExecuted() if order is not None:
+                for party in ((event.maker_client, event.maker_order), (event.taker_client, event.taker_order)):
+                    if party == key:
+                        order.left -= event.size_lots
+                        order.filled += event.size_lots
+            case OrderReduced() | OrderAmended() if (event.client, event.order) == key and order is not None:
+                order.size, order.left = event.size_lots, event.left_lots
+                if isinstance(event, OrderAmended):
+                    order.price = event.price_ticks
+            case OrderCancelled() if (event.client, event.order) == key and order is not None:
+                order.left = 0
+            case _:
+                pass
+    return order
+
+
+@dataclass
+class Resting:
+    key: OrderKey
+    market: MarketId
+    side: Side
+    price: int
+
+
+def queue_at(past: Sequence[Moment]) -> list[Resting]:
+    """All resting orders, in the order in which they came to rest."""
+    queue: list[Resting] = []
+    for position, event in enumerate(past):
+        match event:
+            case OrderRested():
+                key = (event.client, event.order)
+                order = order_at(past[:position], key)
+                if order is not None and key not in [resting.key for resting in queue]:
+                    queue.append(Resting(key, order.market, order.side, event.price_ticks))
+            case OrderCancelled() | OrderFilled():
+                queue = [resting for resting in queue if resting.key != (event.client, event.order)]
+            case OrderAmended() if not event.priority_kept:
+                queue = [resting for resting in queue if resting.key != (event.client, event.order)]
+            case _:
+                pass
+    return queue
+
+
+def best(queue: list[Resting], market: MarketId, side: Side) -> Resting | None:
+    there = [resting for resting in queue if (resting.market, resting.side) == (market, side)]
+    if not there:
+        return None
+    price = (max if side is Side.BUY else min)(resting.price for resting in there)
+    return next(resting for resting in there if resting.price == price)
+
+
+# The invariants, written slowly ------------------------------------------------------------------------------------
+
+
+def places_of(entry: EntryPosted) -> set[Place]:
+    return {(posting.account, posting.bucket, posting.asset) for posting in entry.postings}
+
+
+def added(entries: Iterable[EntryPosted], place: Place) -> int:
+    return sum(
+        posting.amount
+        for entry in entries
+        for posting in entry.postings
+        if (posting.account, posting.bucket, posting.asset) == place
+    )
+
+
+def cons_1(history: list[Moment]) -> Verdict:
+    subjects, checked = set(), 0
+    for moment in history:
+        if isinstance(moment, EntryPosted):
+            checked += 1
+            for asset in {posting.asset for posting in moment.postings}:
+                if sum(posting.amount for posting in moment.postings if posting.asset == asset) != 0:
+                    subjects.add(f"entry {moment.cause_kind} {moment.cause}")
+        elif isinstance(moment, View):
+            for asset in SMALL_SETUP.assets:
+                checked += 1
+                owed = sum(b.amount for b in moment.balances if b.asset == asset and b.account != OUTSIDE)
+                if owed != sum(custody.amount for custody in moment.custody if custody.asset == asset):
+                    subjects.add(f"custody {asset}")
+    return subjects, checked
+
+
+def cons_2(history: list[Moment]) -> Verdict:
+    subjects, checked = set(), 0
+    for position, moment in enumerate(history):
+        if isinstance(moment, EntryPosted):
+            checked += 1
+            told = [entry for entry in history[: position + 1] if isinstance(entry, EntryPosted)]
+            for place in places_of(moment):
+                if place[0] != OUTSIDE and added([moment], place) < 0 and added(told, place) < 0:
+                    subjects.add(" ".join(place))
+        elif isinstance(moment, View):
+            for balance in moment.balances:
+                checked += 1
+                if balance.amount < 0 and balance.account != OUTSIDE:
+                    subjects.add(f"{balance.account} {balance.bucket} {balance.asset}")
+    return subjects, checked
+
+
+def final_3(history: list[Moment]) -> Verdict:
+    subjects, checked = set(), 0
+    for position, moment in enumerate(history):
+        past = history[:position]
+        if isinstance(moment, TradeExecuted):
+            checked += 3
+            numbers = [event.trade for event in past if isinstance(event, TradeExecuted)]
+            if moment.trade != (numbers[-1] if numbers else 0) + 1:
+                subjects.add(f"trade {moment.trade}")
+            for key in ((moment.maker_client, moment.maker_order), (moment.taker_client, moment.taker_order)):
+                order = order_at(past, key)
+                if order is not None and (moment.size_lots <= 0 or moment.size_lots > order.left):
+                    subjects.add(f"order {'/'.join(key)}")
+        elif isinstance(moment, View):
+            for shown in moment.orders:
+                checked += 1
+                order = order_at(past, (shown.client, shown.order))
+                if order is not None:
+                    smaller_by = max(0, order.size - shown.size_lots)
+                    if shown.size_lots - shown.left_lots < order.filled - smaller_by:
+                        subjects.add(f"order {shown.client}/{shown.order}")
+    return subjects, checked
+
+
+def prio_1(history: list[Moment]) -> Verdict:
+    subjects, checked = set(), 0
+    for position, moment in enumerate(history):
+        past = history[:position]
+        match moment:
+            case OrderRested():
+                checked += order_at(past, (moment.client, moment.order)) is not None
+            case OrderAmended():
+                checked += 1
+                order = order_at(past, (moment.client, moment.order))
+                if order is not None and moment.priority_kept:
+                    same_price, smaller = moment.price_ticks == order.price, moment.size_lots <= order.size
+                    if not (same_price and smaller):
+                        subjects.add(f"order {moment.client}/{moment.order}")
+            case TradeExecuted():
+                checked += 1
+                subjects |= out_of_turn(past, moment)
+            case CommandDone():
+                queue = queue_at(past)
+                for market in SMALL_SETUP.markets:
+                    bid, ask = best(queue, market.market, Side.BUY), best(queue, market.market, Side.SELL)
+                    if bid is not None and ask is not None and bid.price >= ask.price:
+                        subjects.add(f"book of {market.market}")
+            case View():
+                levels = {(shown.market, shown.side, shown.price_ticks) for shown in moment.orders}
+                checked += len(levels)
+                subjects |= {
+                    f"queue of {market} {side} {price}"
+                    for market, side, price in levels
+                    if not in_order(queue_at(past), moment, (market, side, price))
+                }
+            case _:
+                pass
+    return subjects, checked
+
+
+def out_of_turn(past: Sequence[Moment], trade: TradeExecuted) -> set[str]:
+    subjects = set()
+    queue, maker = queue_at(past), (trade.maker_client, trade.maker_order)
+    head = best(queue, trade.market, trade.taker_side.opposite)
+    if head is None or head.key != maker:
+        subjects.add(f"trade {trade.trade}")
+    if [resting for resting in queue if resting.key == maker and resting.price != trade.price_ticks]:
+        subjects.add(f"price of trade {trade.trade}")
+    taker = order_at(past, (trade.taker_client, trade.taker_order))
+    if taker is not None and taker.price is not None:
+        worse = trade.price_ticks > taker.price if taker.side is Side.BUY else trade.price_ticks < taker.price
+        if worse:
+            subjects.add(f"price of trade {trade.trade} for its taker")
+    return subjects
+
+
+def in_order(queue: list[Resting], view: View, level: tuple[MarketId, Side, int]) -> bool:
+    shown = [(o.client, o.order) for o in view.orders if (o.market, o.side, o.price_ticks) == level]
+    came = [resting.key for resting in queue if (resting.market, resting.side, resting.price) == level]
+    return [key for key in shown if key in came] == [key for key in came if key in shown]
+
+
+SLOW: dict[str, Callable[[list[Moment]], Verdict]] = {
+    "CONS-1": cons_1,
+    "CONS-2": cons_2,
+    "FINAL-3": final_3,
+    "PRIO-1": prio_1,
+}
+
+
+# Histories ---------------------------------------------------------------------------------------------------------
+
+
+def history_of(fault: str, number: int) -> list[Record]:
+    """A seeded history as the auditor was given it; without auctions, which the slow forms do not know."""
+    parts = fault_by_name(fault).parts if fault else None
+    runner = Runner(LocalEngine(parts=parts), SMALL_SETUP, views=Views.AFTER_OPERATIONS)
+    source = Source(episode_random(SEED, number), SMALL_SETUP, runner.capabilities - {Capability.AUCTION})
+    records = [runner.do(source.next(runner.auditor.told)) for _ in range(EPISODE_STEPS)]
+    return [record for record in records if record is not None]
+
+
+def tampered(records: list[Record], random: Random) -> list[Record]:
+    """The history with some events left out, told twice, told in another order or with other numbers in them."""
+    return [
+        replace(record, answers=tuple(_tampered_answer(answer, random) for answer in record.answers))
+        for record in records
+    ]
+
+
+def _tampered_answer(answer: Answer, random: Random) -> Answer:
+    events = list(answer.events)
+    if not events or random.random() < 0.7:
+        return answer
+    place = random.randrange(len(events))
+    match random.choice(("left out", "twice", "another order", "another number")):
+        case "left out":
+            del events[place]
+        case "twice":
+            events.insert(random.randrange(len(events) + 1), events[place])
+        case "another order":
+            random.shuffle(events)
+        case _:
+            events[place] = _altered(events[place], random)
+    return replace(answer, events=tuple(events))
+
+
+def _altered(event: Event, random: Random) -> Event:
+    change: dict[str, Any] = {}
+    match event:
+        case EntryPosted(postings=postings):
+            other: Posting = random.choice(postings)
+            amount = Amount(other.amount + random.choice((-20_000, -1, 0, 1)))
+            change["postings"] = (*postings, replace(other, amount=amount))
+        case TradeExecuted():
+            change["size_lots"] = SizeLots(event.size_lots + random.choice((-9, 1, 9)))
+            change["price_ticks"] = event.price_ticks + random.choice((-1, 0, 1))
+            change["trade"] = event.trade + random.choice((0, 0, 1))
+        case OrderRested() | OrderAmended():
+            change["price_ticks"] = event.price_ticks + random.choice((-3, 3))
+        case _:
+            pass
+    return replace(event, **change)
+
+
+def fast(records: list[Record]) -> dict[str, Verdict]:
+    auditor = Auditor(SMALL_SETUP)
+    for record in records:
+        auditor.watch(record)
+    return {
+        coverage.id: (
+            {found.subject for found in auditor.violations if found.invariant == coverage.id},
+            coverage.checked,
+        )
+        for coverage in auditor.coverage()
+    }
+
+
+HISTORIES = [(fault, number, tampering) for fault in FAULTS for number in range(EPISODES) for tampering in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def histories() -> dict[tuple[str, int, int], list[Record]]:
+    made: dict[tuple[str, int, int], list[Record]] = {}
+    for fault, number, tampering in HISTORIES:
+        records = made[fault, number, 0] if tampering else history_of(fault, number)
+        made[fault, number, tampering] = tampered(records, episode_random(SEED + 1, number)) if tampering else records
+    return made
+
+
+@pytest.mark.parametrize("invariant", SLOW)
+def test_a_monitor_finds_and_counts_what_its_slow_form_does(
+    histories: dict[tuple[str, int, int], list[Record]], invariant: str
+) -> None:
+    violated, checked = dict.fromkeys((0, 1), 0), 0
+    for (fault, number, tampering), records in histories.items():
+        found = fast(records)[invariant]
+        assert found == SLOW[invariant](flat(records)), f"{fault or 'healthy'} {number} {tampering} of seed {SEED}"
+        checked += found[1]
+        assert fault or tampering or not found[0], "the healthy engine breaks nothing"
+        violated[tampering] += bool(found[0])
+    assert checked > 0
+    assert min(violated.values()) > 0, "neither the faults nor the tampering broke it: nothing was compared"
+
+
+def test_a_view_alone_is_looked_at_as_one_in_a_record_is(
+    histories: dict[tuple[str, int, int], list[Record]],
+) -> None:
+    records = histories["", 0, 0]
+    inside, apart = Auditor(SMALL_SETUP), Auditor(SMALL_SETUP)
+    for record in records:
+        inside.watch(record)
+        apart.watch(replace(record, view=None))
+        if record.view is not None:
+            apart.look(record.view)
+    assert apart.coverage() == inside.coverage()
+
+
+def test_what_watch_returns_is_what_is_new() -> None:
+    auditor = Auditor(SMALL_SETUP)
+    returned = []
+    for record in tampered(history_of("", 1), episode_random(SEED + 2, 0)):
+        returned += auditor.watch(record)
+    assert returned == auditor.violations
+    assert returned
+    assert len({(found.invariant, found.subject) for found in returned}) == len(returned)
+    assert [found.step for found in returned] == sorted(found.step for found in returned)
+    assert auditor.watch(Record(step=TakeSnapshot())) == []
