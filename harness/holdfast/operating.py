@@ -252,10 +252,10 @@ class Operating(Failovers):
             return
         if self.chance(0.1):
             return
-        begins_ms = self.known.time_ms + self.one((0, 0, 500))
-        yield AnnounceMaintenance(begins_ms=begins_ms)
-        if begins_ms > self.known.time_ms and self.chance(0.8):
-            yield self.later(500)
+        ahead_ms = self.one((0, 0, 500)) if self.tells_time else 0
+        yield AnnounceMaintenance(begins_ms=self.known.time_ms + ahead_ms)
+        if ahead_ms and self.chance(0.8):
+            yield self.later(ahead_ms)
 
     def begin_maintenance(self) -> Moves:
         """Maintenance begins, mostly announced; where it was refused for want of it, it is announced then."""

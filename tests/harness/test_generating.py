@@ -15,15 +15,18 @@ import pytest
 from holdfast.engine import LocalEngine
 from holdfast.generating import Source, episode_random, episode_steps
 from holdfast.running import Runner, Views
-from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, SMALL_SETUP, fitted, setups_for
+from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, OPERATIONS_SETUP, SMALL_SETUP, fitted, setups_for
 from holdfast_model.vocabulary import (
+    AccountRead,
     AccrueInterest,
     AdvanceTime,
     Borrow,
     CancelAll,
     Capability,
+    ChainCommand,
     Command,
     Crash,
+    CustodyCommand,
     DisconnectClient,
     FundHouse,
     GrantPromotion,
@@ -31,15 +34,22 @@ from holdfast_model.vocabulary import (
     Liquidate,
     LiquidationKind,
     LiquidationStepped,
+    LoadConfirmed,
+    MaintenanceAnnounced,
     Phase,
+    PhaseChanged,
     PlaceOrder,
+    Reason,
     Record,
+    Rejected,
+    ReleaseActivated,
     Repay,
     ReportPrice,
     ResumeStage,
     SetPhase,
     SettleFunding,
     Setup,
+    SignerCommand,
     Step,
     TimeInForce,
     TransferMargin,
@@ -48,7 +58,25 @@ from holdfast_model.vocabulary import (
 )
 
 EVERYTHING = frozenset(Capability)
-SETUPS = {"small": SMALL_SETUP, "margin": MARGIN_SETUP, "auction": AUCTION_SETUP}
+OF_THE_PROCEDURE = (
+    Reason.NOT_ANNOUNCED,
+    Reason.NOT_LOADED,
+    Reason.ORDERS_OPEN,
+    Reason.RELEASE_DIFFERS,
+    Reason.REPLICAS_DIFFER,
+    Reason.RATE_LIMITED,
+    Reason.NOT_PRIMARY,
+    Reason.NO_PRIMARY,
+    Reason.NO_QUORUM,
+    Reason.REPLICA_STALE,
+    Reason.UNAVAILABLE,
+)
+SETUPS = {
+    "small": SMALL_SETUP,
+    "margin": MARGIN_SETUP,
+    "auction": AUCTION_SETUP,
+    "operations": OPERATIONS_SETUP,
+}
 MANIFEST = Path(__file__).parents[2] / "adapters" / "holdfast_adapters" / "nodejs_order_book" / "adapter.json"
 PLAIN = frozenset(Capability(name) for name in json.loads(MANIFEST.read_text())["capabilities"])
 C = Capability
@@ -111,9 +139,19 @@ def test_one_seed_gives_one_sequence_whatever_the_order_of_hashes() -> None:
     assert len(digests) == 1
 
 
-def test_every_command_of_the_vocabulary_is_drawn() -> None:
+def test_every_command_but_those_of_custody_is_drawn() -> None:
     met = Counter(type(command) for name in SETUPS for command in commands(name))
-    assert {kind for kind in typing.get_args(Command) if met[kind] < 5} == set()
+    custody = set(typing.get_args(ChainCommand | SignerCommand | CustodyCommand))
+    assert {kind for kind in typing.get_args(Command) if met[kind] < 5} == custody
+
+
+def test_what_a_procedure_asks_for_is_done_and_left_out() -> None:
+    events = [event for record in some("operations") for answer in record.answers for event in answer.events]
+    reasons = Counter(event.reason for event in events if isinstance(event, Rejected))
+    assert min(reasons[reason] for reason in OF_THE_PROCEDURE) > 0
+    done = Counter(type(event) for event in events)
+    assert min(done[kind] for kind in (MaintenanceAnnounced, ReleaseActivated, LoadConfirmed, AccountRead)) > 0
+    assert any(isinstance(event, PhaseChanged) and event.before is Phase.MAINTENANCE for event in events)
 
 
 def test_every_condition_of_an_order_is_drawn_in_the_setup_with_margin() -> None:
@@ -221,9 +259,14 @@ def test_the_time_is_told_to_engines_that_need_it_only() -> None:
 
 
 def test_the_setups_are_those_that_the_engine_can_be_reset_to() -> None:
-    assert setups_for(EVERYTHING) == (SMALL_SETUP, MARGIN_SETUP, AUCTION_SETUP)
-    assert setups_for(EVERYTHING - {C.MARGIN}) == (SMALL_SETUP, AUCTION_SETUP)
-    assert setups_for(EVERYTHING - {C.AUCTION, C.MARKS}) == (SMALL_SETUP,)
+    assert setups_for(EVERYTHING) == (SMALL_SETUP, MARGIN_SETUP, AUCTION_SETUP, OPERATIONS_SETUP)
+    plain = setups_for(EVERYTHING - {C.MARGIN})
+    assert plain[:2] == (SMALL_SETUP, AUCTION_SETUP)
+    assert (plain[2].procedure, plain[2].margin, len(plain[2].markets)) == (True, None, 1)
+    slow = setups_for(EVERYTHING - {C.RATE_LIMITS})[-1]
+    assert (slow.procedure, slow.rate_max) == (True, 0)
+    assert len(setups_for(EVERYTHING - {C.REPLICAS})) == 3
+    assert setups_for(EVERYTHING - {C.AUCTION, C.MARKS, C.PROCEDURE}) == (SMALL_SETUP,)
 
 
 def test_a_setup_is_fitted_to_what_the_engine_can_do() -> None:
