@@ -14,9 +14,17 @@ from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
 from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
 from holdfast.margin_machine import MarginMachine
+from holdfast.operations_machine import OperationsMachine
 from holdfast.running import ENGINE_FAILED
 from holdfast.scenarios import SCENARIOS, Scenario
-from holdfast.setups import MARGIN_CAPABILITIES, MARGIN_SETUP, SMALL_SETUP, fitted
+from holdfast.setups import (
+    MARGIN_CAPABILITIES,
+    MARGIN_SETUP,
+    OPERATIONS_CAPABILITIES,
+    OPERATIONS_SETUP,
+    SMALL_SETUP,
+    fitted,
+)
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
@@ -47,6 +55,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     explorations: tuple[str, ...]
     machine_examples: int
     margin_examples: int
+    operations_examples: int
     machine_steps: int
     commands: int
     fault_commands: int
@@ -61,6 +70,7 @@ PROFILES = {
             explorations=("yardstick", "spot"),
             machine_examples=150,
             margin_examples=100,
+            operations_examples=40,
             machine_steps=30,
             commands=15_000,
             fault_commands=10_000,
@@ -71,6 +81,7 @@ PROFILES = {
             explorations=("yardstick", "spot"),
             machine_examples=1_000,
             margin_examples=400,
+            operations_examples=300,
             machine_steps=50,
             commands=100_000,
             fault_commands=20_000,
@@ -81,6 +92,7 @@ PROFILES = {
             explorations=("yardstick", "yardstick:log=2", "spot"),
             machine_examples=10_000,
             margin_examples=5_000,
+            operations_examples=4_000,
             machine_steps=60,
             commands=2_000_000,
             fault_commands=100_000,
@@ -140,6 +152,9 @@ class Gate:
             if capabilities >= MARGIN_CAPABILITIES:
                 setup = fitted(MARGIN_SETUP, capabilities)
                 self._machine("margin-machine", MarginMachine, setup, self._profile.margin_examples)
+            if capabilities >= MARGIN_CAPABILITIES | OPERATIONS_CAPABILITIES:
+                setup = fitted(OPERATIONS_SETUP, capabilities)
+                self._machine("operations-machine", OperationsMachine, setup, self._profile.operations_examples)
         for scenario in SCENARIOS:
             self._scenario(scenario)
         for model in self._profile.proofs:

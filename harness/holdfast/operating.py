@@ -48,7 +48,7 @@ _TROUBLES: tuple[type[PauseReplica | PartitionReplica | KillReplica], ...] = (
     PartitionReplica,
     KillReplica,
 )
-_CURES: dict[ReplicaStatus, type[ResumeReplica | HealReplica | StartReplica]] = {
+CURES: dict[ReplicaStatus, type[ResumeReplica | HealReplica | StartReplica]] = {
     ReplicaStatus.PAUSED: ResumeReplica,
     ReplicaStatus.PARTITIONED: HealReplica,
     ReplicaStatus.DOWN: StartReplica,
@@ -75,7 +75,7 @@ class Failovers(Risk):
         """A replica is up again, if it was not."""
         status = self.told.replicas[name]
         if status is not ReplicaStatus.UP:
-            yield _CURES[status](replica=name)
+            yield CURES[status](replica=name)
 
     def mend(self) -> Moves:
         """Every replica is up again, in any order; another primary is promoted first where that can be."""

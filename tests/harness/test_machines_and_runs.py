@@ -132,6 +132,7 @@ def gate(engine: str, *, commands: int) -> Gate:
         explorations=(),
         machine_examples=1,
         margin_examples=1,
+        operations_examples=1,
         machine_steps=1,
         commands=commands,
         fault_commands=1,
