@@ -72,6 +72,8 @@ OPTIONAL = (
     Capability.STP_DECREMENT,
     Capability.SNAPSHOT,
     Capability.RESTART,
+    Capability.REPLICAS,
+    Capability.READS,
 )
 """What a sequence may do without; the rest belongs to how an engine is set up."""
 KEPT = 0.6
@@ -167,7 +169,11 @@ class Comparison:
         facts += self._more(ours, theirs)
         if Capability.JOURNAL in can:
             facts.append(("journal", (ours.seq, ours.journal_sha256), (theirs.seq, theirs.journal_sha256)))
+        if Capability.REPLICAS in can:
             facts.append(("replicas", ours.replicas, theirs.replicas))
+            facts.append(("primary", (ours.primary, ours.epoch), (theirs.primary, theirs.epoch)))
+        if Capability.PROCEDURE in can:
+            facts.append(("release", ours.release, theirs.release))
         if Capability.INGRESS in can:
             facts.append(("queue", ours.ingress_depth_max, theirs.ingress_depth_max))
         for name, expected, found in facts:

@@ -358,17 +358,16 @@ class Told:
         self.epoch, self.primary = event.epoch, event.replica
 
     def _activated(self, event: ReleaseActivated) -> None:
-        """Prices count ticks of another amount from now on where the release says so; those told before are void."""
+        """Prices count ticks of another amount from now on where the release says so; older ones mean nothing."""
         self.release = event.release
         if all(event.release != item.release for item in self.setup.releases):
             return
         for market in self.setup.markets_under(event.release):
-            name = market.market
-            if market.tick_amount != self.markets[name].tick_amount:
-                self.triggers.last.pop(name, None)
-                if self.margin is not None and name in self.margin.marked:
-                    self.margin.reports[name] = {}
-            self.markets[name] = market
+            if market.tick_amount != self.markets[market.market].tick_amount:
+                self.triggers.last.pop(market.market, None)
+                if self.margin is not None and market.market in self.margin.reports:
+                    self.margin.reports[market.market] = {}
+            self.markets[market.market] = market
 
 
 def _fill(order: ToldOrder, size: SizeLots, fee_numerator: int) -> None:
