@@ -33,13 +33,23 @@ def rerun(source: EngineSource, setup: Setup, steps: Sequence[Step]) -> Runner:
 def smallest(source: EngineSource, setup: Setup, steps: tuple[Step, ...], invariant: str) -> tuple[Step, ...]:
     """The smallest sequence found that still violates the invariant on the engine."""
 
-    def shows(candidate: tuple[Step, ...]) -> bool:
-        return any(item.invariant == invariant for item in rerun(source, setup, candidate).violations)
+    def shown_by(candidate: tuple[Step, ...]) -> Runner | None:
+        """The run of the sequence up to the step that violates it; None where none does."""
+        runner = Runner(source.engine(), setup)
+        for step in candidate:
+            runner.do(step)
+            if any(item.invariant == invariant for item in runner.violations):
+                break
+        if runner.failed:
+            source.discard()
+        return runner if any(item.invariant == invariant for item in runner.violations) else None
 
-    first = rerun(source, setup, steps)
-    if not any(item.invariant == invariant for item in first.violations):
+    first = shown_by(steps)
+    if first is None:
         return steps
-    return shrink(steps, shows, runs_max=runs_for(first.failure))
+    return shrink(
+        tuple(first.steps), lambda candidate: shown_by(candidate) is not None, runs_max=runs_for(first.failure)
+    )
 
 
 def counterexample(

@@ -291,7 +291,9 @@ class Operating(Failovers):
 
     def release(self) -> Moves:
         """Another release is installed, replica by replica, and activated; perhaps too early, or rolled back."""
-        release, skipped = self.one(self.setup.releases).release, self.chance(0.3)
+        others = [item.release for item in self.setup.releases if item.release != self.told.release]
+        release = self.one(others) if others and self.chance(0.8) else self.told.release
+        skipped = self.chance(0.2)
         if self.chance(0.8):
             yield from self.mend()
         names = self.random.sample(self.setup.replicas, len(self.setup.replicas))
@@ -299,7 +301,7 @@ class Operating(Failovers):
         yield ActivateRelease(release=release)
         if self.chance(0.15):
             yield RestoreSnapshot() if self.can(Capability.SNAPSHOT) else ConfirmLoad()
-        if self.chance(0.2):
+        if self.chance(0.3):
             rolled_back = self.setup.releases[0].release
             yield from self.deploy(rolled_back, names)
             yield ActivateRelease(release=rolled_back)

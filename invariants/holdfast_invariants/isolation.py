@@ -10,6 +10,7 @@ from holdfast_model.vocabulary import (
     AmendOrder,
     Answer,
     CancelAll,
+    CancelAllOrders,
     CancelOrder,
     CancelReason,
     CauseKind,
@@ -204,7 +205,7 @@ class ProductsAreIsolated(Monitor):
         """The products whose halt concerns a command."""
         if isinstance(command, PlaceOrder | SettleFunding):
             return {product_of(self.told, command.market)}
-        if isinstance(command, CancelAll):
+        if isinstance(command, CancelAll | CancelAllOrders):
             return {product_of(self.told, command.market)} if command.market is not None else set()
         if isinstance(command, AmendOrder | CancelOrder):
             order = self.told.orders.get((command.client, command.order))
