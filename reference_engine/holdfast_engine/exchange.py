@@ -20,13 +20,13 @@ from holdfast_model.vocabulary import (
     Answer,
     Command,
     CrashPoint,
-    DeployRelease,
     JournalRecord,
     OpenOrder,
     PromoteReplica,
     ReadAccount,
     Reason,
     Rejected,
+    ReleaseDeployed,
     ReleaseId,
     ReplicaCommand,
     ReplicaId,
@@ -132,7 +132,7 @@ class Exchange:
                 self._parts.replica(name, venue, release)
                 for name, venue, release in zip(setup.replicas, venues, installed, strict=True)
             ],
-            rebuild=lambda length: self._rebuilt(self._records()[:length], 1)[0],
+            rebuild=lambda length, count: self._rebuilt(self._records()[:length], count),
             log=lambda after_seq: self._records()[after_seq:],
         )
         self._follow_cluster()
@@ -220,7 +220,7 @@ class Exchange:
         if not legal(self._primary.phase, command):
             return Answer(events=(Rejected(reason=Reason.PHASE_FORBIDS),))
         events = self._cluster.change(command)
-        if isinstance(command, DeployRelease):
+        if isinstance(events[0], ReleaseDeployed):
             releases = tuple(replica.release for replica in self._cluster.replicas.values())
             self._storage.write(INSTALLED, canonical(Installed(releases=releases)))
         self._follow_cluster()
@@ -296,7 +296,10 @@ class Exchange:
             balances=state.balances,
             withdrawals=state.withdrawals,
             custody=self._wallet.custody(),
-            replicas=tuple(self._cluster.replicas[name].shown() for name in sorted(self._cluster.replicas)),
+            replicas=tuple(
+                replica.shown(state if replica.venue is venue else None)
+                for _, replica in sorted(self._cluster.replicas.items())
+            ),
             primary=self._cluster.primary,
             release=venue.release,
             journal_sha256=self._journal.head,

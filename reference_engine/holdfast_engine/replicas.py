@@ -10,7 +10,7 @@ one process, and what is not, stands in docs/decisions/0010-one-log-many-replica
 from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
-from holdfast_engine.state import state_sha256
+from holdfast_engine.state import VenueState, state_sha256
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     AccountBalance,
@@ -112,13 +112,16 @@ class Replica:
             ),
         )
 
-    def shown(self) -> ReplicaView:
-        """What a view shows of it; one that answers nothing shows no state."""
-        silent = self.venue is None or self.status is PAUSED
+    def shown(self, state: VenueState | None) -> ReplicaView:
+        """What a view shows of it; one that answers nothing shows no state. `state` is its state if it is known."""
+        if self.venue is None or self.status is PAUSED:
+            sha256 = None
+        else:
+            sha256 = state_sha256(self.venue.state() if state is None else state)
         return ReplicaView(
             replica=self.name,
             seq=self.seq,
-            state_sha256=None if silent or self.venue is None else state_sha256(self.venue.state()),
+            state_sha256=sha256,
             status=self.status,
             release=self.release,
         )
@@ -127,7 +130,7 @@ class Replica:
 class Cluster:
     """The replicas, as the primary's `Surroundings` know them. Seams for planted faults have no underscore.
 
-    `rebuild` makes a venue out of snapshot and log, as far as a length of the log; `log` gives the records after a
+    `rebuild` makes so many venues out of snapshot and log, as far as a length of the log; `log` tells what is after a
     number.
     """
 
@@ -136,7 +139,7 @@ class Cluster:
         setup: Setup,
         replicas: Sequence[Replica],
         *,
-        rebuild: Callable[[int], Venue],
+        rebuild: Callable[[int, int], list[Venue]],
         log: Callable[[int], Iterable[JournalRecord]],
     ) -> None:
         self.setup = setup
@@ -190,15 +193,13 @@ class Cluster:
 
     def agreed_state(self) -> Sha256 | None:
         """The state's hash if all replicas are up and have the same log, state and active release; else None."""
-        states = {
-            state_sha256(replica.venue.state())
-            for replica in self.replicas.values()
-            if replica.status is UP and replica.venue is not None and replica.release == replica.venue.release
-        }
-        complete = len(self.up) == len(self.replicas) and all(
-            replica.venue is not None and replica.release == replica.venue.release for replica in self.up
-        )
-        return states.pop() if complete and len(states) == 1 else None
+        venues = [
+            replica.venue
+            for replica in self.up
+            if replica.venue is not None and replica.release == replica.venue.release
+        ]
+        states = {state_sha256(venue.state()) for venue in venues}
+        return states.pop() if len(venues) == len(self.replicas) and len(states) == 1 else None
 
     def installed(self, release: ReleaseId) -> bool:
         """Whether all replicas are up and have the release installed."""
@@ -211,9 +212,11 @@ class Cluster:
         replica = self.replicas.get(name)
         if replica is None:
             return _refused(Reason.UNKNOWN_REPLICA)
-        return Answer(events=self.read(replica, command)) if isinstance(command, ReadAccount) else self.fence(command)
+        if isinstance(command, ReadAccount):
+            return Answer(events=self.read(replica, command))
+        return self.fence(replica, command)
 
-    def fence(self, command: Command) -> Answer:  # noqa: ARG002 - a seam: a deposed primary may look at the command
+    def fence(self, replica: Replica, command: Command) -> Answer:  # noqa: ARG002 - a seam: a deposed primary looks
         """Nobody decides but the primary of the epoch."""
         return _refused(Reason.NOT_PRIMARY)
 
@@ -261,7 +264,8 @@ class Cluster:
 
     def _start(self, replica: Replica) -> None:
         """Rebuild a replica from its own log."""
-        replica.start(self._rebuild(replica.seq))
+        (venue,) = self._rebuild(replica.seq, 1)
+        replica.start(venue)
         self._join(replica)
         if replica.name == self.primary:
             self.rebuilt_seq = replica.seq
@@ -287,9 +291,13 @@ class Cluster:
 
     def restore(self) -> None:
         """Rebuild every replica that is up, as far as its log goes."""
+        lengths: dict[int, list[Replica]] = {}
         for replica in self.up:
-            replica.stop()
-            self._start(replica)
+            lengths.setdefault(replica.seq, []).append(replica)
+        for length, replicas in lengths.items():
+            for replica, venue in zip(replicas, self._rebuild(length, len(replicas)), strict=True):
+                replica.start(venue)
+                self._join(replica)
         self.rebuilt_seq = self.acknowledged_seq
         self.catch_up()
 

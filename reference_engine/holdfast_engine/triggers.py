@@ -3,6 +3,7 @@
 Stops are looked at when a command's own work is done, where a market traded, has another mark, or trades again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from msgspec.structs import replace
@@ -44,9 +45,9 @@ class Stops:
     """
 
     def __init__(self) -> None:
-        self._levels: dict[tuple[TriggerBy, TriggerWhen], SortedDict[PriceTicks, dict[int, Order]]] = {
-            (by, when): SortedDict() for by in TriggerBy for when in TriggerWhen
-        }
+        self._levels: defaultdict[tuple[TriggerBy, TriggerWhen], SortedDict[PriceTicks, dict[int, Order]]] = (
+            defaultdict(SortedDict)
+        )
 
     def add(self, order: Order, trigger: Trigger, level: PriceTicks) -> None:
         """Let a stop wait for a price level. Complexity: O(log levels)."""

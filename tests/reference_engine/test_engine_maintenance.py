@@ -63,6 +63,7 @@ from holdfast_model.vocabulary import (
     TakeSnapshot,
     TierRule,
     TradeExecuted,
+    TransferMargin,
     Trigger,
     TriggerWhen,
 )
@@ -196,6 +197,7 @@ def test_an_announcement_is_not_for_the_past() -> None:
         ((ConfirmLoad(), *deployed("r3", NAMES[:1])), Reason.NOT_LOADED),
         ((ConfirmLoad(), *deployed("r3", NAMES[1:2])), Reason.NOT_LOADED),
         ((*deployed("r3"), ConfirmLoad(), ActivateRelease(release="r3")), Reason.NOT_LOADED),
+        ((ConfirmLoad(), ActivateRelease(release="r1")), Reason.NOT_LOADED),
         ((*deployed("r3"), ActivateRelease(release="r3"), ConfirmLoad()), None),
         ((ConfirmLoad(), KillReplica(replica="n1"), StartReplica(replica="n1")), Reason.NOT_LOADED),
         ((ConfirmLoad(), KillReplica(replica="n2"), StartReplica(replica="n2")), None),
@@ -520,3 +522,36 @@ def test_a_stop_that_an_old_price_would_have_triggered_waits_for_a_new_one() -> 
     runner.run([place("alice", "c", Side.SELL, 2, 60), place("bob", "d", Side.BUY, 1, 60)])
     assert runner.auditor.told.trade == 3, "the new trade triggers it, and it trades"
     assert runner.violations == []
+
+
+def test_margin_accounts_are_worth_what_the_active_release_says() -> None:
+    """An account that was looked at before an activation is not valued by the ticks of then."""
+    doubled = Release(release="r2", tick_amounts=(MarketTick(market="BTC-PERP", tick_amount=Amount(2)),))
+    setup = replace(MARGIN_SETUP, releases=(Release(release="r1"), doubled))
+    runner = Runner(LocalEngine(), setup)
+    runner.run([*funded(setup), *(transferred(client) for client in ("alice", "bob"))])
+    runner.run([CANCEL_ONLY, MAINTENANCE, *deployed("r2"), CANCEL_ONLY, POST_ONLY, OPEN])
+    runner.run([AdvanceTime(time_ms=1_000), *reported("BTC-PERP", 100, 1_000), LIQUIDATION])
+    perpetual = replace(place("alice", "a", Side.BUY, 60, 50), market="BTC-PERP")
+    runner.run([CANCEL_ONLY, MAINTENANCE, ActivateRelease(release="r2"), POST_ONLY, OPEN])
+    runner.run([AdvanceTime(time_ms=2_000), *reported("BTC-PERP", 50, 2_000), perpetual])
+    runner.do(replace(perpetual, client="bob", order="b", side=Side.SELL))
+    assert runner.auditor.told.margin is not None
+    assert runner.auditor.told.margin.position("alice", "BTC-PERP").entry == 60 * 50 * 2
+    record = runner.do(LIQUIDATION)
+    assert record is not None
+    assert reason(record.answers[0].events) is Reason.NOT_BELOW_MAINTENANCE
+    assert runner.violations == []
+
+
+def transferred(client: str) -> TransferMargin:
+    return TransferMargin(
+        client=client, request="r", asset="USD", amount=Amount(1_000), source="spot", target="linear"
+    )
+
+
+def reported(market: str, price: int, time_ms: int) -> tuple[ReportPrice, ...]:
+    return tuple(
+        ReportPrice(source=source, market=market, price_ticks=PriceTicks(price), time_ms=time_ms)
+        for source in ("s1", "s2", "s3")
+    )

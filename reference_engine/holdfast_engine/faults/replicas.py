@@ -42,24 +42,24 @@ class _Remembering(Cluster):
         self.deposed = (self.deposed | {self.primary}) - {name}
         super().promote(name)
 
-    def deposed_venue(self, name: ReplicaId) -> Venue | None:
+    def deposed_venue(self, replica: Replica) -> Venue | None:
         """The venue of a replica that was the primary once."""
-        return self.replicas[name].venue if name in self.deposed else None
+        return replica.venue if replica.name in self.deposed else None
 
 
 class _TwoPrimaries(_Remembering):
-    def ask(self, name: ReplicaId, command: Command) -> Answer:
-        venue = self.deposed_venue(name)
-        if venue is None or self.replicas[name].status is not PARTITIONED or not isinstance(command, _OF_CLIENTS):
-            return super().ask(name, command)
+    def fence(self, replica: Replica, command: Command) -> Answer:
+        venue = self.deposed_venue(replica)
+        if venue is None or replica.status is not PARTITIONED or not isinstance(command, _OF_CLIENTS):
+            return super().fence(replica, command)
         return Answer(events=venue.apply(command), seq=venue.seq)
 
 
 class _AcknowledgesOnceDeposed(_Remembering):
-    def ask(self, name: ReplicaId, command: Command) -> Answer:
-        venue = self.deposed_venue(name)
-        if venue is None or self.replicas[name].status is PAUSED or not isinstance(command, _OF_CLIENTS):
-            return super().ask(name, command)
+    def fence(self, replica: Replica, command: Command) -> Answer:
+        venue = self.deposed_venue(replica)
+        if venue is None or replica.status is PAUSED or not isinstance(command, _OF_CLIENTS):
+            return super().fence(replica, command)
         thrown_away = venue.__class__(venue.setup)
         thrown_away.load(deepcopy(venue.state()))
         return Answer(events=thrown_away.apply(command))
