@@ -273,7 +273,7 @@ class Operating(Failovers):
         if self.told.phase is Phase.MAINTENANCE and self.chance(0.2):
             yield SetPhase(phase=self.one((Phase.POST_ONLY, Phase.POST_ONLY, Phase.OPEN)))
         yield from self.mend()
-        if self.told.phase is Phase.MAINTENANCE and self.chance(0.9):
+        if self.told.phase is Phase.MAINTENANCE and self.chance(0.8):
             yield from self.deploy(self.told.release, self.setup.replicas)
         yield ConfirmLoad()
         if self.told.phase is Phase.MAINTENANCE and self.can(Capability.SNAPSHOT) and self.chance(0.1):
@@ -293,7 +293,7 @@ class Operating(Failovers):
         """Another release is installed, replica by replica, and activated; perhaps too early, or rolled back."""
         others = [item.release for item in self.setup.releases if item.release != self.told.release]
         release = self.one(others) if others and self.chance(0.8) else self.told.release
-        skipped = self.chance(0.2)
+        skipped = self.chance(0.3)
         if self.chance(0.8):
             yield from self.mend()
         names = self.random.sample(self.setup.replicas, len(self.setup.replicas))
