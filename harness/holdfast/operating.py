@@ -299,9 +299,13 @@ class Operating(Failovers):
         names = self.random.sample(self.setup.replicas, len(self.setup.replicas))
         yield from self.deploy(release, names[1:] if skipped else names)
         yield ActivateRelease(release=release)
+        if self.known.refusal is Reason.RELEASE_DIFFERS and self.chance(0.8):
+            yield from self.mend()
+            yield from self.deploy(release, names)
+            yield ActivateRelease(release=release)
         if self.chance(0.15):
             yield RestoreSnapshot() if self.can(Capability.SNAPSHOT) else ConfirmLoad()
-        if self.chance(0.3):
+        if self.chance(0.4):
             rolled_back = self.setup.releases[0].release
             yield from self.deploy(rolled_back, names)
             yield ActivateRelease(release=rolled_back)
@@ -309,7 +313,7 @@ class Operating(Failovers):
     def upgrade(self) -> Moves:
         """Maintenance by the procedure: emptied where prices change, a release, perhaps aborted, tried again."""
         yield SetPhase(phase=Phase.CANCEL_ONLY)
-        if self.chance(0.7):
+        if self.chance(0.8):
             yield CancelAllOrders()
         if self.can(Capability.SNAPSHOT) and self.chance(0.5):
             yield TakeSnapshot()
