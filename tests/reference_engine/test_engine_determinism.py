@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from holdfast.engine import LocalEngine
 from holdfast.generating import Source, episode_random
 from holdfast.running import Runner, Views
-from holdfast.setups import AUCTION_SETUP, CUSTODY_SETUP, MARGIN_SETUP, PROCEDURE_SETUP, SMALL_SETUP
+from holdfast.setups import AUCTION_SETUP, CUSTODY_SETUP, MARGIN_SETUP, OPERATIONS_SETUP, SMALL_SETUP
 from holdfast_engine.exchange import Exchange, Parts
 from holdfast_engine.faults import operations, orders
 from holdfast_engine.journal import LOG, Journal
@@ -42,11 +42,11 @@ SETUPS = {
     "small": SMALL_SETUP,
     "margin": MARGIN_SETUP,
     "auction": AUCTION_SETUP,
-    "procedure": PROCEDURE_SETUP,
+    "operations": OPERATIONS_SETUP,
     "custody": CUSTODY_SETUP,
 }
 SEED = 20250829
-COMMANDS = {"small": 1_000, "margin": 5_000, "auction": 1_000, "procedure": 1_500, "custody": 3_000}
+COMMANDS = {"small": 1_000, "margin": 5_000, "auction": 1_000, "operations": 1_500, "custody": 3_000}
 """How many commands are journaled in each setup: more than 10,000 in all."""
 NOT_JOURNALED = {*typing.get_args(ReplicaCommand), ReadAccount}
 TELLING_OF_THE_UNJOURNALED = {ReplicaChanged, ReleaseDeployed, AccountRead}
