@@ -364,7 +364,7 @@ GOALS: tuple[Goal, ...] = (
         sentence="Another replica was promoted after the primary was killed.",
         needs=frozenset({Capability.REPLICAS}),
         by=(ReplicaPromoted,),
-        reached=lambda progress, _: progress.told.replicas[progress.primary] is ReplicaStatus.DOWN,
+        reached=lambda progress, _: progress.told.replicas.get(progress.primary) is ReplicaStatus.DOWN,
     ),
     Goal(
         id="no-quorum",

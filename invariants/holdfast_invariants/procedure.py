@@ -105,10 +105,9 @@ class StepsOfMaintenance(Monitor):
             for replica, status in told.replicas.items():
                 if status is not ReplicaStatus.UP:
                     self._unready(event, f"{replica} is {status}")
-                elif told.installed[replica] != told.release:
-                    self._unready(
-                        event, f"{told.installed[replica]} is installed on {replica}, {told.release} active"
-                    )
+                elif told.installed.get(replica) != told.release:
+                    installed = told.installed.get(replica, "nothing")
+                    self._unready(event, f"{installed} is installed on {replica}, {told.release} active")
         if event.seq != self.told.seq and not self.told.unknown:
             self._unready(event, f"it is of the cut {event.seq}, not of {self.told.seq}, the one before it")
         self._load, self._barrier = (self._left(due) for due in (self._load, self._barrier))

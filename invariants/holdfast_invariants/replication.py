@@ -92,7 +92,7 @@ class OnlyThePrimaryWrites(Monitor):
         self.report(
             f"record {answer.seq}",
             found=f"{type(command).__name__} is acknowledged while {told.primary}, the primary, is "
-            f"{told.replicas[told.primary]} and {len(told.up)} replicas are up",
+            f"{told.replicas.get(told.primary, 'unknown')} and {len(told.up)} replicas are up",
             expected=f"a refusal: what is acknowledged is durable on {told.setup.quorum} replicas",
             evidence=[command],
         )
