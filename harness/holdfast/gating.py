@@ -77,7 +77,7 @@ PROFILES = {
             custody_examples=50,
             operations_examples=30,
             machine_steps=30,
-            commands=15_000,
+            commands=40_000,
             fault_commands=10_000,
         ),
         Profile(

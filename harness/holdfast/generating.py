@@ -202,7 +202,7 @@ class Source(Keeping):
             (self.attest, 1, keeps),
             (self.reconcile, 1, keeps),
             (self.publish, 3, keeps),
-            (self.wrong_in_custody, 3, keeps),
+            (self.wrong_in_custody, 6, keeps),
         ]
 
     def next(self, told: Told, known: Known | None = None) -> Step:

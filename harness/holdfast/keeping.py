@@ -229,7 +229,8 @@ class Keeping(Operating):
         assert self.setup.custody is not None
         asset = self.asset()
         limits = self._limits(self.setup.custody.tiers[0].payment_max, asset)
-        request = self._request(asset, max(1, self.one((60, 200, *limits)) + self.random.randint(-50, 20)))
+        about = self.one((60, 200, *limits, *(limit + 50 for limit in limits)))
+        request = self._request(asset, max(1, about + self.random.randint(-50, 20)))
         client, name = request.client, request.withdrawal
         yield request
         told = self.told.withdrawals.get((client, name))

@@ -428,6 +428,14 @@ class ExchangeMachine(RuleBasedStateMachine):
             if self.runner.auditor.told.phase is not Phase.OPEN:
                 self.do(SetPhase(phase=phase))
 
+    @needs(Capability.PHASES)
+    @rule(phase=st.sampled_from((Phase.HALTED, Phase.CANCEL_ONLY)), client=_index, side=st.sampled_from(Side))
+    def place_while_restricted(self, phase: Phase, client: int, side: Side) -> None:
+        """Trading stops, somebody goes on as if it had not, and it is opened again."""
+        self.do(SetPhase(phase=phase))
+        self.do(self._placement(client, side, 100, 1, TimeInForce.GTC))
+        self.reopen()
+
     @needs(Capability.PHASES, Capability.SNAPSHOT)
     @rule(snapshot=st.booleans())
     def maintain(self, *, snapshot: bool) -> None:

@@ -21,6 +21,7 @@ from holdfast_model.vocabulary import (
     Phase,
     Reason,
     Setup,
+    TierRule,
 )
 from holdfast_reports import load, verify
 
@@ -43,7 +44,7 @@ def test_every_reason_that_the_rules_name_is_one() -> None:
     assert named
     fields = {
         field.name
-        for struct in (Setup, Market, MarkRule, Margin, Perpetual, Conditions)
+        for struct in (Setup, Market, MarkRule, Margin, Perpetual, Conditions, TierRule)
         for field in msgspec.structs.fields(struct)
     }
     assert named - fields <= {str(reason) for reason in (*Reason, *CancelReason)}
