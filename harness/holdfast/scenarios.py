@@ -195,6 +195,7 @@ def backpack_after(story: Story) -> None:
     for replica in ("n2", "n3"):
         story.ask(replica, ReadAccount(client="bob"))
     story.do(ResumeReplica(replica="n1"))
+    story.sell("carol", "c5", 2, 92)
     # The withdrawal is signed by the second signer, and waits for the provider, who then tells its backlog.
     payment = "alice/w1"
     story.sign(payment)
