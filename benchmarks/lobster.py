@@ -69,7 +69,7 @@ _MARKET = Market(
 )
 """A lot is a share and a tick a ten-thousandth of a dollar. The fees are made up: they leave remainders."""
 
-SETUP = Setup(assets=("STOCK", "USD"), markets=(_MARKET,), clients=(BUYER, SELLER, TAKER), replicas=("n1",))
+SETUP = Setup(assets=("STOCK", "USD"), markets=(_MARKET,), clients=(BUYER, SELLER, TAKER), replicas=("n1", "n2"))
 
 
 # Reading ----------------------------------------------------------------------------------------------------------

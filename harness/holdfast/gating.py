@@ -15,6 +15,7 @@ from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
 from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
 from holdfast.margin_machine import MarginMachine
+from holdfast.operations_machine import OperationsMachine
 from holdfast.running import ENGINE_FAILED
 from holdfast.scenarios import SCENARIOS, Scenario
 from holdfast.setups import (
@@ -22,6 +23,8 @@ from holdfast.setups import (
     CUSTODY_SETUP,
     MARGIN_CAPABILITIES,
     MARGIN_SETUP,
+    OPERATIONS_CAPABILITIES,
+    OPERATIONS_SETUP,
     SMALL_SETUP,
     fitted,
 )
@@ -56,6 +59,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     machine_examples: int
     margin_examples: int
     custody_examples: int
+    operations_examples: int
     machine_steps: int
     commands: int
     fault_commands: int
@@ -71,6 +75,7 @@ PROFILES = {
             machine_examples=150,
             margin_examples=100,
             custody_examples=50,
+            operations_examples=30,
             machine_steps=30,
             commands=15_000,
             fault_commands=10_000,
@@ -82,6 +87,7 @@ PROFILES = {
             machine_examples=1_000,
             margin_examples=400,
             custody_examples=300,
+            operations_examples=300,
             machine_steps=50,
             commands=100_000,
             fault_commands=20_000,
@@ -93,6 +99,7 @@ PROFILES = {
             machine_examples=10_000,
             margin_examples=5_000,
             custody_examples=5_000,
+            operations_examples=4_000,
             machine_steps=60,
             commands=2_000_000,
             fault_commands=100_000,
@@ -151,6 +158,9 @@ class Gate:
             if capabilities >= CUSTODY_CAPABILITIES:
                 setup = fitted(CUSTODY_SETUP, capabilities)
                 self._machine("custody-machine", CustodyMachine, setup, self._profile.custody_examples)
+            if capabilities >= MARGIN_CAPABILITIES | OPERATIONS_CAPABILITIES:
+                setup = fitted(OPERATIONS_SETUP, capabilities)
+                self._machine("operations-machine", OperationsMachine, setup, self._profile.operations_examples)
         for scenario in SCENARIOS:
             self._scenario(scenario)
         for model in self._profile.proofs:

@@ -13,19 +13,19 @@ from msgspec.structs import replace
 from holdfast.drawing import PRICE_MIDDLE, PRICE_SPREAD, SELF_TRADE_NEEDS, Moves
 from holdfast.keeping import Keeping
 from holdfast.known import Known
-from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, PROCEDURE_SETUP, SMALL_SETUP, setups_for
+from holdfast.setups import AUCTION_SETUP, MARGIN_SETUP, OPERATIONS_SETUP, SMALL_SETUP, setups_for
 from holdfast_invariants.told import Told
 from holdfast_model.vocabulary import (
     SPOT,
     AccrueInterest,
     Borrow,
     Burst,
-    CancelAllOrders,
     CancelOrder,
     Capability,
     Command,
     CommitNonce,
     Conditions,
+    ConfirmLoad,
     CoverShortfall,
     Crash,
     CrashPoint,
@@ -59,7 +59,7 @@ __all__ = [
     "AUCTION_SETUP",
     "EPISODE_STEPS",
     "MARGIN_SETUP",
-    "PROCEDURE_SETUP",
+    "OPERATIONS_SETUP",
     "SELF_TRADE_NEEDS",
     "SMALL_SETUP",
     "Source",
@@ -106,7 +106,9 @@ class Source(Keeping):
         self._begun = self._killed = False
         self._given: list[Command] = []
         weighted = [
-            (kind, weight) for kind, weight, possible in (*self._plain(), *self._risky(), *self._kept()) if possible
+            (kind, weight)
+            for kind, weight, possible in (*self._plain(), *self._operated(), *self._risky(), *self._kept())
+            if possible
         ]
         self._kinds: list[Callable[[], Drawn]] = [kind for kind, _ in weighted]
         self._weights = [weight for _, weight in weighted]
@@ -127,10 +129,6 @@ class Source(Keeping):
             (self._crash, 4, can(Capability.RESTART)),
             (self._maintain, 2, can(Capability.PHASES)),
             (self._halt, 2, can(Capability.PHASES)),
-            (self.fail_over, 3, can(Capability.REPLICAS)),
-            (self.ask_replica, 2, can(Capability.REPLICAS)),
-            (self.read, 2, can(Capability.READS)),
-            (self.force_cancels, 1, can(Capability.PROCEDURE, Capability.PHASES)),
             (self._auction, 8 if self.setup.auctions else 2, can(Capability.AUCTION, Capability.PHASES)),
             (self.cancel_all, 2, can(Capability.CANCEL_ALL)),
             (self.disconnect, 3, can(Capability.CANCEL_ON_DISCONNECT)),
@@ -139,6 +137,28 @@ class Source(Keeping):
             (self._expire, 2, can(Capability.GOOD_TILL_TIME)),
             (self.advance_time, 4, self.tells_time),
             (self.protect, 2, can(Capability.PRODUCT_HALTS)),
+        ]
+
+    def _operated(self) -> list[tuple[Callable[[], Drawn], int, bool]]:
+        """What there is to draw of operations: much of it where the setup has a procedure, else little."""
+        can = self.can
+        much = self.setup.procedure
+        replicas = can(Capability.REPLICAS) and len(self.setup.replicas) > 1
+        procedure = can(Capability.PROCEDURE, Capability.PHASES)
+        return [
+            (self.fail_over, 4 if much else 3, replicas),
+            (self.isolate, 3 if much else 1, replicas),
+            (self.strand, 2 if much else 1, replicas),
+            (self.lag, 3 if much else 1, replicas),
+            (self.persist, 2 if much else 1, replicas and can(Capability.RESEND)),
+            (self.ask_replica, 4 if much else 2, replicas),
+            (self.read, 3, can(Capability.READS)),
+            (self.surge, 4 if much else 2, can(Capability.INGRESS)),
+            (self.hurry, 2, bool(self.setup.rate_max) and self.tells_time),
+            (self.force_cancels, 2 if much else 1, procedure),
+            (self.upgrade, 4, procedure and much),
+            (self.reload, 2, procedure and much),
+            (ConfirmLoad, 4, procedure and much),
         ]
 
     def _risky(self) -> list[tuple[Callable[[], Drawn], int, bool]]:
@@ -214,7 +234,7 @@ class Source(Keeping):
     def _draw(self) -> Drawn:
         """Something by weight; first of all what is closed is mostly opened again."""
         if not self._moves and self.told.phase is not Phase.OPEN and self.chance(0.5):
-            return self._reopen()
+            return self.reopen()
         if not self._moves and self.broken() and self.chance(0.5):
             return self.mend()
         stages = self.known.stages.values()
@@ -285,21 +305,17 @@ class Source(Keeping):
             yield from self._crash()
             yield self.later(1_500)
         elif self.can(Capability.PHASES):
-            yield from self.announce()
             yield SetPhase(phase=Phase.CANCEL_ONLY)
-            yield SetPhase(phase=Phase.MAINTENANCE)
+            yield from self.begin_maintenance()
             yield self.later(1_500)
-            yield from self._reopen()
+            yield from self.reopen()
 
     def _maintain(self) -> Moves:
         """Maintenance from the announcement to the reopening, with what is done in between left to chance."""
         if self.can(Capability.STOP_ORDERS) and self.chance(0.4):
             yield self.stop(self.place(), self.one(self.setup.markets))
-        yield from self.announce()
         yield SetPhase(phase=Phase.CANCEL_ONLY)
-        if self.can(Capability.PROCEDURE) and self.chance(0.3):
-            yield CancelAllOrders()
-        yield SetPhase(phase=Phase.MAINTENANCE)
+        yield from self.begin_maintenance()
         inside: list[Step] = []
         if self.can(Capability.SNAPSHOT):
             inside += [TakeSnapshot(), RestoreSnapshot()]
@@ -318,7 +334,7 @@ class Source(Keeping):
             yield from self._crash()
         if self.can(Capability.PROCEDURE) and self.chance(0.3):
             yield from self.release()
-        yield from self._reopen()
+        yield from self.reopen()
 
     def _halt(self) -> Moves:
         """A halt, in which prices may pass the triggers of waiting stops, and come back."""
@@ -326,9 +342,9 @@ class Source(Keeping):
         yield self.place()
         if self.can(Capability.MARKS) and self.marked() and self.chance(0.5):
             yield from self.tick()
-        yield from self._reopen()
+        yield from self.reopen()
 
-    def _reopen(self) -> Moves:
+    def reopen(self) -> Moves:
         """One phase after the other until the venue is open; a book that is crossed needs an auction.
 
         Where trading opens through an auction, it is tried without one now and then.
@@ -380,7 +396,7 @@ class Source(Keeping):
         yield SetPhase(phase=ending)
         if ending is not Phase.OPEN:
             yield SetPhase(phase=self.one((Phase.POST_ONLY, Phase.CANCEL_ONLY, Phase.AUCTION)))
-        yield from self._reopen()
+        yield from self.reopen()
 
     def _crossing(self) -> PlaceOrder:
         """An order for an auction: buys above the middle, sells below it."""

@@ -9,6 +9,7 @@ For your own pytest: subclass `ExchangeMachine`, set `make_engine`, and let Hypo
 
 `margin_machine.MarginMachine` does the same on a setup with perpetuals, loans and two products: it builds positions,
 moves marks, liquidates, halts products and charges interest and funding as well.
+`operations_machine.OperationsMachine` adds failovers, maintenance by procedure, releases, surges and reads anywhere.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from holdfast.drawing import SELF_TRADE_NEEDS
 from holdfast.engine import Engine, LocalEngine
 from holdfast.engines import EngineSource
 from holdfast.narrating import describe_violation
+from holdfast.operating import CURES
 from holdfast.running import Runner
 from holdfast.setups import SMALL_SETUP
 from holdfast_invariants.told import OrderKey
@@ -102,11 +104,6 @@ _REPLICA_COMMANDS = (
     StartReplica,
     PromoteReplica,
 )
-_CURES: dict[ReplicaStatus, type[ResumeReplica | HealReplica | StartReplica]] = {
-    ReplicaStatus.PAUSED: ResumeReplica,
-    ReplicaStatus.PARTITIONED: HealReplica,
-    ReplicaStatus.DOWN: StartReplica,
-}
 _prices = st.integers(96, 104)
 _sizes = st.integers(1, 9)
 _index = st.integers(0, 2**16)
@@ -171,6 +168,12 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     def _replica(self, index: int) -> ReplicaId:
         return self.setup.replicas[index % len(self.setup.replicas)]
+
+    def cure(self, name: ReplicaId) -> None:
+        """A replica is up again, if it was not."""
+        status = self.runner.auditor.told.replicas[name]
+        if status is not ReplicaStatus.UP:
+            self.do(CURES[status](replica=name))
 
     def _order(self, index: int) -> OrderKey | None:
         """An order by a drawn number: the open ones come round first."""
@@ -497,9 +500,8 @@ class ExchangeMachine(RuleBasedStateMachine):
         """Every replica is up again; perhaps another one is promoted first."""
         if promote:
             self.do(PromoteReplica(replica=self._replica(replica)))
-        for name, status in list(self.runner.auditor.told.replicas.items()):
-            if status is not ReplicaStatus.UP:
-                self.do(_CURES[status](replica=name))
+        for name in self.setup.replicas:
+            self.cure(name)
 
     @needs(Capability.READS)
     @rule(client=_index, replica=_index)

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from holdfast.engine import Engine
-from holdfast.narrating_operations import describe_asking, describe_custody, describe_operation, describe_outcome
+from holdfast.narrating_operations import (
+    describe_asking,
+    describe_custody,
+    describe_operation,
+    describe_outcome,
+    shown_of_replicas,
+)
 from holdfast.running import Runner
 from holdfast_model.findings import StepNarrative, Violation
 from holdfast_model.vocabulary import (
@@ -296,7 +302,7 @@ def shown(view: View | None) -> dict[str, str]:
         )
     for custody in view.custody:
         facts[f"custody {custody.tier} {custody.asset}"] = str(custody.amount)
-    return facts | _shown_of_custody(view) | _shown_of_margin(view)
+    return facts | _shown_of_custody(view) | _shown_of_margin(view) | shown_of_replicas(view)
 
 
 def _shown_of_custody(view: View) -> dict[str, str]:
@@ -353,7 +359,7 @@ def _shown_of_margin(view: View) -> dict[str, str]:
     return facts
 
 
-_AS_AT_FIRST = ("phase", "mark", "stage", "chain")
+_AS_AT_FIRST = ("phase", "mark", "stage", "chain", "primary", "release", "replica")
 """What stands in every view; in a first one it is no change."""
 
 

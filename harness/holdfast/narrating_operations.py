@@ -29,6 +29,7 @@ from holdfast_model.vocabulary import (
     ReplicaPromoted,
     ResumeReplica,
     StartReplica,
+    View,
 )
 
 
@@ -96,3 +97,14 @@ def describe_custody(value: Struct) -> str:
     """One line with the name and all fields of a command or event of custody."""
     fields = ", ".join(f"{name} {getattr(value, name)}" for name in value.__struct_fields__)
     return f"{str(value.__struct_config__.tag).replace('_', ' ')}: {fields}"
+
+
+def shown_of_replicas(view: View) -> dict[str, str]:
+    """Who is the primary, which release is active, and how each replica is, as names and values."""
+    facts = {"primary": view.primary} if view.primary is not None else {}
+    if view.release is not None:
+        facts["release"] = view.release
+    for item in view.replicas:
+        behind = f", {view.seq - item.seq} behind" if item.seq < view.seq else ""
+        facts[f"replica {item.replica}"] = f"{item.status}, {item.release or 'release unknown'}{behind}"
+    return facts

@@ -22,6 +22,7 @@ from holdfast_model.vocabulary import (
     ClientId,
     Command,
     Conditions,
+    ConfirmLoad,
     Crash,
     CrashPoint,
     FundHouse,
@@ -316,7 +317,8 @@ class Risk(Prices):
                 if self.chance(0.5):
                     yield self._transfer(client, self.unit, self.random.randint(100, 2_000), SPOT, product)
 
-    def _order(self, client: ClientId, market: Market, side: Side, size: int, price: int) -> PlaceOrder:
+    def limit(self, client: ClientId, market: Market, side: Side, size: int, price: int) -> PlaceOrder:
+        """A limit order, good till cancelled, of at least a lot at a tick or more."""
         return PlaceOrder(
             client=client,
             order=self.number("o"),
@@ -357,9 +359,9 @@ class Risk(Prices):
         side = self.one((Side.BUY, Side.SELL))
         if self.lots(victim, market.market):
             side = Side.BUY if self.lots(victim, market.market) > 0 else Side.SELL
-        yield self._order(victim, market, side, size, mark)
+        yield self.limit(victim, market, side, size, mark)
         for other in others:
-            yield self._order(other, market, side.opposite, -(-size // len(others)), mark)
+            yield self.limit(other, market, side.opposite, -(-size // len(others)), mark)
         if self.chance(0.3):
             yield self.funding()
 
@@ -380,7 +382,7 @@ class Risk(Prices):
             for client in self.setup.clients:
                 yield CancelAll(client=client, market=market.market)
         if self.chance(0.4):
-            yield self._order(victim, market, self.one((Side.BUY, Side.SELL)), 1, self.walk(market.base))
+            yield self.limit(victim, market, self.one((Side.BUY, Side.SELL)), 1, self.walk(market.base))
         if self.can(Capability.STOP_ORDERS, Capability.MARKS) and self.chance(0.4):
             yield self._stop_out(victim, market, long=long)
         fall = self.random.uniform(0.04, self.one((0.12, 0.3)))
@@ -399,7 +401,7 @@ class Risk(Prices):
     def _stop_out(self, client: ClientId, market: Market, *, long: bool) -> PlaceOrder:
         """A stop that ends a position once the mark has moved against it."""
         mark = self.known.marks.get(market.market) or self.walk(market.base)
-        order = self._order(
+        order = self.limit(
             client, market, Side.SELL if long else Side.BUY, abs(self.lots(client, market.market)), mark
         )
         when = TriggerWhen.AT_OR_BELOW if long else TriggerWhen.AT_OR_ABOVE
@@ -415,6 +417,8 @@ class Risk(Prices):
             if self.chance(0.2):
                 yield from self._disturb(Liquidate(client=victim, product=product), product)
             yield Liquidate(client=victim, product=product)
+            if self.known.refusal is Reason.NOT_LOADED:
+                yield ConfirmLoad()
             if self.known.refusal in _LIQUIDATION_ENDS:
                 return
 
@@ -424,7 +428,7 @@ class Risk(Prices):
         side = Side.BUY if held > 0 else Side.SELL
         away = self.random.uniform(-0.02, 0.15) * (-1 if held > 0 else 1)
         size = self.random.randint(1, max(1, abs(held) // 2))
-        return self._order(self.one(others), market, side, size, round(self.walk(market.base) * (1 + away)))
+        return self.limit(self.one(others), market, side, size, round(self.walk(market.base) * (1 + away)))
 
     def _disturb(self, step: Liquidate, product: ProductId) -> Moves:
         """A kill in the middle of a step, a restore, a halt of the product, or a price that is gone."""
@@ -554,9 +558,9 @@ class Risk(Prices):
             if self.chance(0.7):
                 for party in (client, other):
                     yield from self._provide(party, market.product, size * price * market.tick_amount // 2)
-            yield self._order(other, market, side.opposite, self.one((size // 2, size, 2 * size, 2 * size)), price)
+            yield self.limit(other, market, side.opposite, self.one((size // 2, size, 2 * size, 2 * size)), price)
         if self.chance(0.6):
-            order = self._order(client, market, side, size + self.random.randint(0, 9), price)
+            order = self.limit(client, market, side, size + self.random.randint(0, 9), price)
             yield replace(order, conditions=Conditions(reduce_only=True))
         else:
-            yield self._order(client, market, side, 2 * size, price)
+            yield self.limit(client, market, side, 2 * size, price)

@@ -223,24 +223,33 @@ WHOLE_SETUP = replace(
 )
 """Margin and custody in one, with two releases, maintenance by procedure and a limit of rate."""
 
-PROCEDURE_SETUP = replace(
-    SMALL_SETUP,
+OPERATIONS_SETUP = Setup(
+    assets=("BTC", "USD"),
+    markets=(
+        replace(_spot("BTC", _BTC), mark=MarkRule(sources=("s1",), sources_min=1, age_max_ms=60_000, band_ppm=0)),
+        _perpetual("BTC-PERP", "BTC", _BTC, "linear", (_TIERS[0],)),
+    ),
+    clients=("alice", "bob", "carol"),
+    ingress_capacity=4,
+    products=(Product(product="linear"),),
+    margin=Margin(unit="USD", collateral=(Collateral(asset="USD"),)),
+    replicas=("n1", "n2", "n3"),
     releases=(
         Release(release="r1"),
-        Release(release="r2", tick_amounts=(MarketTick(market="BTC-USD", tick_amount=Amount(2)),)),
-        Release(release="r3"),
+        Release(release="r2", tick_amounts=(MarketTick(market="BTC-USD", tick_amount=Amount(3)),)),
     ),
     procedure=True,
-    rate_max=8,
+    rate_max=12,
 )
-"""The small setup with maintenance by procedure, a release that changes the worth of a tick, and limits of rate."""
+"""Three replicas, maintenance by procedure, a release that changes a tick amount, a rate limit, and one perpetual."""
 
 MARGIN_CAPABILITIES = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 """What an engine needs to be reset to `MARGIN_SETUP`."""
 CUSTODY_CAPABILITIES = frozenset({Capability.FUNDS, Capability.CUSTODY})
 """What an engine needs to be reset to `CUSTODY_SETUP`."""
+OPERATIONS_CAPABILITIES = frozenset({Capability.REPLICAS, Capability.PROCEDURE, Capability.PHASES})
+"""What an engine needs to be reset to `OPERATIONS_SETUP`."""
 _AUCTION = frozenset({Capability.AUCTION, Capability.PHASES})
-_PROCEDURE = frozenset({Capability.PROCEDURE, Capability.PHASES, Capability.REPLICAS})
 
 
 def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
@@ -250,15 +259,18 @@ def setups_for(capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
         setups.append(fitted(MARGIN_SETUP, capabilities))
     if capabilities >= _AUCTION:
         setups.append(fitted(AUCTION_SETUP, capabilities))
-    if capabilities >= _PROCEDURE:
-        setups.append(fitted(PROCEDURE_SETUP, capabilities))
+    if capabilities >= OPERATIONS_CAPABILITIES:
+        setups.append(fitted(OPERATIONS_SETUP, capabilities))
     if capabilities >= CUSTODY_CAPABILITIES:
         setups.append(fitted(CUSTODY_SETUP, capabilities))
     return tuple(setups)
 
 
 def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
-    """The setup without what an engine cannot do: bands, loans, promotions, limits of rate, the procedure."""
+    """The setup without what an engine cannot do: margin, bands, loans, promotions, rates, the procedure."""
+    if not capabilities >= MARGIN_CAPABILITIES and setup.margin is not None:
+        markets = tuple(replace(market, mark=None) for market in setup.markets if market.perpetual is None)
+        setup = replace(setup, markets=markets, products=(), margin=None)
     if Capability.PRICE_BANDS not in capabilities:
         markets = tuple(replace(market, band_ppm=0, protection_ppm=0) for market in setup.markets)
         setup = replace(setup, markets=markets)

@@ -17,6 +17,7 @@ from holdfast_model.vocabulary import (
     AdvanceTime,
     AmendOrder,
     Amount,
+    AnnounceMaintenance,
     AskReplica,
     AttestCustody,
     Borrow,
@@ -176,11 +177,12 @@ def _or_none(conditions: Conditions) -> Conditions | None:
 
 
 def _step_ms(steps: Steps, position: int) -> int:
-    """By how much the step at this position advances the time."""
+    """By how much the step at this position advances the time, or how far ahead it announces something."""
     step = steps[position]
-    assert isinstance(step, AdvanceTime)
+    assert isinstance(step, AdvanceTime | AnnounceMaintenance)
+    until = step.time_ms if isinstance(step, AdvanceTime) else step.begins_ms
     earlier = [item.time_ms for item in steps[:position] if isinstance(item, AdvanceTime)]
-    return max(0, step.time_ms - max(earlier, default=0))
+    return max(0, until - max(earlier, default=0))
 
 
 def _sooner(steps: Steps, start: int, milliseconds: int) -> Steps:
@@ -194,6 +196,8 @@ def _sooner(steps: Steps, start: int, milliseconds: int) -> Steps:
         match step:
             case AdvanceTime() | ReportPrice():
                 return replace(step, time_ms=earlier(step.time_ms))
+            case AnnounceMaintenance():
+                return replace(step, begins_ms=earlier(step.begins_ms))
             case PlaceOrder(conditions=Conditions(expires_ms=int(expires)) as conditions):
                 return replace(step, conditions=replace(conditions, expires_ms=earlier(expires)))
             case _:
@@ -246,7 +250,7 @@ def _smaller_numbers(custody: CustodyRules | None, steps: Steps) -> Iterator[Ste
         elif isinstance(step, AccrueInterest | SettleFunding):
             for rate in _smaller(step.rate_ppm):
                 yield _with(steps, position, replace(step, rate_ppm=rate))
-        elif isinstance(step, AdvanceTime):
+        elif isinstance(step, AdvanceTime | AnnounceMaintenance):
             whole = _step_ms(steps, position)
             for milliseconds in _smaller(whole):
                 yield _sooner(steps, position, whole - milliseconds)

@@ -298,9 +298,10 @@ class Story:
     def read(self, client: str, replica: ReplicaId | None = None) -> AccountRead | Reason:
         """A client's balances as the primary or the named replica tells them, or why it does not."""
         command = ReadAccount(client=client)
-        (told,) = self.do(command if replica is None else AskReplica(replica=replica, commands=(command,)))
-        assert isinstance(told, AccountRead | Rejected), told
-        return told if isinstance(told, AccountRead) else told.reason
+        told = self.do(command if replica is None else AskReplica(replica=replica, commands=(command,)))
+        assert len(told) == 1, f"{len(told)} answers to one read"
+        assert isinstance(told[0], AccountRead | Rejected), told
+        return told[0] if isinstance(told[0], AccountRead) else told[0].reason
 
     def ask(self, replica: ReplicaId, *commands: Command) -> Reason | None:
         """Hand commands to one replica; why it refused the first that it did, None when it did not."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast_invariants.catalogue import CATALOGUE
-from holdfast_invariants.monitor import COMMANDS, EVENTS, Findings, Handler, Invariant, Moment, Monitor
+from holdfast_invariants.monitor import ACTIONS, COMMANDS, EVENTS, Findings, Handler, Invariant, Moment, Monitor
 from holdfast_invariants.told import Told
 from holdfast_model.findings import InvariantCoverage, NotChecked, Violation
 from holdfast_model.vocabulary import (
@@ -14,6 +14,7 @@ from holdfast_model.vocabulary import (
     Crash,
     JournalRecord,
     Record,
+    ReplicaCommand,
     Restart,
     Setup,
     View,
@@ -50,7 +51,9 @@ class Auditor:
         self._on = self._event_calls()
         looks = self._calls(Moment.AFTER, COMMANDS)
         self._after = {cls: (*self.told.closers, *looks[cls]) for cls in COMMANDS}
+        self._upon = self._calls(Moment.ACTION, ACTIONS)
         self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
+        self._resent_to = [monitor.resent for monitor in self._monitors if type(monitor).resent is not Monitor.resent]
         self._views = [monitor.view for monitor in self._monitors if type(monitor).view is not Monitor.view]
 
     @property
@@ -105,6 +108,8 @@ class Auditor:
             self._resent(resent)
         if self._resends and (isinstance(step, Restart) or any(answer.seq is not None for answer in record.answers)):
             self.told.unknown.clear()
+        for look in self._upon.get(step.__class__, ()):
+            look(record)
         if record.answers:
             self._together(commands_of(step), record.answers)
 
@@ -122,11 +127,14 @@ class Auditor:
         return self.violations[known:]
 
     def _together(self, commands: Sequence[Command], answers: Sequence[Answer]) -> None:
-        """Take commands that arrived together in the order in which they were decided, those refused last."""
+        """Take commands that arrived together in the order in which they were decided, those refused last.
+
+        What was done to replicas comes first: operators go before everybody else.
+        """
         pairs = list(zip(commands, answers, strict=True))
         for batch in self._batch:
             batch(commands, answers)
-        pairs.sort(key=lambda pair: (pair[1].seq is None, pair[1].seq or 0))
+        pairs.sort(key=lambda pair: (not isinstance(pair[0], ReplicaCommand), pair[1].seq is None, pair[1].seq or 0))
         for command, answer in pairs:
             self._answer(command, answer)
 
@@ -156,10 +164,14 @@ class Auditor:
                 found=f"{type(record.command).__name__} is in the history",
                 expected="only commands that were given, once each",
             )
+        self.told.resending = True
+        for look in self._resent_to:
+            look(record)
         self._answer(
             record.command,
             Answer(events=record.events, seq=record.seq, journal_sha256=record.journal_sha256),
         )
+        self.told.resending = False
 
     def coverage(self) -> tuple[InvariantCoverage, ...]:
         """How often each invariant was checked, and how often it was violated; those not checkable have 0 checks."""

@@ -21,20 +21,19 @@ from holdfast_invariants.finality import (
     TerminalStatusIsAbsorbing,
 )
 from holdfast_invariants.isolation import ProductsAreIsolated
+from holdfast_invariants.legality import OnlyLegalCommandsTakeEffect
 from holdfast_invariants.liquidation import DeficitsAreCoveredInOrder, LiquidatedOnlyAsNeeded
+from holdfast_invariants.maintenance import MaintenanceChangesNothing
 from holdfast_invariants.marks import MarksFollowTheRule
 from holdfast_invariants.monitor import Invariant, Kind, Severity
 from holdfast_invariants.obligations import ObligatorySteps
-from holdfast_invariants.operations import (
-    EqualLogsGiveEqualStates,
-    EveryCommandIsAnsweredOnce,
-    MaintenanceChangesNothing,
-    OnlyLegalCommandsTakeEffect,
-)
 from holdfast_invariants.positions import PositionsAreRecomputable, PositionsSumToZero
 from holdfast_invariants.priority import PriceTimePriority
 from holdfast_invariants.promises import OrderTypesKeepTheirPromise
+from holdfast_invariants.reads import ReadsAreExact
+from holdfast_invariants.replication import EqualLogsGiveEqualStates, OnlyThePrimaryWrites
 from holdfast_invariants.signatures import NoncesAreUsedOnce, NothingLeavesUnsigned
+from holdfast_invariants.surge import EveryCommandIsAnsweredOnce
 from holdfast_model.errors import HoldfastError
 from holdfast_model.vocabulary import Capability
 
@@ -259,7 +258,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="REPL-1",
         kind=Kind.ALWAYS,
-        sentence="Equal logs give equal states: on every replica, and after every restart and restore.",
+        sentence="Equal logs give equal states: on every replica, after every restart, restore and promotion.",
         severity=Severity.CRITICAL,
         incidents=("backpack-2025-07-03", "coinbase-precision-2021-11-19", "knight-2012-08-01"),
         needs=frozenset({Capability.JOURNAL}),
@@ -277,16 +276,17 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="PHASE-2",
         kind=Kind.ALWAYS,
-        sentence="Trading opens through its auction, auctions end uncrossed, halted products open stage by stage.",
+        sentence="No obligatory step is skipped: announcement, load barrier, reconciliation and post-only around "
+        "maintenance, the load barrier before liquidations, auctions before trading, stages of halted products.",
         severity=Severity.HIGH,
-        incidents=("nyse-2023-01-24", "euronext-2020-10-19", "paradex-2026-01-19"),
+        incidents=("nyse-2023-01-24", "euronext-2020-10-19", "paradex-2026-01-19", "backpack-2025-07-03"),
         needs=frozenset({Capability.PHASES}),
         monitor=ObligatorySteps,
     ),
     Invariant(
         id="MAINT-1",
         kind=Kind.ALWAYS,
-        sentence="What a client sees after maintenance is what it saw before.",
+        sentence="What a client sees after maintenance, at any replica, is what it saw before.",
         severity=Severity.CRITICAL,
         incidents=("backpack-2025-07-03",),
         needs=frozenset({Capability.PHASES, Capability.FUNDS}),
@@ -295,11 +295,30 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="SURGE-1",
         kind=Kind.ALWAYS,
-        sentence="Every command is answered once, refused ones have no effect, queues are bounded, cancels go first.",
+        sentence="Every command is answered once, refused ones have no effect, queues and rates are bounded exactly, "
+        "cancels go before new orders and reads last.",
         severity=Severity.HIGH,
         incidents=("gate-2025-04-23", "binance-um-2025-08-29"),
         needs=frozenset({Capability.INGRESS}),
         monitor=EveryCommandIsAnsweredOnce,
+    ),
+    Invariant(
+        id="READ-1",
+        kind=Kind.ALWAYS,
+        sentence="A read of balances is exact at the cut that it names, or it is refused.",
+        severity=Severity.HIGH,
+        incidents=("gate-2025-04-23", "backpack-2025-07-03"),
+        needs=frozenset({Capability.READS, Capability.ENTRIES, Capability.JOURNAL}),
+        monitor=ReadsAreExact,
+    ),
+    Invariant(
+        id="FENCE-1",
+        kind=Kind.ALWAYS,
+        sentence="Each epoch has one primary with a quorum, which alone decides and lacks nothing acknowledged.",
+        severity=Severity.CRITICAL,
+        incidents=("nasdaq-facebook-2012-05-18",),
+        needs=frozenset({Capability.REPLICAS, Capability.JOURNAL}),
+        monitor=OnlyThePrimaryWrites,
     ),
     Invariant(
         id="AUDIT-1",

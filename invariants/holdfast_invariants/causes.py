@@ -9,6 +9,7 @@ from typing import Any
 from holdfast_invariants.flows import (
     BORROWED,
     FREE,
+    HELD,
     Moved,
     Payment,
     as_of_repayment,
@@ -33,6 +34,7 @@ from holdfast_model.vocabulary import (
     ROUNDING,
     SWEEP_PREFIX,
     Answer,
+    AssetId,
     Borrow,
     Borrowed,
     Bucket,
@@ -56,14 +58,17 @@ from holdfast_model.vocabulary import (
     Repaid,
     Repay,
     RequestWithdrawal,
+    Side,
     SweepCompleted,
     TradeExecuted,
     TransferCompleted,
     TransferMargin,
     TransferStarted,
+    View,
     WithdrawalPaid,
     WithdrawalRefunded,
     WithdrawalRequested,
+    WithdrawalStatus,
 )
 
 _GRANTED: dict[type, tuple[type, tuple[str, ...]]] = {
@@ -86,6 +91,7 @@ _CAUSE: dict[type, tuple[type, Callable[[Any], tuple[Any, ...]]]] = {
 _FREE_OR_HELD = (FREE, Bucket.HELD)
 _TRADE = CauseKind.TRADE
 _MARGIN = frozenset({CauseKind.SETTLEMENT, CauseKind.INSURANCE, CauseKind.SEIZURE})
+_ENDED = frozenset({WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED})
 _HOLDS = frozenset({CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEASE})
 
 
@@ -170,6 +176,33 @@ class CausesBoundEffects(Monitor):
                 expected=f"at most {most} for {what}, and {there} are in {pool}",
                 evidence=[event],
             )
+
+    def view(self, view: View) -> None:  # noqa: ARG002 - what was told is looked at; FINAL-2 compares it with the view
+        """What a client has held is held for something: an open order, a withdrawal or a transfer under way."""
+        for (account, bucket, asset), amount in self.told.amounts.items():
+            if bucket is HELD and amount > 0:
+                self.checked += 1
+                if not self._holds(account, asset):
+                    self.report(
+                        f"held of {account} {asset}",
+                        found=f"{amount} {asset} are held",
+                        expected="nothing: there is no open order, withdrawal or transfer of it",
+                    )
+
+    def _holds(self, account: str, asset: AssetId) -> bool:
+        told = self.told
+        for order in told.book.open.get(account, {}).values():
+            market = told.markets.get(order.market)
+            if market is not None and asset == (market.quote if order.side is Side.BUY else market.base):
+                return True
+        if told.margin is not None and any(
+            key[0] == account and transfer.asset == asset for key, transfer in told.margin.transfers.items()
+        ):
+            return True
+        return account.startswith("@") or any(
+            key[0] == account and item.asset == asset and item.status not in _ENDED
+            for key, item in told.withdrawals.items()
+        )
 
     @on(TransferStarted, TransferCompleted)
     def transfer(self, event: TransferStarted | TransferCompleted) -> None:

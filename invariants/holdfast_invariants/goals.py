@@ -7,6 +7,8 @@ from msgspec import Struct
 from holdfast_invariants.told import Told
 from holdfast_invariants.told_margin import PositionKey
 from holdfast_model.vocabulary import (
+    AccountRead,
+    AskReplica,
     AuctionUncrossed,
     Burst,
     CancelReason,
@@ -38,16 +40,21 @@ from holdfast_model.vocabulary import (
     PositionChanged,
     ProductResumed,
     PromotionGranted,
+    ReadAccount,
     Reason,
     Record,
     Rejected,
+    ReleaseActivated,
     Repaid,
+    ReplicaId,
     ReplicaPromoted,
+    ReplicaStatus,
     ReportBlock,
     ReportDeposit,
     ReportReorganisation,
     Restart,
     RestoreSnapshot,
+    SetPhase,
     ShortfallCovered,
     SigningRestarted,
     Stage,
@@ -59,11 +66,13 @@ from holdfast_model.vocabulary import (
     TransferStarted,
     WithdrawalPaid,
     WithdrawalRefunded,
+    commands_of,
 )
 
 _MARGIN = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 _LOANS = _MARGIN | {Capability.BORROWING, Capability.ENTRIES}
 _CUSTODY = frozenset({Capability.CUSTODY})
+_PROCEDURE = frozenset({Capability.PROCEDURE, Capability.REPLICAS, Capability.PHASES})
 _LIQUIDATION = _MARGIN | {Capability.LIQUIDATION}
 
 
@@ -79,6 +88,13 @@ class Progress:
         """Deposits that were refused because their provider was down."""
         self.covered = False
         """Whether a shortfall was covered since the exchange last halted."""
+        self.primary, self.release = told.primary, told.release
+        """Who was the primary, and which release was active, before the step at hand."""
+        self.deposed: set[ReplicaId] = set()
+        self.in_flight = False
+        """Whether a command was in flight at a kill before the step at hand, and nobody knows what became of it."""
+        self.aborted = False
+        """Whether the last maintenance was called off."""
 
     def note(self, record: Record) -> None:
         """Remember a step after its goals were looked at."""
@@ -93,6 +109,14 @@ class Progress:
                 self.covered = True
             elif event.__class__ is MismatchFound:
                 self.covered = False
+            elif event.__class__ is PhaseChanged and event.before is Phase.MAINTENANCE:
+                self.aborted = event.after is Phase.CANCEL_ONLY
+        told = self.told
+        if told.primary != self.primary:
+            self.deposed.add(self.primary)
+            self.deposed.discard(told.primary)
+        self.primary, self.release = told.primary, told.release
+        self.in_flight = bool(told.unknown)
 
 
 Reached = Callable[[Progress, Record], bool]
@@ -182,6 +206,48 @@ def _filled_across_a_restart(progress: Progress, record: Record) -> bool:
 def _maintenance_ended(progress: Progress, record: Record) -> bool:
     ended = (isinstance(event, PhaseChanged) and event.before is Phase.MAINTENANCE for event in _events(record))
     return any(ended) and bool(progress.told.resting)
+
+
+def _left_maintenance(progress: Progress, record: Record) -> bool:
+    return progress.told.setup.procedure and any(
+        event.before is Phase.MAINTENANCE and event.after is Phase.POST_ONLY
+        for event in _events(record)
+        if isinstance(event, PhaseChanged)
+    )
+
+
+def _tried_again(progress: Progress, record: Record) -> bool:
+    begun = any(isinstance(event, PhaseChanged) and event.after is Phase.MAINTENANCE for event in _events(record))
+    return begun and progress.aborted
+
+
+def _released(progress: Progress, record: Record, *, back: bool) -> bool:
+    first = progress.told.setup.releases[0].release
+    return any(
+        event.release != progress.release and back == (event.release == first)
+        for event in _events(record)
+        if isinstance(event, ReleaseActivated)
+    )
+
+
+def _deposed_asked(progress: Progress, record: Record) -> bool:
+    step = record.step
+    if not isinstance(step, AskReplica) or step.replica not in progress.deposed:
+        return False
+    return any(isinstance(event, Rejected) and event.reason is Reason.NOT_PRIMARY for event in _events(record))
+
+
+def _refused_one(kind: type, reason: Reason) -> Reached:
+    """Whether a command of a kind was refused for a reason, alone or among others."""
+
+    def reached(progress: Progress, record: Record) -> bool:  # noqa: ARG001 - the record says it
+        return any(
+            isinstance(command, kind) and isinstance(event, Rejected) and event.reason is reason
+            for command, answer in zip(commands_of(record.step), record.answers, strict=False)
+            for event in answer.events
+        )
+
+    return reached
 
 
 def _transfer_waited(progress: Progress, record: Record) -> bool:  # noqa: ARG001 - the record says it
@@ -292,6 +358,113 @@ GOALS: tuple[Goal, ...] = (
         needs=frozenset({Capability.REPLICAS}),
         by=(Rejected,),
         reached=_refused(Reason.REPLICA_STALE),
+    ),
+    Goal(
+        id="promoted-after-a-kill",
+        sentence="Another replica was promoted after the primary was killed.",
+        needs=frozenset({Capability.REPLICAS}),
+        by=(ReplicaPromoted,),
+        reached=lambda progress, _: progress.told.replicas.get(progress.primary) is ReplicaStatus.DOWN,
+    ),
+    Goal(
+        id="no-quorum",
+        sentence="A command was refused because too few replicas were up.",
+        needs=frozenset({Capability.REPLICAS}),
+        by=(Rejected,),
+        reached=_refused(Reason.NO_QUORUM),
+    ),
+    Goal(
+        id="deposed-primary-asked",
+        sentence="A replica that had been the primary was asked for a decision, and refused.",
+        needs=frozenset({Capability.REPLICAS}),
+        by=(AskReplica,),
+        reached=_deposed_asked,
+    ),
+    Goal(
+        id="in-flight-survived-a-failover",
+        sentence="A command in flight when the primary died was carried out, as its client learnt after a promotion.",
+        needs=frozenset({Capability.REPLICAS, Capability.RESEND}),
+        by=(ReplicaPromoted,),
+        reached=lambda _, record: bool(record.resent),
+    ),
+    Goal(
+        id="in-flight-lost-with-the-primary",
+        sentence="A command in flight when the primary died was never carried out.",
+        needs=frozenset({Capability.REPLICAS, Capability.RESEND}),
+        by=(ReplicaPromoted,),
+        reached=lambda progress, record: progress.in_flight and not record.resent,
+    ),
+    Goal(
+        id="read-at-a-lagging-replica",
+        sentence="Balances were read at a replica that lacked the last decisions.",
+        needs=frozenset({Capability.REPLICAS, Capability.READS}),
+        by=(AccountRead,),
+        reached=lambda progress, record: any(
+            event.seq < progress.told.seq for event in _events(record) if isinstance(event, AccountRead)
+        ),
+    ),
+    Goal(
+        id="read-shed",
+        sentence="Under load a read was refused for lack of room.",
+        needs=frozenset({Capability.INGRESS, Capability.READS}),
+        by=(Rejected,),
+        reached=_refused_one(ReadAccount, Reason.OVERLOADED),
+    ),
+    Goal(
+        id="rate-limited",
+        sentence="A client was refused because it had asked for too much within a second.",
+        needs=frozenset({Capability.RATE_LIMITS}),
+        by=(Rejected,),
+        reached=_refused(Reason.RATE_LIMITED),
+    ),
+    Goal(
+        id="maintenance-by-procedure",
+        sentence="Maintenance by the procedure was left for post-only, all its steps taken.",
+        needs=_PROCEDURE,
+        by=(PhaseChanged,),
+        reached=_left_maintenance,
+    ),
+    Goal(
+        id="maintenance-tried-again",
+        sentence="Maintenance was called off, and begun again.",
+        needs=_PROCEDURE,
+        by=(PhaseChanged,),
+        reached=_tried_again,
+    ),
+    Goal(
+        id="skipped-barrier-refused",
+        sentence="Maintenance was to be left without the load barrier, which was refused.",
+        needs=_PROCEDURE,
+        by=(Rejected,),
+        reached=_refused(Reason.NOT_LOADED, SetPhase),
+    ),
+    Goal(
+        id="liquidation-before-the-barrier-refused",
+        sentence="A liquidation was refused because the state had been rebuilt and the load was not confirmed.",
+        needs=_PROCEDURE | {Capability.LIQUIDATION},
+        by=(Rejected,),
+        reached=_refused(Reason.NOT_LOADED, Liquidate),
+    ),
+    Goal(
+        id="release-activated",
+        sentence="A release was activated.",
+        needs=_PROCEDURE,
+        by=(ReleaseActivated,),
+        reached=lambda progress, record: _released(progress, record, back=False),
+    ),
+    Goal(
+        id="release-rolled-back",
+        sentence="A release was rolled back to the first one.",
+        needs=_PROCEDURE,
+        by=(ReleaseActivated,),
+        reached=lambda progress, record: _released(progress, record, back=True),
+    ),
+    Goal(
+        id="cancelled-by-force",
+        sentence="An operator cancelled the orders of everybody.",
+        needs=_PROCEDURE,
+        by=(OrderCancelled,),
+        reached=_ended(CancelReason.FORCED),
     ),
     Goal(
         id="shed",

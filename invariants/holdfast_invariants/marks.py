@@ -11,6 +11,7 @@ from holdfast_model.vocabulary import (
     MarketId,
     PriceReported,
     PriceTicks,
+    ReleaseActivated,
     TimeAdvanced,
     View,
 )
@@ -73,6 +74,12 @@ class MarksFollowTheRule(Monitor):
                 expected="a later time",
                 evidence=[event],
             )
+
+    @on(ReleaseActivated)
+    def rescaled(self, event: ReleaseActivated) -> None:  # noqa: ARG002 - whatever it changes
+        """Prices reported in ticks of another amount no longer count: all marks are to be looked at."""
+        if self.told.margin is not None:
+            self._touched |= self.told.margin.marked.keys()
 
     @on(MarkChanged)
     def changed(self, event: MarkChanged) -> None:

@@ -16,11 +16,26 @@ from msgspec import Struct
 
 from holdfast_invariants.told import Told
 from holdfast_model.findings import Violation
-from holdfast_model.vocabulary import Answer, Capability, Command, Event, View
+from holdfast_model.vocabulary import (
+    Answer,
+    AskReplica,
+    Burst,
+    Capability,
+    Command,
+    Crash,
+    Event,
+    JournalRecord,
+    Restart,
+    RestoreSnapshot,
+    TakeSnapshot,
+    View,
+)
 from holdfast_model.vocabulary.wire import encode
 
 COMMANDS: tuple[type, ...] = get_args(Command)
 EVENTS: tuple[type, ...] = get_args(Event)
+ACTIONS: tuple[type, ...] = (Burst, AskReplica, TakeSnapshot, RestoreSnapshot, Crash, Restart)
+"""The steps that are no command."""
 
 Handler = Callable[..., None]
 H = TypeVar("H", bound=Handler)
@@ -33,6 +48,7 @@ class Moment(Enum):
     EVENT = auto()
     BELIEVED = auto()
     AFTER = auto()
+    ACTION = auto()
 
 
 def on(*events: type) -> Callable[[H], H]:
@@ -53,6 +69,11 @@ def before(*commands: type) -> Callable[[H], H]:
 def after(*commands: type) -> Callable[[H], H]:
     """Mark a method `(command, answer)`: it looks at these commands (all, without any named) after their events."""
     return _mark(Moment.AFTER, commands or COMMANDS)
+
+
+def upon(*actions: type) -> Callable[[H], H]:
+    """Mark a method `(record)`: it looks at these steps before their answers, once what they resent is believed."""
+    return _mark(Moment.ACTION, actions)
 
 
 def _mark(moment: Moment, classes: tuple[type, ...]) -> Callable[[H], H]:
@@ -111,6 +132,9 @@ class Monitor:
 
     def batch(self, commands: Sequence[Command], answers: Sequence[Answer]) -> None:
         """Look at commands that arrived together, and their answers, before any is believed."""
+
+    def resent(self, record: JournalRecord) -> None:
+        """Look at something that was decided while nobody listened, before it is believed."""
 
     def view(self, view: View) -> None:
         """Look at a view, when all that was answered before is believed."""

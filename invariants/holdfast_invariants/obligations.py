@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from holdfast_invariants.monitor import Monitor, after, on
+from holdfast_invariants.monitor import after, on
+from holdfast_invariants.procedure import StepsOfMaintenance
 from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
     STAGE_TRANSITIONS,
@@ -21,13 +22,13 @@ _UNCROSSED_FOR = frozenset({Phase.OPEN, Phase.CLOSED})
 _NEVER_CROSSED = frozenset({Phase.OPEN, Phase.POST_ONLY})
 
 
-class ObligatorySteps(Monitor):
+class ObligatorySteps(StepsOfMaintenance):
     """PHASE-2: trading opens through its auction, auctions are uncrossed, products open stage by stage.
+
+    And maintenance goes by its procedure (`procedure`).
 
     Each obligation is a method of its own that looks at a change of phase or stage just before it is believed.
     """
-
-    invariant = "PHASE-2"
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
         super().__init__(*arguments)

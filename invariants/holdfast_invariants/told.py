@@ -127,7 +127,8 @@ class Told:
     postings left below zero. Of all these, only those of the event at hand mean anything.
 
     `book`, `triggers`, `margin` and `custody` are parts of the record that are told each event after it; there is no
-    `margin` where the setup has none and no marks, and no `custody` where it has none.
+    `margin` where the setup has none and no marks, and no `custody` where it has none. `up` are the replicas that are
+    up. `resending` is set while records are believed that were decided before the last kill and are told only now.
     """
 
     # CPython is quick at the methods of an instance only while at most thirty attributes are in its dictionary: those
@@ -165,11 +166,13 @@ class Told:
         self.epoch = 1
         self.primary = setup.replicas[0]
         self.replicas: dict[ReplicaId, ReplicaStatus] = dict.fromkeys(setup.replicas, ReplicaStatus.UP)
+        self.up = frozenset(self.replicas)
         self.installed: dict[ReplicaId, ReleaseId] = dict.fromkeys(setup.replicas, setup.releases[0].release)
         self.seq = 0
         self.trade = 0
         self.head: Sha256 = GENESIS
         self.unknown: list[Command] = []
+        self.resending = False
 
         self.command: Command | None = None
         self.key: OrderKey = ("", "")
@@ -365,11 +368,21 @@ class Told:
         """A replica was killed; None: the whole process was, and all replicas are up when it is started again."""
         if replica is None:
             self.replicas = dict.fromkeys(self.replicas, ReplicaStatus.UP)
+            self.up = frozenset(self.replicas)
         elif replica in self.replicas:
-            self.replicas[replica] = ReplicaStatus.DOWN
+            self._replica_is(replica, ReplicaStatus.DOWN)
+
+    @property
+    def can_decide(self) -> bool:
+        """Whether the primary can decide: it is up, and reaches more than half of all replicas."""
+        return self.primary in self.up and len(self.up) >= self.setup.quorum
 
     def _replica_changed(self, event: ReplicaChanged) -> None:
-        self.replicas[event.replica] = event.status
+        self._replica_is(event.replica, event.status)
+
+    def _replica_is(self, replica: ReplicaId, status: ReplicaStatus) -> None:
+        self.replicas[replica] = status
+        self.up = frozenset(name for name, known in self.replicas.items() if known is ReplicaStatus.UP)
 
     def _deployed(self, event: ReleaseDeployed) -> None:
         self.installed[event.replica] = event.release

@@ -67,23 +67,37 @@ class Core:
     """The state that every chapter shares, changed by events only. Seams for planted faults have no underscore."""
 
     # CPython is quick at the methods of an instance only while at most thirty attributes are in its dictionary, and
-    # all chapters together have more. Those of this chapter, and from `Marks` to `Accounts`, are therefore slots; of
-    # several chapters that extend the same one only one can have some.
+    # all chapters together have more. Those of this chapter, and from `Marks` to `Accounts`, are therefore slots. Of
+    # several chapters that extend the same one only one can have some: so those of `Maintenance` and `Funds`, and one
+    # of `Payments`, stand here with this chapter's own.
     __slots__ = (
         "__dict__",
         "_decider_of",
         "_events",
         "_evolver_of",
+        "activated_seq",
+        "announced_ms",
         "assets",
         "clients",
+        "confirmed_seq",
+        "custody",
+        "deposits",
         "epoch",
         "ledger",
+        "maintenance_seq",
         "markets",
         "phase",
+        "primary",
+        "reconciled_seq",
+        "release",
+        "rescaled",
         "seq",
         "setup",
+        "surroundings",
         "time_ms",
         "waiting",
+        "withdrawal_of",
+        "withdrawals",
     )
 
     ledger_class: type[Ledger] = Ledger

@@ -52,7 +52,7 @@ def test_help_needs_none_of_the_heavy_libraries(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (("gate", "--engine", "nobody"), "there is no engine 'nobody'; there are: reference, fault:NAME"),
-        (("gate", "--engine", "fault:nothing"), "there is no fault 'nothing'; there are: amend-for-more"),
+        (("gate", "--engine", "fault:nothing"), "there is no fault 'nothing'; there are: acknowledged-before"),
         (("gate", "--profile", "huge"), "there is no profile 'huge'; there are: smoke, ci, nightly"),
         (("explore", "--model", "chess"), "unknown model 'chess'"),
         (("explore", "--model", "yardstick:log=x"), "parameter 'log' of model 'yardstick' is 'x'"),

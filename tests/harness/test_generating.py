@@ -20,7 +20,7 @@ from holdfast.setups import (
     CUSTODY_FROST_SETUP,
     CUSTODY_SETUP,
     MARGIN_SETUP,
-    PROCEDURE_SETUP,
+    OPERATIONS_SETUP,
     SMALL_SETUP,
     fitted,
     setups_for,
@@ -110,7 +110,7 @@ SETUPS = {
     "small": SMALL_SETUP,
     "margin": MARGIN_SETUP,
     "auction": AUCTION_SETUP,
-    "procedure": PROCEDURE_SETUP,
+    "operations": OPERATIONS_SETUP,
     "custody": CUSTODY_SETUP,
 }
 MANIFEST = Path(__file__).parents[2] / "adapters" / "holdfast_adapters" / "nodejs_order_book" / "adapter.json"
@@ -206,7 +206,7 @@ def test_custody_is_drawn_with_the_scheme_of_its_tiers() -> None:
 
 
 def test_what_a_procedure_asks_for_is_done_and_left_out() -> None:
-    events = [event for record in some("procedure") for answer in record.answers for event in answer.events]
+    events = [event for record in some("operations") for answer in record.answers for event in answer.events]
     reasons = Counter(event.reason for event in events if isinstance(event, Rejected))
     assert min(reasons[reason] for reason in OF_THE_PROCEDURE) > 0
     done = Counter(type(event) for event in events)
@@ -319,11 +319,14 @@ def test_the_time_is_told_to_engines_that_need_it_only() -> None:
 
 
 def test_the_setups_are_those_that_the_engine_can_be_reset_to() -> None:
-    assert setups_for(EVERYTHING) == (SMALL_SETUP, MARGIN_SETUP, AUCTION_SETUP, PROCEDURE_SETUP, CUSTODY_SETUP)
-    assert setups_for(EVERYTHING - {C.MARGIN}) == (SMALL_SETUP, AUCTION_SETUP, PROCEDURE_SETUP, CUSTODY_SETUP)
+    assert setups_for(EVERYTHING) == (SMALL_SETUP, MARGIN_SETUP, AUCTION_SETUP, OPERATIONS_SETUP, CUSTODY_SETUP)
+    plain = setups_for(EVERYTHING - {C.MARGIN})
+    assert plain[:2] == (SMALL_SETUP, AUCTION_SETUP)
+    assert (plain[2].procedure, plain[2].margin, len(plain[2].markets)) == (True, None, 1)
+    assert plain[3] == CUSTODY_SETUP
     slow = setups_for(EVERYTHING - {C.RATE_LIMITS, C.CUSTODY})[-1]
     assert (slow.procedure, slow.rate_max) == (True, 0)
-    assert PROCEDURE_SETUP not in setups_for(EVERYTHING - {C.REPLICAS})
+    assert len(setups_for(EVERYTHING - {C.REPLICAS})) == 4
     assert setups_for(EVERYTHING - {C.AUCTION, C.MARKS, C.PROCEDURE, C.CUSTODY}) == (SMALL_SETUP,)
     assert not setups_for(EVERYTHING - {C.PROCEDURE})[-1].procedure
 

@@ -139,6 +139,7 @@ def gate(engine: str, *, commands: int) -> Gate:
         machine_examples=1,
         margin_examples=1,
         custody_examples=1,
+        operations_examples=1,
         machine_steps=1,
         commands=commands,
         fault_commands=1,

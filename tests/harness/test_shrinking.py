@@ -9,6 +9,7 @@ from holdfast_model.vocabulary import (
     AccrueInterest,
     AdvanceTime,
     Amount,
+    AnnounceMaintenance,
     Borrow,
     Burst,
     CancelOrder,
@@ -178,6 +179,26 @@ def test_periods_are_counted_anew_when_one_goes() -> None:
         ("USD", 1),
         ("USD", 2),
     ]
+
+
+def test_an_announcement_moves_with_the_time_for_which_it_was_made() -> None:
+    steps: tuple[Step, ...] = (
+        AdvanceTime(time_ms=100_000),
+        AnnounceMaintenance(begins_ms=100_500),
+        AdvanceTime(time_ms=100_500),
+    )
+
+    def shows(candidate: tuple[Step, ...]) -> bool:
+        """An announcement for later than when it is made, and the time reaches it."""
+        now, begins = 0, None
+        for step in candidate:
+            if isinstance(step, AdvanceTime):
+                now = step.time_ms
+            elif isinstance(step, AnnounceMaintenance) and step.begins_ms > now:
+                begins = step.begins_ms
+        return begins is not None and now >= begins
+
+    assert shrink(steps, shows) == (AnnounceMaintenance(begins_ms=1), AdvanceTime(time_ms=1))
 
 
 def report(time: int, price: int) -> ReportPrice:

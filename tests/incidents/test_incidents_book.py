@@ -313,7 +313,6 @@ def test_a_clock_that_steps_back_is_refused_and_changes_nothing(engine: Engine) 
     ("fault", "told"),
     [
         ("fill-reported-twice", test_the_children_of_a_parent_never_trade_more_than_it_when_the_fills_come_late),
-        ("replica-skips-cancels", test_a_replica_that_runs_other_code_is_seen_before_it_serves_anybody),
         ("takers-price", test_the_book_that_is_made_from_the_feed_is_the_book),
         ("trade-through", test_a_cascade_to_the_bottom_of_the_book_breaks_no_rule_and_its_trades_stand),
         ("tail-replayed-twice", test_a_cascade_to_the_bottom_of_the_book_breaks_no_rule_and_its_trades_stand),

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.engine import Engine
-from holdfast.setups import MARGIN_SETUP, PROCEDURE_SETUP, SMALL_SETUP
+from holdfast.setups import MARGIN_SETUP, SMALL_SETUP
 from holdfast.stories import Story
 from holdfast_model.vocabulary import (
     AccountRead,
@@ -196,8 +196,8 @@ def test_while_the_risk_process_is_down_its_product_is_halted_though_matching_wo
 
 def test_under_load_and_while_scaling_out_a_read_is_exact_or_refused_and_never_zero(engine: Engine) -> None:
     """gate-2025-04-23: overloaded while it was scaled out, a venue showed balances of zero."""
-    story = Story(replace(PROCEDURE_SETUP, ingress_capacity=4), engine)
-    for client in PROCEDURE_SETUP.clients:
+    story = Story(replace(SMALL_SETUP, procedure=True, rate_max=8), engine)
+    for client in SMALL_SETUP.clients:
         story.deposit(client, BTC=500, USD=5_000)
     story.buy("alice", "a1", 5, 99)
     story.sell("bob", "b1", 3, 103)

@@ -109,7 +109,7 @@ def test_an_entry_says_what_it_is_in_one_sentence_and_is_found_by_its_id(invaria
 def test_an_id_that_there_is_not_is_refused_with_those_there_are() -> None:
     with pytest.raises(HoldfastError, match=r"there is no invariant 'CONS-9'; there are: CONS-1, CONS-2"):
         invariant_by_id("CONS-9")
-    with pytest.raises(HoldfastError, match=r"there is no fault 'gremlin'; there are: amend-for-more"):
+    with pytest.raises(HoldfastError, match=r"there is no fault 'gremlin'; there are: acknowledged-before"):
         fault_by_name("gremlin")
 
 

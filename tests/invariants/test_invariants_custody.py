@@ -51,6 +51,7 @@ from holdfast_model.vocabulary import (
     PaymentIncluded,
     PaymentIntent,
     PaymentSigned,
+    PendingDeposit,
     Phase,
     PhaseChanged,
     Posting,
@@ -112,7 +113,10 @@ SETUP = Setup(
     ),
 )
 CUST = tuple(entry for entry in CATALOGUE if entry.id in {f"CUST-{number}" for number in range(1, 7)})
-ALL = (*CUST, *(invariant_by_id(name) for name in ("CONS-1", "CONS-2", "CONS-4", "FINAL-2", "FINAL-4", "AUDIT-1")))
+ALL = (
+    *CUST,
+    *(invariant_by_id(name) for name in ("CONS-1", "CONS-2", "CONS-4", "FINAL-2", "FINAL-4", "MAINT-1", "AUDIT-1")),
+)
 
 
 # Words --------------------------------------------------------------------------------------------------------------
@@ -529,7 +533,33 @@ def case(name: str, invariant: str, good: list[Record], bad: Record, subject: st
 
 
 OTHER = replace(INTENT, amount=Amount(41))
+PAUSED_FOR_MAINTENANCE = phase(Phase.CANCEL_ONLY, Phase.MAINTENANCE)
+
+
+def pending(transaction: str) -> PendingDeposit:
+    return PendingDeposit(
+        asset="BTC", transaction=transaction, client="alice", amount=Amount(100), height=1, final=False
+    )
+
+
 CASES = [
+    # MAINT-1
+    case(
+        "a deposit that was on its way is gone",
+        "MAINT-1",
+        [block(1), seen(), seen("t2"), phase(Phase.OPEN, Phase.CANCEL_ONLY), PAUSED_FOR_MAINTENANCE],
+        view(tiers={}, balances={}, phase=Phase.MAINTENANCE, deposits=(pending("t2"),)),
+        "deposit BTC/t1",
+        "nothing after maintenance",
+    ),
+    case(
+        "a payment that was under way is gone",
+        "MAINT-1",
+        [*APPROVED, phase(Phase.OPEN, Phase.CANCEL_ONLY), PAUSED_FOR_MAINTENANCE],
+        view(tiers={"hot": 100}, balances={("alice", FREE): 57, ("alice", HELD): 43}, phase=Phase.MAINTENANCE),
+        "payment alice/w",
+        "nothing after maintenance",
+    ),
     # CUST-1
     case(
         "a deep reorganisation is not noticed",

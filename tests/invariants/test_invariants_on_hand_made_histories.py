@@ -250,6 +250,10 @@ def hash_of(text: str) -> str:
 OVERLOADED = Rejected(reason=Reason.OVERLOADED)
 REFUSED = Answer(events=(OVERLOADED,))
 ASK = open_order("alice/1", SELL, 5, 10)
+SHED = Record(
+    step=Burst(commands=(place("bob/2"), cancel("bob/0"), cancel("bob/9"))),
+    answers=(REFUSED, Answer(events=(cancelled("bob/0"),)), Answer(events=(cancelled("bob/9"),))),
+)
 REQUESTED = withdrawal(WithdrawalRequested)
 DEPOSITED = DepositCredited(client="alice", asset="BTC", amount=Amount(5), transaction="t")
 IN_MAINTENANCE = phases(Phase.OPEN, Phase.CANCEL_ONLY, Phase.MAINTENANCE)
@@ -818,7 +822,7 @@ CASES = [
     case(
         "SURGE-1",
         "a refused command has an effect",
-        [told(OVERLOADED, step=place("bob/2"))],
+        [SHED],
         told(OVERLOADED, accepted("bob/3", BUY, 1, 10), step=place("bob/3")),
         "PlaceOrder 0",
         "a refusal with 1 more events",
@@ -839,18 +843,21 @@ CASES = [
         "a cancel is shed while a new order is taken in",
         [
             Record(
-                step=Burst(commands=(place("bob/1"), cancel("bob/0"))),
-                answers=(REFUSED, Answer(events=(cancelled("bob/0"),))),
+                step=Burst(commands=(place("bob/1"), cancel("bob/0"), cancel("bob/9"))),
+                answers=(REFUSED, Answer(events=(cancelled("bob/0"),)), Answer(events=(cancelled("bob/9"),))),
             )
         ],
-        Record(step=Burst(commands=(place("bob/1"), cancel("bob/0"))), answers=(Answer(events=ASK), REFUSED)),
+        Record(
+            step=Burst(commands=(place("bob/1"), cancel("bob/0"), place("bob/2"))),
+            answers=(Answer(events=ASK), REFUSED, Answer(events=ASK)),
+        ),
         "cancels",
-        "1 cancels were shed while new orders were taken in",
+        "1 commands were shed while new orders were taken in",
     ),
     case(
         "SURGE-1",
         "an order that was shed is in the book",
-        [Record(step=place("bob/2"), answers=(REFUSED,)), seen(View(seq=0))],
+        [SHED, seen(View(seq=0))],
         seen(View(seq=0, orders=(shown("bob/2", BUY, 1, 10),))),
         "order bob/2",
         "it rests",
@@ -858,9 +865,9 @@ CASES = [
     case(
         "SURGE-1",
         "a command that was shed is decided all the same",
-        [Record(step=place("bob/2"), answers=(REFUSED,))],
+        [SHED],
         seen(View(seq=1)),
-        "shed commands",
+        "refused commands",
         "1 commands were decided",
         evidence=False,
     ),
@@ -972,6 +979,8 @@ ELSEWHERE = {
     "ISOL-1": "test_invariants_isolation.py",
     "PHASE-2": "test_invariants_obligations.py",
     **dict.fromkeys(CUSTODY, "test_invariants_custody.py"),
+    "READ-1": "test_invariants_operations.py",
+    "FENCE-1": "test_invariants_operations.py",
 }
 """What has its histories in a file of its own."""
 
@@ -1109,7 +1118,8 @@ def test_maintenance_is_watched_until_the_first_command_after_it_that_has_an_eff
         (Capability.FUNDS, {"CONS-1", "CONS-2", "CONS-4", "MAINT-1"} | CUSTODY),
         (
             Capability.ENTRIES,
-            {"CONS-1", "CONS-2", "CONS-3", "CONS-4", "POS-1", "LIQ-1", "ADL-1", "ISOL-1", "AUDIT-1"} | CUSTODY,
+            {"CONS-1", "CONS-2", "CONS-3", "CONS-4", "POS-1", "LIQ-1", "ADL-1", "ISOL-1", "READ-1", "AUDIT-1"}
+            | CUSTODY,
         ),
         (Capability.CUSTODY, CUSTODY),
         (Capability.MARGIN, {"POS-1", "POS-2", "ISOL-1"}),
@@ -1119,9 +1129,10 @@ def test_maintenance_is_watched_until_the_first_command_after_it_that_has_an_eff
         (Capability.FEES, {"CONS-3"}),
         (Capability.PHASES, {"PHASE-1", "PHASE-2", "MAINT-1"}),
         (Capability.INGRESS, {"SURGE-1"}),
-        (Capability.JOURNAL, {"REPL-1", "AUDIT-1"}),
+        (Capability.JOURNAL, {"REPL-1", "READ-1", "FENCE-1", "AUDIT-1"}),
         (Capability.LIMIT_ORDERS, {"FINAL-1", "FINAL-2", "FINAL-3", "FINAL-4", "PRIO-1", "PRIO-2", "SEQ-1"}),
-        (Capability.REPLICAS, set()),
+        (Capability.REPLICAS, {"FENCE-1"}),
+        (Capability.READS, {"READ-1"}),
     ],
 )
 def test_what_an_engine_does_not_declare_is_not_checked_and_the_reason_is_given(

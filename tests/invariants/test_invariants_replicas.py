@@ -4,23 +4,28 @@ from msgspec.structs import replace
 
 from holdfast_invariants.auditor import Auditor
 from holdfast_model.vocabulary import (
+    OUTSIDE,
     AccountRead,
     Amount,
     Answer,
     AskReplica,
+    Bucket,
     CancelOrder,
     CancelReason,
     Capability,
+    CauseKind,
     Crash,
     CreditDeposit,
     DeployRelease,
     DepositCredited,
+    EntryPosted,
     Event,
     JournalRecord,
     KillReplica,
     Market,
     MarketTick,
     OrderCancelled,
+    Posting,
     PromoteReplica,
     ReadAccount,
     Reason,
@@ -51,7 +56,17 @@ SETUP = Setup(
     ),
 )
 DEPOSIT = CreditDeposit(client="alice", asset="USD", amount=Amount(5), transaction="t")
-CREDITED: tuple[Event, ...] = (DepositCredited(client="alice", asset="USD", amount=Amount(5), transaction="t"),)
+CREDITED: tuple[Event, ...] = (
+    DepositCredited(client="alice", asset="USD", amount=Amount(5), transaction="t"),
+    EntryPosted(
+        cause_kind=CauseKind.DEPOSIT,
+        cause="t",
+        postings=(
+            Posting(account=OUTSIDE, bucket=Bucket.FREE, asset="USD", amount=Amount(-5)),
+            Posting(account="alice", bucket=Bucket.FREE, asset="USD", amount=Amount(5)),
+        ),
+    ),
+)
 PROMOTE = PromoteReplica(replica="n2")
 PROMOTED: tuple[Event, ...] = (ReplicaPromoted(replica="n2", epoch=2),)
 LOST = Crash(in_flight=DEPOSIT, replica="n1")

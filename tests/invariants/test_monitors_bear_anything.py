@@ -11,9 +11,9 @@ from holdfast.engines import REFERENCE, EngineSource
 from holdfast.fuzzing import episode
 from holdfast.generating import episode_random
 from holdfast.running import Runner
-from holdfast.setups import AUCTION_SETUP, CUSTODY_SETUP, MARGIN_SETUP
+from holdfast.setups import setups_for
 from holdfast_invariants.auditor import Auditor
-from holdfast_model.vocabulary import Answer, Event, Record, Setup
+from holdfast_model.vocabulary import Answer, Capability, Event, Record, Setup
 
 SEED = 20250703
 EPISODES = 5
@@ -74,7 +74,7 @@ def otherwise(event: Event, random: Random, setup: Setup) -> Event:
     return replace(event, **{name: change})
 
 
-@pytest.mark.parametrize("setup", [MARGIN_SETUP, AUCTION_SETUP, CUSTODY_SETUP], ids=["margin", "auction", "custody"])
+@pytest.mark.parametrize("setup", setups_for(frozenset(Capability)), ids=lambda setup: setup.markets[-1].market)
 def test_what_an_engine_tells_wrongly_is_reported_and_nothing_breaks(setup: Setup) -> None:
     found: set[str] = set()
     for number, records in enumerate(histories(setup)):

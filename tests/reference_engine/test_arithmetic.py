@@ -663,6 +663,9 @@ def test_the_rules_divide_nowhere_but_in_the_arithmetic() -> None:
     }
     assert dividing == {
         "arithmetic",
+        "frost",  # scalars of a group, and no money
+        "ingress",  # the second that a time is in
         "journal",  # text that is put into a pattern
+        "quorums",  # scalars of a group
         "storage",  # half a line, and paths
     }

@@ -3,12 +3,14 @@
 They exist to prove that the invariants can fail. None is ever active unless asked for by name.
 """
 
-from holdfast_engine.faults import custody, margin, money, operations, orders, trading
+from holdfast_engine.faults import custody, margin, money, operations, orders, procedure, replicas, trading
 from holdfast_engine.faults.fault import Fault
 from holdfast_model.errors import HoldfastError
 
 FAULTS: tuple[Fault, ...] = (
     *operations.FAULTS,
+    *replicas.FAULTS,
+    *procedure.FAULTS,
     *money.FAULTS,
     *trading.FAULTS,
     *orders.FAULTS,

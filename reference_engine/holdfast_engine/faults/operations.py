@@ -1,6 +1,6 @@
-"""Faults of restoring, failing over, maintenance, surge and the journal."""
+"""Faults of restoring, maintenance, surge and the journal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -10,7 +10,6 @@ from holdfast_engine.faults.fault import Fault, OverwritingJournal, UncheckedVen
 from holdfast_engine.ingress import Admission, Ingress
 from holdfast_engine.journal import Journal
 from holdfast_engine.order import Order, OrderStatus
-from holdfast_engine.replicas import Replica
 from holdfast_engine.state import VenueState
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
@@ -18,10 +17,10 @@ from holdfast_model.vocabulary import (
     EntryPosted,
     Events,
     JournalRecord,
-    OrderCancelled,
     PayWithdrawal,
     Phase,
     PhaseChanged,
+    ReadAccount,
     Sha256,
     Side,
     SizeLots,
@@ -83,23 +82,6 @@ class _ForgetsFills(Recovery):
         )
 
 
-class _PromotedWhateverItLacks(Replica):
-    def promotable(self, acknowledged_seq: int) -> bool:  # noqa: ARG002 - the fault
-        return True
-
-
-class _SkipsCancels(Replica):
-    def follow(self, events: Events) -> None:
-        skips = any(isinstance(event, OrderCancelled) for event in events)
-        super().follow(() if skips else events)
-
-
-class _CatchesUpWithGaps(Replica):
-    def catch_up(self, records: Iterable[JournalRecord]) -> None:
-        for number, record in enumerate(records):
-            self.follow(record.events if number else ())
-
-
 class _PaysInMaintenance(Venue):
     def phase_allows(self, command: Command) -> bool:
         return (self.phase is Phase.MAINTENANCE and isinstance(command, PayWithdrawal)) or super().phase_allows(
@@ -142,6 +124,22 @@ class _ServesInOrderOfArrival(Ingress):
 class _ShedsSilently(Ingress):
     def refusal(self, command: Command) -> Events:  # noqa: ARG002 - the fault
         return ()
+
+
+class _ServesReadsFirst(Ingress):
+    def rank(self, command: Command) -> int:
+        return 0 if isinstance(command, ReadAccount) else super().rank(command)
+
+
+class _ForgetsItsWindow(Ingress):
+    def within_rate(self, command: Command, time_ms: Timestamp) -> bool:
+        self._asked.clear()
+        return super().within_rate(command, time_ms)
+
+
+class _NeverBeginsAWindow(Ingress):
+    def within_rate(self, command: Command, time_ms: Timestamp) -> bool:  # noqa: ARG002 - the fault
+        return super().within_rate(command, 0)
 
 
 class _ForgetsThePreviousHash(Journal):
@@ -199,27 +197,6 @@ FAULTS = (
         parts=Parts(venue=UncheckedVenue, recovery=_ForgetsFills),
     ),
     Fault(
-        name="stale-replica-promoted",
-        sentence="A replica that lags behind is promoted.",
-        violates=("FINAL-2",),
-        incidents=("nasdaq-facebook-2012-05-18",),
-        parts=Parts(venue=UncheckedVenue, replica=_PromotedWhateverItLacks, journal=OverwritingJournal),
-    ),
-    Fault(
-        name="replica-skips-cancels",
-        sentence="The followers run older code, which does not know cancellations.",
-        violates=("REPL-1",),
-        incidents=("knight-2012-08-01", "backpack-2025-07-03"),
-        parts=Parts(venue=UncheckedVenue, replica=_SkipsCancels),
-    ),
-    Fault(
-        name="replica-catches-up-with-gaps",
-        sentence="A replica that was away leaves out the first command that it missed when it catches up.",
-        violates=("REPL-1",),
-        incidents=("backpack-2025-07-03",),
-        parts=Parts(venue=UncheckedVenue, replica=_CatchesUpWithGaps),
-    ),
-    Fault(
         name="withdrawal-paid-in-maintenance",
         sentence="Withdrawals are paid during maintenance.",
         violates=("PHASE-1",),
@@ -251,6 +228,25 @@ FAULTS = (
         violates=("SURGE-1",),
         incidents=("binance-um-2025-08-29",),
         parts=Parts(ingress=_ServesInOrderOfArrival),
+    ),
+    Fault(
+        name="reads-served-first",
+        sentence="Under load reads are taken in before new orders, which are shed for them.",
+        violates=("SURGE-1",),
+        parts=Parts(ingress=_ServesReadsFirst),
+    ),
+    Fault(
+        name="rate-limit-forgets",
+        sentence="The rate limit forgets what a client asked before, and never limits anybody.",
+        violates=("SURGE-1",),
+        parts=Parts(ingress=_ForgetsItsWindow),
+    ),
+    Fault(
+        name="rate-limit-never-resets",
+        sentence="What counts against a client's rate counts for ever, until nothing is taken from it any more.",
+        violates=("SURGE-1",),
+        incidents=("binance-um-2025-08-29",),
+        parts=Parts(ingress=_NeverBeginsAWindow),
     ),
     Fault(
         name="shed-silently",
