@@ -9,6 +9,9 @@ from msgspec.structs import replace
 from holdfast.engine import Engine
 from holdfast.setups import CUSTODY_SETUP
 from holdfast.stories import Story
+from holdfast_engine.exchange import Parts
+from holdfast_engine.state import OutgoingPayment
+from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     FEES,
     NETWORK,
@@ -27,6 +30,7 @@ from holdfast_model.vocabulary import (
     CrashPoint,
     DepositCredited,
     FundHouse,
+    Hex,
     LiabilitiesPublished,
     MismatchFound,
     PaymentBroadcast,
@@ -49,6 +53,7 @@ from holdfast_model.vocabulary import (
     SetPhase,
     SetProvider,
     Side,
+    SignerId,
     StartReplica,
     SubmitShare,
     SweepFunds,
@@ -59,6 +64,7 @@ from holdfast_model.vocabulary import (
 
 BTC, USD = "BTC", "USD"
 Act = Callable[[Story], object]
+Told = Callable[[Engine], None]
 
 
 def funded(engine: Engine, **amounts: int) -> Story:
@@ -150,7 +156,7 @@ def test_a_deposit_is_nobodys_money_before_its_chain_has_confirmed_it(engine: En
     assert story.refusal(again) is Reason.DUPLICATE_DEPOSIT
 
 
-def test_a_chain_that_undoes_what_was_withdrawn_already_halts_the_venue_and_creates_nothing(engine: Engine) -> None:
+def test_a_chain_that_undoes_what_was_withdrawn_halts_the_venue(engine: Engine) -> None:
     """etc-2019-01: deposits were spent twice: the chain lost the blocks that held them after they were paid out."""
     story = funded(engine, bob=500)
     story.mine(BTC)
@@ -324,19 +330,6 @@ def mixed(engine: Engine, orders: tuple[tuple[Act, ...], ...]) -> None:
         assert story.held_by("hot", BTC) == 600 - 62 * paid
 
 
-def test_however_two_withdrawals_over_custody_are_mixed_one_is_paid_once(engine: Engine) -> None:
-    """poloniex-2014-03-04: withdrawals that came at once were each checked against the same balance."""
-    assert (len(TWO), len(WITH_A_REFUND)) == (70, 35)
-    mixed(engine, TWO)
-    mixed(engine, WITH_A_REFUND)
-
-
-def test_however_three_withdrawals_over_custody_are_mixed_one_is_paid_once(engine: Engine) -> None:
-    """flexcoin-2014-03-02: thousands of simultaneous requests moved what an account never had."""
-    assert len(THREE) == 90
-    mixed(engine, THREE)
-
-
 def test_what_a_tier_promised_to_one_payment_it_does_not_promise_to_another(engine: Engine) -> None:
     """poloniex-2014-03-04: the same in the wallet: two clients have the money, and the hot tier has half of it."""
     story = funded(engine, alice=100, bob=100)
@@ -384,6 +377,19 @@ def test_a_storm_of_retries_over_a_failover_pays_once_and_trades_once(engine: En
     assert (story.amount("alice", Bucket.FREE, BTC), story.held_by("hot", BTC)) == (138, 338)
 
 
+def test_however_two_withdrawals_over_custody_are_mixed_one_is_paid_once(engine: Engine) -> None:
+    """poloniex-2014-03-04: withdrawals that came at once were each checked against the same balance."""
+    assert (len(TWO), len(WITH_A_REFUND)) == (70, 35)
+    mixed(engine, TWO)
+    mixed(engine, WITH_A_REFUND)
+
+
+def test_however_three_withdrawals_over_custody_are_mixed_one_is_paid_once(engine: Engine) -> None:
+    """flexcoin-2014-03-02: thousands of simultaneous requests moved what an account never had."""
+    assert len(THREE) == 90
+    mixed(engine, THREE)
+
+
 def test_an_audit_that_finds_less_than_is_owed_says_so_and_trading_stops(engine: Engine) -> None:
     """bitgrail-2018: withdrawals went below zero, and an audit took a total that was negative for balanced."""
     story = funded(engine, alice=100, bob=100)
@@ -401,7 +407,7 @@ def test_an_audit_that_finds_less_than_is_owed_says_so_and_trading_stops(engine:
     assert story.refusal(SetPhase(phase=Phase.CANCEL_ONLY)) is Reason.NOT_RECONCILED
 
 
-def test_what_an_audit_finds_in_time_halts_everything_until_it_is_healed_and_moves_nothing(engine: Engine) -> None:
+def test_what_an_audit_finds_in_time_halts_everything_until_it_is_healed(engine: Engine) -> None:
     """bitmex-2023-03-23: its own audit found a difference and halted trading in time: detected, halted, healed."""
     story = funded(engine, alice=300, bob=300)
     story.sell("alice", "a1", 4, 100)
@@ -468,6 +474,12 @@ def commitment(story: Story) -> CommitNonce:
     return word
 
 
+def signed_by_all(story: Story) -> BroadcastPayment:
+    """The broadcast of alice's payment, which is signed."""
+    story.sign("alice/w1")
+    return BroadcastPayment(payment="alice/w1")
+
+
 def included(story: Story) -> ReportPayment:
     """The report of alice's payment, which was broadcast."""
     story.sign("alice/w1")
@@ -484,128 +496,116 @@ SWEEP = SweepFunds(sweep="s1", asset=BTC, amount=Amount(50), source="hot", targe
 UNKNOWN_PAYMENT = Reason.UNKNOWN_PAYMENT
 
 
-@pytest.mark.parametrize(
-    ("make", "varied"),
-    [
-        (
-            lambda _: approved("w3"),
-            {
-                ("client", "bob"): Reason.UNKNOWN_WITHDRAWAL,
-                ("client", "mallory"): Reason.UNKNOWN_WITHDRAWAL,
-                ("withdrawal", "w1"): Reason.WITHDRAWAL_NOT_OPEN,
-                ("withdrawal", "w2"): Reason.UNKNOWN_WITHDRAWAL,
-            },
-        ),
-        (
-            lambda _: refunded("w1"),
-            {
-                ("client", "bob"): Reason.UNKNOWN_WITHDRAWAL,
-                ("client", "mallory"): Reason.UNKNOWN_WITHDRAWAL,
-                ("withdrawal", "w2"): Reason.UNKNOWN_WITHDRAWAL,
-            },
-        ),
-        (
-            lambda _: asked("w4", 20),
-            {
-                ("client", "bob"): Reason.INSUFFICIENT_FUNDS,
-                ("client", "mallory"): Reason.UNKNOWN_CLIENT,
-                ("asset", USD): Reason.INSUFFICIENT_FUNDS,
-                ("asset", "DOGE"): Reason.UNKNOWN_ASSET,
-                ("withdrawal", "w1"): Reason.DUPLICATE_WITHDRAWAL,
-            },
-        ),
-        (
-            commitment,
-            {
-                ("payment", "alice/w1"): Reason.PAYMENT_NOT_OPEN,
-                ("payment", "alice/w3"): UNKNOWN_PAYMENT,
-                ("payment", "bob/w1"): UNKNOWN_PAYMENT,
-                ("signer", "h1"): Reason.ALREADY_SAID,
-                ("signer", "h3"): Reason.COMMITMENT_INVALID,
-                ("signer", "c1"): Reason.UNKNOWN_SIGNER,
-            },
-        ),
-        (
-            share,
-            {
-                ("payment", "bob/w2"): Reason.PAYMENT_NOT_OPEN,
-                ("payment", "bob/w1"): UNKNOWN_PAYMENT,
-                ("signer", "h1"): Reason.ALREADY_SAID,
-                ("signer", "h3"): Reason.SIGNER_NOT_ASKED,
-                ("signer", "c1"): Reason.SIGNER_NOT_ASKED,
-            },
-        ),
-        (
-            lambda _: RestartSigning(payment="alice/w1"),
-            {("payment", "bob/w1"): UNKNOWN_PAYMENT, ("payment", "alice/w3"): UNKNOWN_PAYMENT},
-        ),
-        (
-            lambda story: (story.sign("alice/w1"), BroadcastPayment(payment="alice/w1"))[1],
-            {
-                ("payment", "bob/w2"): Reason.PAYMENT_NOT_OPEN,
-                ("payment", "alice/w2"): UNKNOWN_PAYMENT,
-                ("payment", "@sweep/s1"): UNKNOWN_PAYMENT,
-            },
-        ),
-        (
-            included,
-            {
-                ("payment", "bob/w2"): Reason.PAYMENT_NOT_OPEN,
-                ("payment", "bob/w1"): UNKNOWN_PAYMENT,
-                ("height", 99): Reason.HEIGHT_AHEAD,
-            },
-        ),
-        (
-            arrived,
-            {
-                ("client", "mallory"): Reason.UNKNOWN_CLIENT,
-                ("asset", USD): Reason.HEIGHT_AHEAD,
-                ("asset", "DOGE"): Reason.UNKNOWN_ASSET,
-                ("transaction", "deposit-1"): Reason.DUPLICATE_DEPOSIT,
-                ("height", 99): Reason.HEIGHT_AHEAD,
-            },
-        ),
-        (
-            lambda _: SWEEP,
-            {
-                ("asset", USD): Reason.INSUFFICIENT_FUNDS,
-                ("asset", "DOGE"): Reason.UNKNOWN_ASSET,
-                ("source", "cold"): Reason.TRANSFER_ILLEGAL,
-                ("target", "hot"): Reason.TRANSFER_ILLEGAL,
-                ("source", "warm"): Reason.UNKNOWN_TIER,
-                ("target", "warm"): Reason.UNKNOWN_TIER,
-                ("target", "alice"): Reason.UNKNOWN_TIER,
-            },
-        ),
-        (
-            lambda _: AttestCustody(tier="hot", asset=BTC, amount=Amount(300)),
-            {("tier", "warm"): Reason.UNKNOWN_TIER, ("asset", "DOGE"): Reason.UNKNOWN_ASSET},
-        ),
-        (
-            lambda _: SetProvider(asset=BTC, up=False),
-            {("asset", "DOGE"): Reason.UNKNOWN_ASSET},
-        ),
-    ],
-    ids=[
-        "approve",
-        "refund",
-        "request",
-        "commit",
-        "share",
-        "restart",
-        "broadcast",
-        "include",
-        "deposit",
-        "sweep",
-        "attest",
-        "provider",
-    ],
-)
-def test_of_every_command_of_custody_each_id_is_checked_on_its_own(
-    engine: Engine, make: Callable[[Story], Command], varied: dict[tuple[str, object], Reason]
-) -> None:
+VARIED: dict[str, tuple[Callable[[Story], Command], dict[tuple[str, object], Reason]]] = {
+    "approve": (
+        lambda _: approved("w3"),
+        {
+            ("client", "bob"): Reason.UNKNOWN_WITHDRAWAL,
+            ("client", "mallory"): Reason.UNKNOWN_WITHDRAWAL,
+            ("withdrawal", "w1"): Reason.WITHDRAWAL_NOT_OPEN,
+            ("withdrawal", "w2"): Reason.UNKNOWN_WITHDRAWAL,
+        },
+    ),
+    "refund": (
+        lambda _: refunded("w1"),
+        {
+            ("client", "bob"): Reason.UNKNOWN_WITHDRAWAL,
+            ("client", "mallory"): Reason.UNKNOWN_WITHDRAWAL,
+            ("withdrawal", "w2"): Reason.UNKNOWN_WITHDRAWAL,
+        },
+    ),
+    "request": (
+        lambda _: asked("w4", 20),
+        {
+            ("client", "bob"): Reason.INSUFFICIENT_FUNDS,
+            ("client", "mallory"): Reason.UNKNOWN_CLIENT,
+            ("asset", USD): Reason.INSUFFICIENT_FUNDS,
+            ("asset", "DOGE"): Reason.UNKNOWN_ASSET,
+            ("withdrawal", "w1"): Reason.DUPLICATE_WITHDRAWAL,
+        },
+    ),
+    "commit": (
+        commitment,
+        {
+            ("payment", "alice/w1"): Reason.PAYMENT_NOT_OPEN,
+            ("payment", "alice/w3"): UNKNOWN_PAYMENT,
+            ("payment", "bob/w1"): UNKNOWN_PAYMENT,
+            ("signer", "h1"): Reason.ALREADY_SAID,
+            ("signer", "h3"): Reason.COMMITMENT_INVALID,
+            ("signer", "c1"): Reason.UNKNOWN_SIGNER,
+            ("commitment", "00" * 40): Reason.COMMITMENT_INVALID,
+        },
+    ),
+    "share": (
+        share,
+        {
+            ("payment", "bob/w2"): Reason.PAYMENT_NOT_OPEN,
+            ("payment", "bob/w1"): UNKNOWN_PAYMENT,
+            ("signer", "h1"): Reason.ALREADY_SAID,
+            ("signer", "h3"): Reason.SIGNER_NOT_ASKED,
+            ("signer", "c1"): Reason.SIGNER_NOT_ASKED,
+            ("share", "00" * 32): Reason.SHARE_INVALID,
+        },
+    ),
+    "restart": (
+        lambda _: RestartSigning(payment="alice/w1"),
+        {("payment", "bob/w1"): UNKNOWN_PAYMENT, ("payment", "alice/w3"): UNKNOWN_PAYMENT},
+    ),
+    "broadcast": (
+        signed_by_all,
+        {
+            ("payment", "bob/w2"): Reason.PAYMENT_NOT_OPEN,
+            ("payment", "alice/w2"): UNKNOWN_PAYMENT,
+            ("payment", "@sweep/s1"): UNKNOWN_PAYMENT,
+        },
+    ),
+    "include": (
+        included,
+        {
+            ("payment", "bob/w2"): Reason.PAYMENT_NOT_OPEN,
+            ("payment", "bob/w1"): UNKNOWN_PAYMENT,
+            ("height", 99): Reason.HEIGHT_AHEAD,
+        },
+    ),
+    "deposit": (
+        arrived,
+        {
+            ("client", "mallory"): Reason.UNKNOWN_CLIENT,
+            ("asset", USD): Reason.HEIGHT_AHEAD,
+            ("asset", "DOGE"): Reason.UNKNOWN_ASSET,
+            ("transaction", "deposit-1"): Reason.DUPLICATE_DEPOSIT,
+            ("height", 99): Reason.HEIGHT_AHEAD,
+        },
+    ),
+    "sweep": (
+        lambda _: SWEEP,
+        {
+            ("asset", USD): Reason.INSUFFICIENT_FUNDS,
+            ("asset", "DOGE"): Reason.UNKNOWN_ASSET,
+            ("source", "cold"): Reason.TRANSFER_ILLEGAL,
+            ("target", "hot"): Reason.TRANSFER_ILLEGAL,
+            ("source", "warm"): Reason.UNKNOWN_TIER,
+            ("target", "warm"): Reason.UNKNOWN_TIER,
+            ("target", "alice"): Reason.UNKNOWN_TIER,
+        },
+    ),
+    "attest": (
+        lambda _: AttestCustody(tier="hot", asset=BTC, amount=Amount(300)),
+        {("tier", "warm"): Reason.UNKNOWN_TIER, ("asset", "DOGE"): Reason.UNKNOWN_ASSET},
+    ),
+    "provider": (
+        lambda _: SetProvider(asset=BTC, up=False),
+        {("asset", "DOGE"): Reason.UNKNOWN_ASSET},
+    ),
+}
+"""By what it does: a command, and what is answered to it with another id in one place."""
+
+
+@pytest.mark.parametrize("name", list(VARIED))
+def test_of_every_command_of_custody_each_id_is_checked_on_its_own(engine: Engine, name: str) -> None:
     """coinbase-api-2022-02-11: the amount of a sale was checked, and that it was of the asset sold was not."""
     story = half_signed(engine)
+    make, varied = VARIED[name]
     command = make(story)
     before = story.view
     for (field, other), reason in varied.items():
@@ -616,3 +616,70 @@ def test_of_every_command_of_custody_each_id_is_checked_on_its_own(
         assert getattr(after, what) == getattr(before, what)
     # As it stands it is taken, so that it was the id that was refused.
     assert not any(isinstance(event, Rejected) for event in story.do(command))
+
+
+def each_id_of(name: str) -> Told:
+    """The story of the ids of one command."""
+    return lambda engine: test_of_every_command_of_custody_each_id_is_checked_on_its_own(engine, name)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("deposit-credited-to-another", test_what_is_credited_is_what_came_in_and_what_is_owed_is_what_is_there),
+        ("final-too-early", test_a_deposit_is_nobodys_money_before_its_chain_has_confirmed_it),
+        (
+            "client-left-out-of-tree",
+            test_a_chain_that_undoes_what_was_withdrawn_halts_the_venue,
+        ),
+        (
+            "nonces-forgotten-by-restore",
+            test_what_an_audit_finds_in_time_halts_everything_until_it_is_healed,
+        ),
+        (
+            "mismatch-unnoticed",
+            test_what_an_audit_finds_in_time_halts_everything_until_it_is_healed,
+        ),
+        (
+            "mismatch-without-halt",
+            test_what_an_audit_finds_in_time_halts_everything_until_it_is_healed,
+        ),
+        ("intent-changed-after-approval", test_a_storm_of_retries_over_a_failover_pays_once_and_trades_once),
+        ("signer-counted-twice", each_id_of("share")),
+        ("forged-share-accepted", each_id_of("share")),
+    ],
+)
+def test_a_planted_fault_in_a_story_of_custody_is_caught_by_an_invariant(
+    fault: str, told: Told, violated: Callable[[str, Told], None]
+) -> None:
+    violated(fault, told)
+
+
+class _ApprovesForAnybody(Venue):
+    def _decide_approval(self, command: ApproveWithdrawal) -> None:
+        owner = next(
+            (client for client, withdrawal in self.withdrawals if withdrawal == command.withdrawal), command.client
+        )
+        super()._decide_approval(replace(command, client=owner))
+
+
+class _TakesCommitmentsOfAnybody(Venue):
+    def commitment_valid(self, payment: OutgoingPayment, signer: SignerId, commitment: Hex) -> bool:  # noqa: ARG002 - the fault
+        return True
+
+
+class _KnowsNoTiers(Venue):
+    def _sweep_refusal(self, command: SweepFunds) -> Reason | None:
+        known = {"source": "hot", "target": "cold"}
+        named = {field: name for field, name in known.items() if getattr(command, field) not in self.tier_rules}
+        return super()._sweep_refusal(replace(command, **named))
+
+
+@pytest.mark.parametrize(
+    ("venue", "name"),
+    [(_ApprovesForAnybody, "approve"), (_TakesCommitmentsOfAnybody, "commit"), (_KnowsNoTiers, "sweep")],
+)
+def test_with_an_id_that_is_not_checked_the_story_does_not_get_to_its_end(
+    venue: type[Venue], name: str, told_in_vain: Callable[[Parts, Told], None]
+) -> None:
+    told_in_vain(Parts(venue=venue), each_id_of(name))

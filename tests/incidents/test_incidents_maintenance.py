@@ -91,9 +91,7 @@ def payment(story: Story) -> Payment:
 
 
 @pytest.mark.parametrize("setup", [WHOLE_SETUP, WHOLE_FROST_SETUP])
-def test_after_a_maintenance_in_which_everything_goes_wrong_every_client_finds_what_it_had(
-    engine: Engine, setup: Setup
-) -> None:
+def test_after_a_maintenance_that_goes_wrong_every_client_finds_what_it_had(engine: Engine, setup: Setup) -> None:
     """backpack-2025-07-03: closed orders were back, positions flipped, a debt grown, a withdrawal another asset's."""
     story = Story(setup, engine)
     assert refusals(story, lambda: backpack_before(story)) == []
@@ -174,7 +172,7 @@ def procedural(engine: Engine) -> Story:
     return story
 
 
-def test_maintenance_that_is_aborted_and_retried_releases_each_hold_once_when_everything_is_cancelled(
+def test_after_aborts_and_retries_a_forced_cancel_releases_each_hold_once(
     engine: Engine,
 ) -> None:
     """kraken-2018-01-11: a two-hour migration took two days, and all orders were cancelled."""
@@ -218,7 +216,7 @@ def test_maintenance_that_is_aborted_and_retried_releases_each_hold_once_when_ev
     assert story.happened(TradeExecuted) == 0
 
 
-def test_a_new_scale_that_is_installed_at_one_node_first_prices_nothing_before_it_is_activated(
+def test_a_new_scale_at_one_node_prices_nothing_before_it_is_activated(
     engine: Engine,
 ) -> None:
     """coinbase-precision-2021-11-19: a new precision reached services at different times: 100 times too much."""
@@ -267,7 +265,7 @@ def spent(story: Story, client: str) -> int:
     return 5_000 - story.amount(client, Bucket.FREE, USD) - story.amount(client, Bucket.HELD, USD)
 
 
-def test_a_node_that_was_left_out_of_a_deployment_cannot_make_the_others_wait_or_lead(engine: Engine) -> None:
+def test_a_node_that_was_left_out_of_a_deployment_does_no_harm(engine: Engine) -> None:
     """knight-2012-08-01: seven of eight servers were deployed, and on the eighth a reused flag revived old code."""
     story = procedural(engine)
     story.buy("alice", "a1", 5, 99)
@@ -352,3 +350,45 @@ def test_nobody_is_liquidated_or_told_a_balance_before_the_load_is_confirmed(eng
     story.mark(PERP, 88)
     assert story.refusal(step) is None
     assert story.happened(LiquidationStepped) == 1
+
+
+def with_structural_signing(engine: Engine) -> None:
+    """The whole sequence of Backpack."""
+    test_after_a_maintenance_that_goes_wrong_every_client_finds_what_it_had(engine, WHOLE_SETUP)
+
+
+def with_frost(engine: Engine) -> None:
+    """The same with real signatures."""
+    test_after_a_maintenance_that_goes_wrong_every_client_finds_what_it_had(engine, WHOLE_FROST_SETUP)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("stale-snapshot-restore", with_frost),
+        ("nonces-forgotten-by-restore", with_frost),
+        ("intent-changed-after-approval", with_frost),
+        ("maintenance-left-unconfirmed", with_structural_signing),
+        ("read-zero-under-load", with_structural_signing),
+        ("lagging-read-stamped-as-current", with_structural_signing),
+        (
+            "maintenance-not-announced",
+            test_after_aborts_and_retries_a_forced_cancel_releases_each_hold_once,
+        ),
+        (
+            "announcement-serves-twice",
+            test_after_aborts_and_retries_a_forced_cancel_releases_each_hold_once,
+        ),
+        (
+            "forced-cancel-leaves-holds",
+            test_after_aborts_and_retries_a_forced_cancel_releases_each_hold_once,
+        ),
+        ("release-in-force-before-activation", test_a_new_scale_at_one_node_prices_nothing_before_it_is_activated),
+        ("node-skipped-in-deployment", test_a_node_that_was_left_out_of_a_deployment_does_no_harm),
+        ("load-barrier-ignored", test_nobody_is_liquidated_or_told_a_balance_before_the_load_is_confirmed),
+    ],
+)
+def test_a_planted_fault_in_a_story_of_maintenance_is_caught_by_an_invariant(
+    fault: str, told: Told, violated: Callable[[str, Told], None]
+) -> None:
+    violated(fault, told)

@@ -1,11 +1,15 @@
 """Incidents of nodes and of load: a primary that is silent, a risk process that is down, bursts while scaling out."""
 
+from collections.abc import Callable
+
 import pytest
 from msgspec.structs import replace
 
 from holdfast.engine import Engine
 from holdfast.setups import MARGIN_SETUP, SMALL_SETUP
 from holdfast.stories import Story
+from holdfast_engine.exchange import Parts
+from holdfast_engine.replicas import Cluster
 from holdfast_model.vocabulary import (
     AccountRead,
     Bucket,
@@ -38,6 +42,7 @@ from holdfast_model.vocabulary import (
     View,
 )
 
+Told = Callable[[Engine], None]
 BTC, USD = "BTC", "USD"
 PERP = "BTC-PERP"
 
@@ -73,7 +78,7 @@ def exact(story: Story, client: str, replica: str | None = None) -> bool:
     )
 
 
-def test_while_a_primary_is_silent_nothing_is_acknowledged_and_afterwards_it_is_fenced(engine: Engine) -> None:
+def test_while_a_primary_is_silent_nothing_is_acknowledged(engine: Engine) -> None:
     """tse-2020-10-01: a memory fault did not trigger the switch-over, a case that was never tested."""
     story = funded(engine)
     story.buy("alice", "a1", 5, 99)
@@ -108,7 +113,7 @@ def test_while_a_primary_is_silent_nothing_is_acknowledged_and_afterwards_it_is_
     assert story.refusal(cancel) is None
 
 
-def test_a_primary_that_only_clients_reach_decides_nothing_before_or_after_it_is_deposed(engine: Engine) -> None:
+def test_a_primary_that_only_clients_reach_decides_nothing(engine: Engine) -> None:
     """tse-2020-10-01: the same where the silence is one of the network: clients reach the old primary throughout."""
     story = funded(engine)
     story.buy("alice", "a1", 5, 99)
@@ -152,7 +157,7 @@ def test_an_order_in_flight_at_a_switch_over_is_taken_in_once(engine: Engine, po
     assert (story.left("alice", "a1"), same_everywhere(story)) == (3, True)
 
 
-def test_while_the_risk_process_is_down_its_product_is_halted_though_matching_would_be_up(engine: Engine) -> None:
+def test_while_the_risk_process_is_down_its_product_is_halted(engine: Engine) -> None:
     """nse-2021-02-24: storage failed over, the risk system was down, and matching could have gone on without it."""
     story = Story(MARGIN_SETUP, engine)
     for client in MARGIN_SETUP.clients:
@@ -170,6 +175,7 @@ def test_while_the_risk_process_is_down_its_product_is_halted_though_matching_wo
     assert story.refusal(order) is Reason.NO_PRIMARY
     story.do(PromoteReplica(replica="n2"), ResumeReplica(replica="n1"))
     # Matching is up again, and the halt holds on the new primary: no new risk, and nobody is liquidated blindly.
+    story.mark(PERP, 88)
     for command in (
         order,
         story.order(Side.SELL, "alice", "out", 1, 100, PERP),
@@ -194,7 +200,7 @@ def test_while_the_risk_process_is_down_its_product_is_halted_though_matching_wo
     assert story.happened(LiquidationStepped) == 0
 
 
-def test_under_load_and_while_scaling_out_a_read_is_exact_or_refused_and_never_zero(engine: Engine) -> None:
+def test_under_load_and_while_scaling_out_a_read_is_exact_or_refused(engine: Engine) -> None:
     """gate-2025-04-23: overloaded while it was scaled out, a venue showed balances of zero."""
     story = Story(replace(SMALL_SETUP, procedure=True, rate_max=8), engine)
     for client in SMALL_SETUP.clients:
@@ -238,3 +244,57 @@ def test_under_load_and_while_scaling_out_a_read_is_exact_or_refused_and_never_z
     story.wait()
     assert all(exact(story, "alice", replica) for replica in (None, "n1", "n2", "n3"))
     assert story.amount("alice", Bucket.FREE, USD) == 5_000
+
+
+def in_flight_and_durable(engine: Engine) -> None:
+    """The order that was in the log when the primary died."""
+    test_an_order_in_flight_at_a_switch_over_is_taken_in_once(engine, CrashPoint.AFTER_JOURNAL)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            "promoted-without-a-quorum",
+            test_while_a_primary_is_silent_nothing_is_acknowledged,
+        ),
+        ("epoch-not-raised", test_while_a_primary_is_silent_nothing_is_acknowledged),
+        (
+            "deposed-primary-acknowledges",
+            test_while_a_primary_is_silent_nothing_is_acknowledged,
+        ),
+        (
+            "cut-off-primary-decides",
+            test_a_primary_that_only_clients_reach_decides_nothing,
+        ),
+        ("split-brain", test_a_primary_that_only_clients_reach_decides_nothing),
+        ("retry-executed-after-failover", in_flight_and_durable),
+        (
+            "liquidated-while-halted",
+            test_while_the_risk_process_is_down_its_product_is_halted,
+        ),
+        ("cut-off-replica-read", test_under_load_and_while_scaling_out_a_read_is_exact_or_refused),
+        ("read-omits-what-is-held", test_under_load_and_while_scaling_out_a_read_is_exact_or_refused),
+        ("reads-served-first", test_under_load_and_while_scaling_out_a_read_is_exact_or_refused),
+    ],
+)
+def test_a_planted_fault_in_a_story_of_nodes_and_load_is_caught_by_an_invariant(
+    fault: str, told: Told, violated: Callable[[str, Told], None]
+) -> None:
+    violated(fault, told)
+
+
+class _GoesOnWithoutItsPrimary(Cluster):
+    """Whoever else is up decides while the primary is silent, and is not made the primary of a new epoch."""
+
+    def closed_for(self) -> Reason | None:
+        return None
+
+
+def test_where_somebody_decides_while_the_primary_is_silent_the_story_does_not_get_to_its_end(
+    told_in_vain: Callable[[Parts, Told], None],
+) -> None:
+    told_in_vain(
+        Parts(cluster=_GoesOnWithoutItsPrimary),
+        test_while_a_primary_is_silent_nothing_is_acknowledged,
+    )
