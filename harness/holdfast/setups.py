@@ -210,6 +210,19 @@ CUSTODY_FROST_SETUP = replace(
 )
 """The same with FROST, with test keys that are dealt from a fixed seed."""
 
+WHOLE_SETUP = replace(
+    MARGIN_SETUP,
+    ingress_capacity=6,
+    releases=(
+        Release(release="r1"),
+        Release(release="r2", tick_amounts=(MarketTick(market="ETH-USD", tick_amount=Amount(2)),)),
+    ),
+    procedure=True,
+    rate_max=20,
+    custody=replace(_RULES, chains=(*_RULES.chains, ChainRule(asset="ETH", confirmations=4, fee=Amount(1)))),
+)
+"""Margin and custody in one, with two releases, maintenance by procedure and a limit of rate."""
+
 OPERATIONS_SETUP = Setup(
     assets=("BTC", "USD"),
     markets=(

@@ -97,6 +97,12 @@ def test_the_healthy_engine_survives_every_incident(scenario: Scenario) -> None:
     [
         ("backpack-2025-07-03", "stale-snapshot-restore"),
         ("backpack-2025-07-03", "maintenance-loses-orders"),
+        ("backpack-2025-07-03", "backlog-applied-twice"),
+        ("backpack-2025-07-03", "debt-grown-at-restore"),
+        ("backpack-2025-07-03", "refund-out-of-custody-in-another-asset"),
+        ("restored-in-maintenance", "stale-snapshot-restore"),
+        ("provider-outage", "credited-while-suspended"),
+        ("failover-of-a-half-signed-withdrawal", "refund-of-signed-payment"),
         ("nasdaq-facebook-2012-05-18", "stale-replica-promoted"),
         ("gate-2025-04-23", "shed-command-has-effect"),
         ("gate-2025-04-23", "cancels-starved"),

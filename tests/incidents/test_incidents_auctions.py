@@ -17,10 +17,12 @@ from holdfast_model.vocabulary import (
     Crash,
     CrashPoint,
     HaltProduct,
+    HealReplica,
     KillReplica,
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
+    PartitionReplica,
     PauseReplica,
     Phase,
     PromoteReplica,
@@ -124,6 +126,34 @@ def test_trading_does_not_open_without_its_auction_whichever_replica_opens_it(en
     story.do(SetPhase(phase=Phase.OPEN))
     assert uncrossed(story) == [(BTC, 100, 4)]
     assert [event.price_ticks for event in story.told if isinstance(event, TradeExecuted)] == [100]
+
+
+def test_a_standby_that_was_left_running_since_the_day_before_does_not_open_the_market(engine: Engine) -> None:
+    """nyse-2023-01-24: the backup was left running, and what it knew of the day was that it was open already."""
+    story = closed(engine)
+    story.do(SetPhase(phase=Phase.AUCTION), SetPhase(phase=Phase.OPEN))
+    # The standby is cut off while the market is open, and the day ends without it.
+    story.do(PartitionReplica(replica="n3"))
+    story.do(SetPhase(phase=Phase.AUCTION), SetPhase(phase=Phase.CLOSED))
+    story.do(SetPhase(phase=Phase.AUCTION))
+    crossing(story, "next")
+    early = story.order(Side.BUY, "alice", "early", 1, 150)
+    assert story.ask("n3", early, SetPhase(phase=Phase.OPEN)) is Reason.NOT_PRIMARY
+    lag = {item.replica: item.seq for item in story.view.replicas}
+    assert lag["n1"] - lag["n3"] == 6
+    # The primary fails at the open. The standby is reached again, and is not let lead with what it lacks.
+    story.do(KillReplica(replica="n1"), HealReplica(replica="n3"))
+    assert story.refusal(PromoteReplica(replica="n3")) is Reason.REPLICA_STALE
+    assert story.ask("n3", early) is Reason.NOT_PRIMARY
+    story.do(PromoteReplica(replica="n2"))
+    assert phase(story) is Phase.AUCTION
+    assert story.happened(TradeExecuted) == 0
+    story.do(SetPhase(phase=Phase.OPEN))
+    assert uncrossed(story) == [(BTC, 100, 4)]
+    # It has caught up with the one that leads now, and could lead itself: the auction is not run again.
+    story.do(PromoteReplica(replica="n3"))
+    assert (phase(story), story.view.primary) == (Phase.OPEN, "n3")
+    assert uncrossed(story) == [(BTC, 100, 4)]
 
 
 def test_a_restart_before_the_close_does_not_lose_the_closing_auction(engine: Engine) -> None:

@@ -26,9 +26,11 @@ from holdfast_model.vocabulary import (
     Burst,
     CancelOrder,
     CancelReason,
+    Conditions,
     Crash,
     CrashPoint,
     Deleveraged,
+    DisconnectClient,
     FundHouse,
     FundingSettled,
     HaltProduct,
@@ -40,6 +42,7 @@ from holdfast_model.vocabulary import (
     Position,
     PriceTicks,
     ProductId,
+    PromoteReplica,
     Reason,
     Repay,
     RequestWithdrawal,
@@ -50,9 +53,14 @@ from holdfast_model.vocabulary import (
     Side,
     SizeLots,
     Stage,
+    StopTriggered,
     TakeSnapshot,
+    TimeInForce,
     TradeExecuted,
     TransferMargin,
+    Trigger,
+    TriggerBy,
+    TriggerWhen,
 )
 
 Told = Callable[[Engine], None]
@@ -150,6 +158,63 @@ def test_a_halt_of_one_product_changes_nothing_in_it_and_nothing_elsewhere(engin
     story.do(Burst(commands=(*rush, CancelOrder(client="alice", order="a2"))))
     assert story.happened(OrderCancelled) == 1
     assert story.left("alice", "a2") is None
+
+
+def test_what_waits_in_a_halted_product_waits_and_everybody_acts_at_once_when_it_opens(engine: Engine) -> None:
+    """binance-um-2025-08-29: orders stayed pending for 25 minutes; what was conditional, and the rush afterwards."""
+    story = Story(replace(MARGIN_SETUP, rate_max=12), engine)
+    for client in CLIENTS:
+        story.deposit(client, USD=20_000, BTC=2_000)
+    everything(story, 100, 40)
+    for client, amount in (("alice", 1_500), ("bob", 4_000), ("carol", 1_000), ("dave", 1_000)):
+        story.pledge(client, "linear", USD=amount)
+    for client in ("alice", "bob"):
+        story.pledge(client, "island", USD=105)
+    opposed(story, PERP, 100, 100)
+    story.buy("alice", "isolated", 20, 40, ISLE)
+    story.sell("bob", "other", 20, 40, ISLE)
+    below = Trigger(by=TriggerBy.MARK, when=TriggerWhen.AT_OR_BELOW, price_ticks=PriceTicks(95))
+    story.sell("alice", "stop", 10, 90, PERP, conditions=Conditions(trigger=below, reduce_only=True))
+    story.sell("alice", "reduce", 5, 115, PERP, conditions=Conditions(reduce_only=True))
+    expires = Conditions(expires_ms=story.time_ms + 20_000)
+    story.buy("carol", "expires", 2, 90, PERP, time_in_force=TimeInForce.GTT, conditions=expires)
+    story.buy("dave", "session", 2, 91, PERP, conditions=Conditions(cancel_on_disconnect=True))
+    story.buy("carol", "kept", 3, 92, PERP)
+    spot = [item for item in story.view.balances if item.account == "dave" and item.bucket is Bucket.FREE]
+    story.do(TakeSnapshot(), HaltProduct(product="linear", cause="the calculation of margin is late"))
+    # Marks pass the stop and what alice can bear; the primary changes and the state is restored: all of it waits.
+    everything(story, 91, 40)
+    story.do(PromoteReplica(replica="n2"), RestoreSnapshot())
+    for product in ("linear", SPOT):
+        assert story.refusal(Liquidate(client="alice", product=product)) is Reason.PRODUCT_HALTED
+    assert [stop.order for stop in story.view.stops] == ["stop"]
+    # Instructions that were given before are carried out: an order's time is up, a session is lost.
+    story.do(DisconnectClient(client="dave"))
+    everything(story, 91, 34)
+    story.wait(20_000)
+    assert {item.order for item in story.view.orders if item.market == PERP} == {"reduce", "kept"}
+    assert [item for item in story.view.balances if item.account == "dave" and item.bucket is Bucket.FREE] == spot
+    # In the isolated product everybody can act, so that there, and only there, alice is liquidated.
+    assert story.refusal(Liquidate(client="alice", product="island")) is None
+    assert story.position("alice", PERP) == Position(
+        client="alice", market=PERP, position_lots=SizeLots(100), entry_value=Amount(10_000)
+    )
+    everything(story, 97, 40)
+    story.resume("linear")
+    assert ([stop.order for stop in story.view.stops], story.happened(StopTriggered)) == (["stop"], 0)
+    assert story.refusal(Liquidate(client="alice", product="linear")) is Reason.NOT_BELOW_MAINTENANCE
+    # The rush: who asks too much in one second is told so, cancels are served all the same, and then it is served.
+    story.wait()
+    rush = [story.order(Side.BUY, "carol", f"rush-{number}", 1, 80, "BTC-USD") for number in range(14)]
+    assert [story.refusal(order) for order in rush] == [None] * 12 + [Reason.RATE_LIMITED] * 2
+    assert story.refusal(CancelOrder(client="carol", order="kept")) is None
+    story.wait()
+    assert [story.refusal(order) for order in rush[12:]] == [None, None]
+    # The mark passes the stop now, and it is triggered now: it reduces the position and no more.
+    story.buy("bob", "bid", 10, 93, PERP)
+    story.mark(PERP, 94)
+    assert story.happened(StopTriggered) == 1
+    assert positions(story)["alice", PERP] == (90, 9_000)
 
 
 def test_a_restart_keeps_positions_and_funding_and_liquidates_nobody(engine: Engine) -> None:
