@@ -1,12 +1,16 @@
 """The proof that the harness works: every planted fault run through the generator, the healthy engine beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from msgspec.structs import replace
 
 from holdfast.counterexamples import Progress, silent, smallest
 from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
 from holdfast.fuzzing import Fuzz, fuzz
-from holdfast.setups import MARGIN_CAPABILITIES, setups_for
-from holdfast_engine.faults import FAULTS, Fault
+from holdfast.setups import setups_for
+from holdfast.workers import spread
+from holdfast_engine.faults import FAULTS, Fault, fault_by_name
 from holdfast_invariants.catalogue import invariant_by_id
 from holdfast_model.evidence import Bound, Verdict, worst
 from holdfast_model.findings import FaultOutcome, FaultsResult, FaultVerdict
@@ -18,12 +22,14 @@ def run_faults(
 ) -> FaultsResult:
     """Run each fault until all invariants that it names have fired, or so many commands were run.
 
-    The healthy engine goes through all of the commands; whatever fires there is a false alarm.
+    The healthy engine goes through all of the commands; whatever fires there is a false alarm. Faults are shared
+    among processes; one whose process dies is missed, because nothing is known of it.
     """
     outcomes = []
-    for fault in faults:
+    names = [fault.name for fault in faults]
+    for fault, outcome in zip(faults, spread(partial(_run, seed=seed, commands=commands), names), strict=True):
         progress(f"fault {fault.name}")
-        outcomes.append(_run(fault, seed=seed, commands=commands))
+        outcomes.append(outcome or _lost(fault))
     progress("the healthy engine")
     with EngineSource(REFERENCE) as source:
         healthy = fuzz(source, seed=seed, commands=commands)
@@ -40,18 +46,25 @@ def run_faults(
     )
 
 
+_HAS: Mapping[Capability, Callable[[Setup], bool]] = {
+    Capability.CUSTODY: lambda setup: setup.custody is not None,
+    Capability.MARKS: lambda setup: setup.margin is not None,
+    Capability.MARGIN: lambda setup: setup.margin is not None,
+    Capability.PROCEDURE: lambda setup: setup.procedure and len(setup.releases) > 1,
+    Capability.PRICE_BANDS: lambda setup: any(market.band_ppm for market in setup.markets),
+}
+"""Whether a setup has something to do with a capability; with all others each has."""
+
+
 def turns(fault: Fault, capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
     """The setups in which a fault can show: what speaks of custody or margin says nothing where there is none."""
-    needs = {needed for identifier in fault.violates for needed in invariant_by_id(identifier).needs}
-    return tuple(
-        setup
-        for setup in setups_for(capabilities)
-        if (setup.custody is not None or Capability.CUSTODY not in needs)
-        and (setup.margin is not None or not needs & MARGIN_CAPABILITIES - {Capability.FUNDS})
-    )
+    needs = fault.needs.union(*(invariant_by_id(identifier).needs for identifier in fault.violates))
+    wanted = [_HAS[need] for need in sorted(needs & _HAS.keys())]
+    return tuple(setup for setup in setups_for(capabilities) if all(has(setup) for has in wanted))
 
 
-def _run(fault: Fault, *, seed: int, commands: int) -> FaultOutcome:
+def _run(name: str, *, seed: int, commands: int) -> FaultOutcome:
+    fault = fault_by_name(name)
     named = frozenset(fault.violates)
 
     def all_fired(outcome: Fuzz) -> bool:
@@ -66,15 +79,26 @@ def _run(fault: Fault, *, seed: int, commands: int) -> FaultOutcome:
             _, setup, steps = outcome.first[found[0]]
             small = smallest(source, setup, steps, found[0])
             size = command_count(small)
+    return replace(
+        _lost(fault),
+        caught_by=tuple(sorted(outcome.first)),
+        commands=size,
+        commands_to_find=min((outcome.commands_to_find[invariant] for invariant in found), default=0),
+        verdict=FaultVerdict.CAUGHT if all_fired(outcome) else FaultVerdict.MISSED,
+    )
+
+
+def _lost(fault: Fault) -> FaultOutcome:
+    """What is known of a fault of which nothing was seen."""
     return FaultOutcome(
         fault=fault.name,
         sentence=fault.sentence,
         incidents=fault.incidents,
         names=fault.violates,
-        caught_by=tuple(sorted(outcome.first)),
-        commands=size,
-        commands_to_find=min((outcome.commands_to_find[invariant] for invariant in found), default=0),
-        verdict=FaultVerdict.CAUGHT if all_fired(outcome) else FaultVerdict.MISSED,
+        caught_by=(),
+        commands=0,
+        commands_to_find=0,
+        verdict=FaultVerdict.MISSED,
     )
 
 

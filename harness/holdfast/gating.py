@@ -77,8 +77,8 @@ PROFILES = {
             custody_examples=50,
             operations_examples=30,
             machine_steps=30,
-            commands=40_000,
-            fault_commands=10_000,
+            commands=30_000,
+            fault_commands=15_000,
         ),
         Profile(
             name="ci",

@@ -6,20 +6,22 @@ from holdfast_engine.exchange import Parts
 from holdfast_engine.journal import Journal
 from holdfast_engine.ledger import Ledger
 from holdfast_engine.venue import Venue
-from holdfast_model.vocabulary import EntryPosted
+from holdfast_model.vocabulary import Capability, EntryPosted
 
 
 class Fault(Struct, frozen=True, kw_only=True):
     """A planted bug: the reference exchange with one part replaced.
 
     `sentence` says what goes wrong; `violates` are the ids of the invariants that must catch it; `incidents` the
-    real ones that it re-enacts (none: a class of bug, not one incident).
+    real ones that it re-enacts (none: a class of bug, not one incident). `needs` is what a setup must have for it to
+    show at all, besides what these invariants speak of.
     """
 
     name: str
     sentence: str
     violates: tuple[str, ...]
     incidents: tuple[str, ...] = ()
+    needs: frozenset[Capability] = frozenset()
     parts: Parts
 
 

@@ -11,6 +11,7 @@ from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     CancelAll,
     CancelReason,
+    Capability,
     ClientId,
     Event,
     Market,
@@ -168,6 +169,7 @@ FAULTS = (
         name="price-band-ignored",
         sentence="A limit price far from the last trade is taken in.",
         violates=("PRIO-2",),
+        needs=frozenset({Capability.PRICE_BANDS}),
         parts=Parts(venue=_KnowsNoBand),
     ),
     Fault(
@@ -175,6 +177,7 @@ FAULTS = (
         sentence="A market order trades at any price.",
         violates=("PRIO-2",),
         incidents=("gdax-2017-06-21",),
+        needs=frozenset({Capability.PRICE_BANDS}),
         parts=Parts(venue=_ProtectsNoMarketOrder),
     ),
     Fault(

@@ -8,6 +8,7 @@ from holdfast_engine.state import state_sha256
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     CancelReason,
+    Capability,
     CauseKind,
     MarketId,
     OrderCancelled,
@@ -90,12 +91,14 @@ FAULTS = (
         name="maintenance-not-announced",
         sentence="Maintenance begins though nobody was told of it, or earlier than was told.",
         violates=("PHASE-2",),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_BeginsUnannounced),
     ),
     Fault(
         name="announcement-serves-twice",
         sentence="One announcement lets maintenance begin again and again.",
         violates=("PHASE-2",),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_AnnouncesForEver),
     ),
     Fault(
@@ -103,6 +106,7 @@ FAULTS = (
         sentence="After a restart accounts are liquidated before the load of the state is confirmed.",
         violates=("PHASE-2",),
         incidents=("paradex-2026-01-19",),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_LiquidatesUnloaded),
     ),
     Fault(
@@ -110,12 +114,14 @@ FAULTS = (
         sentence="Maintenance is left for post-only before the load is confirmed.",
         violates=("PHASE-2",),
         incidents=("backpack-2025-07-03", "paradex-2026-01-19"),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_ReopensUnconfirmed),
     ),
     Fault(
         name="post-only-skipped",
         sentence="Trading opens out of maintenance at once, without the post-only phase.",
         violates=("PHASE-2", "PHASE-1"),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_OpensOutOfMaintenance),
     ),
     Fault(
@@ -123,6 +129,7 @@ FAULTS = (
         sentence="A release is activated, and the load confirmed, though one node was left with another release.",
         violates=("PHASE-2",),
         incidents=("backpack-2025-07-03", "knight-2012-08-01"),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(cluster=_OverlooksANode),
     ),
     Fault(
@@ -130,6 +137,7 @@ FAULTS = (
         sentence="A node reckons in the ticks of the release that is installed on it, before it is activated.",
         violates=("REPL-1", "CONS-2"),
         incidents=("coinbase-precision-2021-11-19",),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=UncheckedVenue, replica=_PricesByWhatIsInstalled),
     ),
     Fault(
@@ -137,6 +145,7 @@ FAULTS = (
         sentence="A release changes what a tick is worth while orders are open at prices in the old ticks.",
         violates=("CONS-2",),
         incidents=("coinbase-precision-2021-11-19",),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_ActivatesOverOpenOrders),
     ),
     Fault(
@@ -144,6 +153,7 @@ FAULTS = (
         sentence="Orders that an operator cancels by force leave behind what was held for them.",
         violates=("CONS-4",),
         incidents=("kraken-2018-01-11",),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_LeavesHolds),
     ),
     Fault(
@@ -151,6 +161,7 @@ FAULTS = (
         sentence="What is held for orders that an operator cancels by force is released twice.",
         violates=("CONS-2",),
         incidents=("kraken-2018-01-11",),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_ReleasesTwiceByForce),
     ),
 )

@@ -14,6 +14,7 @@ from holdfast_model.vocabulary import (
     AccountRead,
     Answer,
     Bucket,
+    Capability,
     ClientId,
     Command,
     Event,
@@ -216,6 +217,7 @@ FAULTS = (
         sentence="A replica with another release than the active one does not know cancellations.",
         violates=("REPL-1",),
         incidents=("knight-2012-08-01", "backpack-2025-07-03"),
+        needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=UncheckedVenue, replica=_OldReleaseSkipsCancels),
     ),
     Fault(
