@@ -18,7 +18,7 @@ from holdfast_model.spec.terms import Condition, Formula, Number, Operand, Term,
 Kind = TypeVar("Kind", Number, Formula)
 RecordType = TypeVar("RecordType", bound="Record")
 Narrower_co = TypeVar("Narrower_co", bound="Record", covariant=True)
-Member = TypeVar("Member", Index, Enumeration)
+Member = TypeVar("Member", bound=Index | Enumeration)
 Limit: TypeAlias = int | Callable[[Any], int]
 Initial: TypeAlias = int | Callable[..., int]
 
@@ -341,12 +341,12 @@ class Scope:
         """
         return _When(self.__dict__["_run"], all_of(*conditions))
 
-    def cases(self, value: Value, sort: type[Member]) -> "Iterator[Member]":
+    def cases(self, value: Value, sort: type[Member]) -> Iterator[Member]:
         """Each member that `value` may be; within the loop, updates happen only where it is that one.
 
         As `for member in sort: with self.when(value == member)`, without the members that it cannot be.
         """
-        for number in members(sort):
+        for number in members(sort):  # type: ignore[arg-type]  # one of the two kinds of sorts
             condition = value == number
             if condition is not False:
                 with self.when(condition):

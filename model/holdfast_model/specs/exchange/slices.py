@@ -1,0 +1,71 @@
+"""Slices of the exchange: classes made of parts, by the names of the parts.
+
+A slice has the actions and properties of its parts; where two parts meet, also what only both together can show
+(`MEETINGS`). Its engine and commands are records with the fields of all parts.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from holdfast_model.errors import HoldfastError
+from holdfast_model.spec import Part
+from holdfast_model.specs.exchange.custody import Custody
+from holdfast_model.specs.exchange.ledger import Exchange, Funds
+from holdfast_model.specs.exchange.meetings import MEETINGS
+from holdfast_model.specs.exchange.operations import Phased, Procedure, Recovery, Replication, Slot, Standby, Surge
+from holdfast_model.specs.exchange.trading import Trading
+
+PARTS: dict[str, type[Exchange]] = {
+    "trading": Trading,
+    "custody": Custody,
+    "phases": Phased,
+    "recovery": Recovery,
+    "maintenance": Procedure,
+    "replication": Replication,
+    "surge": Surge,
+}
+"""The parts by name, in the order in which a slice's name lists them."""
+
+
+IMPLIED = {"recovery": {"maintenance", "replication"}, "phases": {"maintenance"}}
+"""Parts that come with others."""
+
+
+def part_names(text: str) -> tuple[str, ...]:
+    """The parts that a slice's name lists, in their order; `all` means all of them. HoldfastError for others."""
+    given = list(PARTS) if text == "all" else text.split("+")
+    for name in given:
+        if name not in PARTS:
+            raise HoldfastError(f"slice {text!r} has no part {name!r}; expected some of: {', '.join(PARTS)}, or all")
+    return tuple(name for name in PARTS if name in given)
+
+
+def make_slice(names: tuple[str, ...], *, bug: str = "", **parameters: int) -> Exchange:
+    """The slice with these parts, at these sizes. Without custody, an operator enters deposits and withdrawals."""
+    return _class_of(names)(bug=bug, **parameters)
+
+
+@cache
+def _class_of(names: tuple[str, ...]) -> type[Exchange]:
+    present = set(names) | {name for name, implied in IMPLIED.items() if set(names) & implied}
+    bases = [meeting for pair, meeting in MEETINGS.items() if pair <= present]
+    bases += [PARTS[name] for name in reversed(PARTS) if name in names]
+    bases += [] if "custody" in names else [Funds]
+    engine = type("SliceEngine", _narrowest([base.engine_record for base in bases]), {})
+    command = type("SliceCommand", _narrowest([base.command_record for base in bases]), {})
+    fields: dict[str, object] = {"engine_record": engine, "command_record": command, "live": Part(engine)}
+    if "recovery" in present:
+        fields |= {"snapshot_taken": Part(engine), "log": Part(command).per(Slot)}
+    if "replication" in present:
+        fields["replica"] = Part(engine).per(Standby)
+    return type("_".join(names), _narrowest(bases), fields)
+
+
+def _narrowest(classes: Sequence[type[Any]]) -> tuple[type[Any], ...]:
+    """The classes without repetitions, and without those of which another is a subclass."""
+    return tuple(
+        each
+        for each in dict.fromkeys(classes)
+        if not any(other is not each and issubclass(other, each) for other in classes)
+    )
