@@ -75,7 +75,7 @@ def _goals(model: Model, invariants: Sequence[str]) -> list[_Goal]:
     ]
     limits: list[Condition] = []
     for symbol, variable in zip(model.symbols(), model.variables, strict=True):
-        if variable.sort is int and variable.least is not None:
+        if variable.sort is int and variable.least is not None and variable.least_is_meant:
             assert isinstance(symbol, Term)
             limits.append(negation(_below(symbol, variable.least)))
     return [*goals, _Goal(DECLARED_RANGES, "declared_ranges", auxiliary=True, formula=all_of(*limits), declared=None)]

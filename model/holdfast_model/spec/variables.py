@@ -6,7 +6,7 @@ The same view works on terms and on plain ints: a conditional write is `choose(c
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, overload
@@ -39,6 +39,8 @@ class Variable:
     initial: int
     declared_at: str
     ghost: bool = False
+    least_is_meant: bool = True
+    """Whether `least` holds in every checker, and not only where a search stops."""
 
     def printed(self, value: int) -> str:
         """The value as traces show it."""
@@ -97,6 +99,7 @@ class Declaration(_Field, Generic[Kind]):
         self.greatest = greatest
         self.initial = initial
         self.is_ghost = False
+        self.least_is_meant = True
         self.name = ""
         self.declared_at = here()
 
@@ -112,6 +115,10 @@ class Declaration(_Field, Generic[Kind]):
     def between(self, least: Limit, greatest: Limit) -> Self:
         """The same, never below `least` nor above `greatest`."""
         return self._refined(least=least, greatest=greatest)
+
+    def explored_between(self, least: Limit, greatest: Limit) -> Self:
+        """The same, within these limits in a search only: a proof assumes nothing of them."""
+        return self._refined(least=least, greatest=greatest, least_is_meant=False)
 
     def starting(self, initial: Initial) -> Self:
         """The same with another first value: a number, or for a family a function of its indices."""
@@ -152,7 +159,16 @@ class Declaration(_Field, Generic[Kind]):
         initial = self.initial(*indices) if callable(self.initial) else self.initial
         if (least is not None and initial < least) or (greatest is not None and initial > greatest):
             refuse(f"{name} starts at {initial}; expected a value within {least}..{greatest}")
-        return Variable(name, self.sort, least, greatest, int(initial), self.declared_at, self.is_ghost)
+        return Variable(
+            name,
+            self.sort,
+            least,
+            greatest,
+            int(initial),
+            self.declared_at,
+            self.is_ghost,
+            self.least_is_meant,
+        )
 
     def variables(self, scope: "Scope") -> list[Variable]:
         """The one cell."""
@@ -510,10 +526,7 @@ def _view(record: type[RecordType], scope: Scope, base: int) -> RecordType:
 
 
 def _record_variables(record: type[Record], scope: Scope, *, prefix: str) -> list[Variable]:
-    return [
-        Variable(prefix + v.name, v.sort, v.least, v.greatest, v.initial, v.declared_at, v.ghost)
-        for v in _detached(record, scope.root).layout().variables
-    ]
+    return [replace(v, name=prefix + v.name) for v in _detached(record, scope.root).layout().variables]
 
 
 def Enum(sort: Finite) -> Declaration[Number]:  # noqa: N802 - declares a variable, beside Nat, Int and Bool

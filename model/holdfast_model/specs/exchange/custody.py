@@ -366,12 +366,11 @@ class Custody(Exchange):
         }
 
     def scope(self) -> dict[str, str]:
-        """How high the chain grows, and that only one asset is sent, in a search."""
+        """How high the chain grows, and how many nonces signers make, in a search."""
         return {
             **super().scope(),
             "blocks": f"at most {self.parameters['blocks']}",
             "nonces of each signer": f"at most {self.parameters['nonces']}",
-            "assets deposited": "USDT only",
         }
 
     def wallet(self) -> Wallet:
@@ -472,7 +471,7 @@ class Custody(Exchange):
         """A client sends funds to the venue, in the newest block."""
         self.require(self.sent_amount[deposit] == 0, self.chain_tip >= 1)
         sent = total(self.sent_amount[each] for each in Deposit)
-        self.explored_where(sent + amount <= self.amounts, asset == Asset.USDT)
+        self.explored_where(sent + amount <= self.amounts, self.is_explored(asset))
         self.sent_account[deposit], self.sent_asset[deposit] = account, asset
         self.sent_amount[deposit] = amount
         self.chain_height[deposit] = self.chain_tip
@@ -892,9 +891,19 @@ class Custody(Exchange):
     def withdrawal_comes_to_rest(self, payment: Payment) -> Response:
         """A withdrawal can always still be paid or refunded, unless something final was undone."""
         live = self.live
-        sound = forall(implies(live.arrived[deposit], self.on_the_chain(live, deposit)) for deposit in Deposit)
+        kept = all_of(
+            *(
+                implies(
+                    live.arrived[each],
+                    all_of(
+                        self.on_the_chain(live, each), any_of(self.fork == 0, live.deposit_height[each] < self.fork)
+                    ),
+                )
+                for each in Deposit
+            )
+        )
         return Response(
-            whenever=all_of(self.operating(), sound, negation(live.mismatch)),
+            whenever=all_of(self.operating(), kept, negation(live.mismatch)),
             then=among(
                 self.live.payment_status[payment],
                 (PaymentStatus.NONE, PaymentStatus.PAID, PaymentStatus.REFUNDED),

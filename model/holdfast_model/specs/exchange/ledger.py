@@ -29,6 +29,7 @@ from holdfast_model.spec import (
     action,
     all_of,
     always,
+    any_of,
     auxiliary,
     implies,
     total,
@@ -110,7 +111,7 @@ class Engine(Record):
     held = Nat.upto(explored).per(Account, Asset)
 
     def execute(self, command: Command) -> None:
-        """The effect of a command; none for an empty slot. The live engine, replays and standbys come through here."""
+        """The effect of a command; none for an empty slot. Live engine, replays and standbys all come through here."""
         with self.when(command.kind == Kind.DEPOSIT):
             self.free[command.account, command.asset] += command.amount
         with self.when(command.kind == Kind.WITHDRAW):
@@ -157,7 +158,12 @@ class Exchange(Spec):
 
     def scope(self) -> Mapping[str, str]:
         """Deposits stop where the exchange would hold more of an asset."""
-        return {"on the exchange, of each asset": f"at most {self.amounts}"}
+        deposited = "both" if self.parameters["assets"] == len(Asset) else "USDT only"
+        return {"on the exchange, of each asset": f"at most {self.amounts}", "assets deposited": deposited}
+
+    def is_explored(self, asset: Value) -> Condition:
+        """Whether a search deposits this asset: both, or only what is paid with."""
+        return any_of(self.parameters["assets"] == len(Asset), asset == Asset.USDT)
 
     def command(self, record: type[CommandType], kind: Kind) -> CommandType:
         """A command to fill in. `record` is the part's own; the command has the fields of the other parts, too."""
@@ -236,7 +242,7 @@ class Funds(Exchange):
     def deposit(self, account: Account, asset: Asset, amount: Amount) -> None:
         """An amount arrives from outside and is credited."""
         self.require(self.allows(Kind.DEPOSIT))
-        self.explored_where(self.outside[asset] + amount <= self.amounts)
+        self.explored_where(self.outside[asset] + amount <= self.amounts, self.is_explored(asset))
         command = self.command(Command, Kind.DEPOSIT)
         command.account, command.asset, command.amount = account, asset, amount
         self.submit(command)
@@ -257,6 +263,7 @@ class Funds(Exchange):
 DEFAULTS = {
     "accounts": 2,
     "amounts": 1,
+    "assets": 2,
     "orders": 2,
     "log": 1,
     "deposits": 1,
@@ -268,6 +275,9 @@ DEFAULTS = {
     "nonces": 2,
     "standbys": 2,
     "epochs": 2,
+    "products": 2,
+    "lots": 1,
+    "prices": 2,
     "requests": 2,
     "capacity": 1,
 }

@@ -74,8 +74,9 @@ TOLD = (
 
 
 def legal(kind: Value, phase: Value) -> Condition:
-    """Whether a command of this kind may take effect in this phase. In maintenance nothing may; funds and cancels
-    may wherever it is neither halted nor in maintenance.
+    """Whether a command of this kind may take effect in this phase.
+
+    In maintenance nothing may; funds and cancels may where it is neither halted nor in maintenance.
     """
     traded, placed, told = (any_of(*(kind == each for each in kinds)) for kinds in (TRADED, PLACED, TOLD))
     is_open = phase == Phase.OPEN
@@ -623,7 +624,7 @@ class Replication(Recovery):
 
     @always("FENCE-1")
     def one_primary_each_epoch(self, standby: Standby) -> Condition:
-        """A replica that still takes itself for the primary is of an earlier epoch, and of each epoch there is one."""
+        """A replica that still takes itself for the primary is of an earlier epoch, and of each there is one."""
         return implies(
             self.leads[standby],
             all_of(

@@ -12,12 +12,14 @@ from holdfast_model.errors import HoldfastError
 from holdfast_model.spec import Part
 from holdfast_model.specs.exchange.custody import Custody
 from holdfast_model.specs.exchange.ledger import Exchange, Funds
+from holdfast_model.specs.exchange.margin import Margin
 from holdfast_model.specs.exchange.meetings import MEETINGS
 from holdfast_model.specs.exchange.operations import Phased, Procedure, Recovery, Replication, Slot, Standby, Surge
 from holdfast_model.specs.exchange.trading import Trading
 
 PARTS: dict[str, type[Exchange]] = {
     "trading": Trading,
+    "margin": Margin,
     "custody": Custody,
     "phases": Phased,
     "recovery": Recovery,
