@@ -420,6 +420,17 @@ class Record(Scope):
         for offset, variable in enumerate(self.layout().variables):
             self.write(base + offset, first_value(variable), sort=variable.sort, condition=True)
 
+    def in_range(self) -> Condition:
+        """True when no number is below the least value that it is declared with."""
+        _, cells = self._extent()
+        return all_of(
+            *(
+                cell >= variable.least  # type: ignore[operator]  # a variable of sort int is a Number
+                for cell, variable in zip(cells, self.layout().variables, strict=True)
+                if variable.sort is int and variable.least is not None and variable.least_is_meant
+            )
+        )
+
     def equals(self, other: Self) -> Condition:
         """True when every field equals that of `other`."""
         _, mine = self._extent()

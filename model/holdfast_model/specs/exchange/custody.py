@@ -5,10 +5,10 @@ approved, committed to and signed by `threshold` distinct signers, broadcast, in
 and paid; or it is refunded. The chain and the signers are outside of the venue: no crash and no restore changes them.
 The engine knows the chain only by reports, and none arrives while the provider is down.
 
-Abstracted away: one chain for all assets; one tier, so neither limits nor time locks nor sweeps; fees;
-what follows a mismatch (the venue stays halted); the cryptography (a nonce is the number of times that a signer has made one, a share is valid); that a signer stores one
-outstanding nonce (a new commitment replaces it). Amendments of an approved payment do not exist, so the intent is the
-amount, asset and owner as requested.
+Abstracted away: one chain for all assets; one tier, so neither limits nor time locks nor sweeps; fees; what follows a
+mismatch (the venue stays halted); the cryptography (a nonce is the number of times that a signer has made one, shares
+are valid, and a signer stores one outstanding nonce, which a new one replaces). Amendments of an approved payment do
+not exist, so the intent is the amount, asset and owner as requested.
 """
 
 from collections.abc import Iterable
@@ -460,6 +460,10 @@ class Custody(Exchange):
         """Whether custody is what the ledger owes."""
         return self.live.custody[asset] == self.live.holdings(asset)
 
+    def can_become_final(self) -> Condition:
+        """Whether a search mines enough blocks to confirm what is in the newest one."""
+        return self.chain_tip + self.parameters["confirmations"] <= self.parameters["blocks"] + 1
+
     @action
     def mine(self) -> None:
         """The chain grows."""
@@ -471,7 +475,7 @@ class Custody(Exchange):
         """A client sends funds to the venue, in the newest block."""
         self.require(self.sent_amount[deposit] == 0, self.chain_tip >= 1)
         sent = total(self.sent_amount[each] for each in Deposit)
-        self.explored_where(sent + amount <= self.amounts, self.is_explored(asset))
+        self.explored_where(sent + amount <= self.amounts, self.is_explored(asset), self.can_become_final())
         self.sent_account[deposit], self.sent_asset[deposit] = account, asset
         self.sent_amount[deposit] = amount
         self.chain_height[deposit] = self.chain_tip
@@ -480,6 +484,7 @@ class Custody(Exchange):
     def include_deposit(self, deposit: Deposit) -> None:
         """A deposit whose block was replaced is in the newest block."""
         self.require(self.sent_amount[deposit] > 0, self.chain_height[deposit] == 0, self.chain_tip >= 1)
+        self.explored_where(self.can_become_final())
         self.chain_height[deposit] = self.chain_tip
         self.orphaned_unseen[deposit] = False
 
@@ -487,6 +492,7 @@ class Custody(Exchange):
     def include_payment(self, payment: Payment, identity: Transaction) -> None:
         """A payment is in the newest block, perhaps under another transaction id than it was broadcast with."""
         self.require(self.published[payment], self.included_at[payment] == 0, self.chain_tip >= 1)
+        self.explored_where(self.can_become_final())
         self.included_at[payment] = self.chain_tip
         self.changed[payment] = identity
 
@@ -494,6 +500,7 @@ class Custody(Exchange):
     def replace_blocks(self, height: Height) -> None:
         """The chain reorganises: the blocks from this height on are replaced by none."""
         self.require(height <= self.chain_tip)
+        self.fault()
         for deposit in Deposit:
             with self.when(self.chain_height[deposit] >= height):
                 self.chain_height[deposit] = 0
@@ -509,6 +516,7 @@ class Custody(Exchange):
     def lose_provider(self) -> None:
         """The connection provider is down."""
         self.require(self.provider_up)
+        self.fault()
         self.provider_up = False
 
     @action
@@ -555,7 +563,7 @@ class Custody(Exchange):
 
     @action
     def report_payment(self, payment: Payment) -> None:
-        """The provider tells that a payment is included; it is known by its own id, whatever that of the transaction."""
+        """The provider tells that a payment is included: by the payment's id, whatever that of the transaction."""
         self.require(
             self.reports(Kind.REPORT_PAYMENT),
             self.included_at[payment] >= 1,
@@ -889,7 +897,10 @@ class Custody(Exchange):
 
     @eventually("LIVE-1")
     def withdrawal_comes_to_rest(self, payment: Payment) -> Response:
-        """A withdrawal can always still be paid or refunded, unless something final was undone."""
+        """A withdrawal can always still be paid or refunded, unless something final was undone.
+
+        It says so of the states from which a search mines enough blocks to confirm a payment.
+        """
         live = self.live
         kept = all_of(
             *(
@@ -903,7 +914,7 @@ class Custody(Exchange):
             )
         )
         return Response(
-            whenever=all_of(self.operating(), kept, negation(live.mismatch)),
+            whenever=all_of(self.operating(), kept, negation(live.mismatch), self.can_become_final()),
             then=among(
                 self.live.payment_status[payment],
                 (PaymentStatus.NONE, PaymentStatus.PAID, PaymentStatus.REFUNDED),

@@ -111,7 +111,7 @@ class Engine(Record):
     held = Nat.upto(explored).per(Account, Asset)
 
     def execute(self, command: Command) -> None:
-        """The effect of a command; none for an empty slot. Live engine, replays and standbys all come through here."""
+        """The effect of a command; none for an empty slot. The live engine, replays and standbys run this code."""
         with self.when(command.kind == Kind.DEPOSIT):
             self.free[command.account, command.asset] += command.amount
         with self.when(command.kind == Kind.WITHDRAW):
@@ -145,6 +145,8 @@ class Exchange(Spec):
     command_record: ClassVar[type[Command]] = Command
 
     live = Part(Engine)
+    faults = Nat.upto(lambda spec: spec.parameters["faults"]).ghost()
+    """How many things went wrong in the world, where a search limits them."""
 
     def __init__(self, *, bug: str = "", **parameters: int) -> None:
         self.bug = bug
@@ -157,9 +159,20 @@ class Exchange(Spec):
         return {Account: self.parameters["accounts"]}
 
     def scope(self) -> Mapping[str, str]:
-        """Deposits stop where the exchange would hold more of an asset."""
+        """Where deposits stop, and how many faults there are, in a search."""
         deposited = "both" if self.parameters["assets"] == len(Asset) else "USDT only"
-        return {"on the exchange, of each asset": f"at most {self.amounts}", "assets deposited": deposited}
+        faults = self.parameters["faults"]
+        return {
+            "on the exchange, of each asset": f"at most {self.amounts}",
+            "assets deposited": deposited,
+            "faults": f"at most {faults}" if faults else "as many as there can be",
+        }
+
+    def fault(self) -> None:
+        """Something goes wrong in the world; a search may limit how often."""
+        if self.parameters["faults"]:
+            self.explored_where(self.faults < self.parameters["faults"])
+            self.faults += 1
 
     def is_explored(self, asset: Value) -> Condition:
         """Whether a search deposits this asset: both, or only what is paid with."""
@@ -216,10 +229,10 @@ class Exchange(Spec):
         """Conservation, also of the engine that a restore would bring back."""
         return self.standing().holdings(asset) == self.came_in(asset)
 
-    @auxiliary("standing-free-is-not-negative")
-    def standing_free_is_not_negative(self, account: Account, asset: Asset) -> Condition:
-        """No overdraft, also in the engine that a restore would bring back."""
-        return self.standing().free[account, asset] >= 0
+    @auxiliary("standing-is-in-range")
+    def standing_is_in_range(self) -> Condition:
+        """No number below its least value, also in the engine that a restore would bring back."""
+        return self.standing().in_range()
 
     @auxiliary("held-is-the-sum-of-what-it-is-held-for")
     def held_is_reserved(self, account: Account, asset: Asset) -> Condition:
@@ -264,6 +277,7 @@ DEFAULTS = {
     "accounts": 2,
     "amounts": 1,
     "assets": 2,
+    "faults": 0,
     "orders": 2,
     "log": 1,
     "deposits": 1,

@@ -1,9 +1,9 @@
 """Margin: perpetuals in two products, marks, liquidation, insurance, and protective halts with staged resume.
 
-Each product has one perpetual, and each account has, for each product, collateral in USDT and a position; the products
+Each product has one perpetual, and each account has, for each product, collateral in USDT and a position; products
 share nothing, so each is isolated from the others. A trade opens or closes positions at any price and adds its value
-to the entry values. A mark is a price or UNAVAILABLE (0). An account below its maintenance margin is liquidated one lot
-at a time, at the mark, while its owner could act: the product is open. What an account cannot pay is paid out of
+to the entry values. A mark is a price or UNAVAILABLE (0). An account below its maintenance margin is liquidated one
+lot at a time, at the mark, while its owner could act: the product is open. What an account cannot pay is paid out of
 insurance. A profit is paid when losses have paid for it. A halt stops one product; it resumes one stage at a time.
 
 Abstracted away: cross margin over several products, borrowing, haircuts, funding, deleveraging (where insurance does
@@ -31,7 +31,6 @@ from holdfast_model.spec import (
     all_of,
     always,
     any_of,
-    auxiliary,
     eventually,
     exists,
     implies,
@@ -138,7 +137,7 @@ class Positions(Engine):
                 for product in self.cases(command.product, Product):
                     self.act(kind, product, command)
 
-    def act(self, kind: Kind, product: Product, command: "MarginCommand") -> None:
+    def act(self, kind: Kind, product: Product, command: MarginCommand) -> None:
         """The effect of a command about a product."""
         match kind:
             case Kind.TRANSFER:
@@ -148,7 +147,7 @@ class Positions(Engine):
             case Kind.MARK:
                 self.mark[product] = command.price
             case Kind.OPEN_POSITION:
-                self.exchange(product, command, price=command.price)
+                self.exchange(product, command, price=command.price, is_one_sided=self.root.bug == "one-sided-fill")
             case Kind.LIQUIDATE:
                 self.exchange(product, command, price=self.mark[product])
             case Kind.SETTLE:
@@ -166,12 +165,12 @@ class Positions(Engine):
                 for stage in self.cases(self.stage[product], Stage):
                     self.stage[product] = RESUMES.get(stage, stage)
 
-    def exchange(self, product: Product, command: "MarginCommand", *, price: Value) -> None:
+    def exchange(self, product: Product, command: MarginCommand, *, price: Value, is_one_sided: bool = False) -> None:
         """The account buys lots from its counterparty at a price."""
         value = price * command.amount
         self.position[command.account, product] += command.amount
         self.entry[command.account, product] += value
-        if self.root.bug != "one-sided-fill":
+        if not is_one_sided:
             self.position[command.counterparty, product] -= command.amount
         self.entry[command.counterparty, product] -= value
 
@@ -457,14 +456,6 @@ class Margin(Exchange):
         one, other = self.positions(), after.positions()
         kept = [one.product_equals(other, product) for product in Product]
         return all_of(*(any_of(kept[first], kept[second]) for second in range(len(kept)) for first in range(second)))
-
-    @auxiliary("standing-collateral-is-not-negative")
-    def standing_collateral_is_not_negative(self, account: Account, product: Product) -> Condition:
-        """Neither collateral nor insurance is below zero, also in the engine that a restore would bring back."""
-        engine = self.positions()
-        return all_of(
-            engine.collateral[account, product] >= 0, engine.insurance[product] >= 0, engine.mark[product] >= 0
-        )
 
     @sometimes("liquidated")
     def somebody_is_liquidated(self) -> Condition:

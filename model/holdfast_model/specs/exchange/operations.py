@@ -207,6 +207,7 @@ class Recovery(Exchange):
     def crash(self) -> None:
         """The live engine is lost."""
         self.require(self.up)
+        self.fault()
         self.up = False
         self.just_restored = False
         self.live.reset()
@@ -262,9 +263,7 @@ class Procedure(Phased, Recovery):
     aborted = Bool.ghost()
 
     def _loaded_anew(self) -> None:
-        if self.bug != "barrier-forgotten":
-            self.load_confirmed = False
-        self.reconciled = False
+        self.load_confirmed = self.reconciled = False
         self.barrier_due = True
         self.reconciliation_due = True
 
@@ -479,6 +478,7 @@ class Replication(Recovery):
     def cut_off(self, standby: Standby) -> None:
         """A standby can no longer be reached."""
         self.require(self.reach[standby] == Reach.UP)
+        self.fault()
         self.reach[standby] = Reach.CUT_OFF
 
     @action
@@ -491,6 +491,7 @@ class Replication(Recovery):
     def stop(self, standby: Standby) -> None:
         """A standby dies, and with it its memory."""
         self.require(self.reach[standby] != Reach.DOWN)
+        self.fault()
         self.reach[standby] = Reach.DOWN
         self.leads[standby] = False
         self._forget(standby)
@@ -529,6 +530,7 @@ class Replication(Recovery):
     def isolate(self) -> None:
         """The primary runs, and can no longer be reached."""
         self.require(self.up)
+        self.fault()
         self.up = False
         self.isolated = True
         self.lose_memory()
@@ -907,5 +909,4 @@ class Surge(Exchange):
             all_of(self.fate[one] == Fate.SHED, self.cancelling[other], self.live.resting[other])
             for one in Request
             for other in Request
-            if one != other
         )

@@ -35,7 +35,7 @@ from holdfast_model.spec import (
     step,
     total,
 )
-from holdfast_model.specs.exchange.ledger import Account, Asset, Command, Engine, Exchange, Funds, Kind, explored
+from holdfast_model.specs.exchange.ledger import Account, Asset, Command, Engine, Exchange, Kind, explored
 
 
 class Order(Index, prefix="o"):
@@ -192,7 +192,7 @@ class Trading(Exchange):
         """A client places a limit order that it can pay for, and is told that it rests."""
         live = self.live
         self.require(
-            self.operating() if self.bug == "place-while-closed" else self.allows(Kind.PLACE),
+            self.operating() if self.bug == "place-while-halted" else self.allows(Kind.PLACE),
             live.placed_next < self.parameters["orders"],
             live.free[account, reserve_asset(side)] >= reserve(side, price, size),
         )
@@ -308,7 +308,3 @@ class Trading(Exchange):
     def order_cancelled(self, order: Order) -> Condition:
         """An order is cancelled."""
         return self.live.status[order] == Status.CANCELLED
-
-
-class SpotTrading(Trading, Funds):
-    """Trading, with deposits and withdrawals entered by an operator."""
