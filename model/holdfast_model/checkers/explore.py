@@ -13,7 +13,8 @@ the counts of a model that holds do not depend on any of this.
 **Ranges.** A successor outside of a declared range is never stored, so nothing wraps around. If it breaks a property
 (a balance below zero, say) that is the report; if not, the range itself is wrong, and that is a SpecError.
 
-**Kinds of properties.** A step that breaks a property of steps is reported and leads nowhere. A goal is reported with
+**Kinds of properties.** A step that breaks a property of steps is reported, with what the state behind it breaks, and
+leads nowhere. A goal is reported with
 a shortest path; one that no state of an exhausted space reaches leaves the verdict inconclusive. An eventuality is
 decided when the space is exhausted and nothing else is broken: every step is kept, and from the states that satisfy
 its second condition the search goes back along them. A reached state that satisfies the first condition and is not
@@ -304,6 +305,8 @@ class _Search:
             if broken.any():
                 self.broken.setdefault(which, (start + int(indices[np.argmax(broken)]), self.instances[number]))
                 allowed &= ~broken
+        if not allowed.all():
+            self._judge_after(number, indices[~allowed] + start)
         return indices[allowed]
 
     def unanswered(self, declared: PropertyDeclaration) -> int | None:
@@ -328,8 +331,13 @@ class _Search:
         return min(found, default=None)
 
     def _leave_range(self, number: int, parents: Indices) -> None:
-        """Judge successors that no packed state can hold, by the properties as they are after the step."""
-        instance = self.instances[number]
+        """Judge successors that no packed state can hold; one that breaks nothing is a mistake in the ranges."""
+        breaks_none = self._judge_after(number, parents)
+        if breaks_none.any() and not self.stopped_by:
+            self._range_is_wrong(int(parents[np.argmax(breaks_none)]), self.instances[number])
+
+    def _judge_after(self, number: int, parents: Indices) -> Flags:
+        """Which of these successors, none of which is kept, break no property of states; the first is remembered."""
         if number not in self._judges:
             memo: dict[int, Operand] = {}
             updates = dict(self._steps[number].updates)
@@ -341,9 +349,8 @@ class _Search:
             broken = np.full(parents.size, not holds) if isinstance(holds, bool) else ~holds
             breaks_none &= ~broken
             if broken.any():
-                self.broken.setdefault(which, (int(parents[np.argmax(broken)]), instance))
-        if breaks_none.any() and not self.stopped_by:
-            self._range_is_wrong(int(parents[np.argmax(breaks_none)]), instance)
+                self.broken.setdefault(which, (int(parents[np.argmax(broken)]), self.instances[number]))
+        return breaks_none
 
     def _range_is_wrong(self, parent: int, instance: Instance) -> None:
         """A step leaves a declared range and breaks no property: the search cannot go on."""

@@ -88,6 +88,8 @@ class PropertyDeclaration:
     auxiliary: bool
     declared_at: str
     kind: PropertyKind = PropertyKind.ALWAYS
+    meant_for: "Callable[[Any], bool] | None" = None
+    """For a goal: whether a spec is large enough that a search should reach it; None is always."""
 
 
 def _place(function: Callable[..., Any]) -> str:
@@ -153,12 +155,13 @@ def step(invariant: str) -> Callable[[Method], Method]:
     return _property(_catalogued(invariant), PropertyKind.STEP)
 
 
-def sometimes(goal: str) -> Callable[[Method], Method]:
+def sometimes(goal: str, *, meant_for: Callable[[Any], bool] | None = None) -> Callable[[Method], Method]:
     """Declare a state that must be reachable, as a goal with this name; its docstring says what is seen in it.
 
-    A model in which it is not reached has not shown what it was made to show.
+    A model in which it is not reached has not shown what it was made to show. A function of the spec may say which
+    sizes it is meant for: smaller models do not have the goal.
     """
-    return _property(_named(goal), PropertyKind.SOMETIMES)
+    return _property(_named(goal), PropertyKind.SOMETIMES, meant_for=meant_for)
 
 
 def eventually(invariant: str) -> Callable[[Method], Method]:
@@ -182,7 +185,13 @@ def _named(name: str) -> str:
     return name
 
 
-def _property(invariant: str, kind: PropertyKind, *, auxiliary: bool = False) -> Callable[[Method], Method]:
+def _property(
+    invariant: str,
+    kind: PropertyKind,
+    *,
+    auxiliary: bool = False,
+    meant_for: Callable[[Any], bool] | None = None,
+) -> Callable[[Method], Method]:
     def declare(method: Method) -> Method:
         parameters = _parameters(method, states=2 if kind is PropertyKind.STEP else 1)
         for parameter in parameters:
@@ -195,7 +204,7 @@ def _property(invariant: str, kind: PropertyKind, *, auxiliary: bool = False) ->
         if kind is PropertyKind.SOMETIMES and not sentence:
             raise SpecError(f"{_place(method)}: goal {invariant!r} has no docstring; expected what is seen in it")
         method.__dict__["_holdfast"] = PropertyDeclaration(
-            invariant, method.__name__, method, parameters, sentence, auxiliary, _place(method), kind
+            invariant, method.__name__, method, parameters, sentence, auxiliary, _place(method), kind, meant_for
         )
         return method
 

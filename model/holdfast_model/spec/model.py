@@ -80,6 +80,14 @@ class SymbolicInstance:
     assumption: Condition
 
 
+def invariants_of(spec: type[Spec]) -> tuple[str, ...]:
+    """The catalogue ids that a spec has formulas for, of states or of steps, in the order written."""
+    kinds = {PropertyKind.ALWAYS, PropertyKind.STEP}
+    return tuple(
+        dict.fromkeys(p.invariant for p in spec.declared_properties() if p.kind in kinds and not p.auxiliary)
+    )
+
+
 class Model:
     """A spec instance ready to be checked. `name` is as `load_model` normalises it."""
 
@@ -90,7 +98,9 @@ class Model:
         declared = type(spec).declared_properties()
         self.properties = tuple(p for p in declared if p.kind in {PropertyKind.ALWAYS, PropertyKind.STEP})
         """What must hold of every state (`@always`, `@auxiliary`) or of every step (`@step`)."""
-        self.goals = tuple(p for p in declared if p.kind is PropertyKind.SOMETIMES)
+        self.goals = tuple(
+            p for p in declared if p.kind is PropertyKind.SOMETIMES and (p.meant_for is None or p.meant_for(spec))
+        )
         self.responses = tuple(p for p in declared if p.kind is PropertyKind.EVENTUALLY)
         with sized(spec.sizes):
             self.variables: tuple[Variable, ...] = _guarded(spec.layout).variables
@@ -114,7 +124,7 @@ class Model:
     @property
     def invariants(self) -> tuple[str, ...]:
         """The catalogue ids that this model has formulas for, in the order written."""
-        return tuple(dict.fromkeys(p.invariant for p in self.properties if not p.auxiliary))
+        return invariants_of(type(self.spec))
 
     @property
     def abstraction(self) -> tuple[Variable, ...]:

@@ -473,12 +473,12 @@ class Margin(Exchange):
             live.is_below_maintenance(account, product),
         )
 
-    @sometimes("insurance-paid")
+    @sometimes("insurance-paid", meant_for=lambda spec: min(spec.amounts, prices(spec)) > INITIAL + 1)
     def insurance_paid(self) -> Condition:
         """Insurance paid for an account that had nothing left."""
         return self.insured_last
 
-    @sometimes("one-product-halted-the-other-trades")
+    @sometimes("one-product-halted-the-other-trades", meant_for=lambda spec: spec.parameters["products"] > 1)
     def one_halted_the_other_trades(self) -> Condition:
         """One product is halted with a client's collateral in it, and in the other the client has a position."""
         live = self.live

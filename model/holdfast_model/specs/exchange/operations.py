@@ -673,7 +673,7 @@ class Replication(Recovery):
         """A standby took over from a primary that was gone, with commands that no snapshot held."""
         return all_of(self.failed_over, self.log[0].kind != Kind.NONE)
 
-    @sometimes("stale-promotion-refused-then-done")
+    @sometimes("stale-promotion-refused-then-done", meant_for=lambda spec: spec.parameters["faults"] != 1)
     def refused_then_promoted(self) -> Condition:
         """A standby was refused as stale, caught up, and was promoted."""
         return self.promoted_after_refusal
@@ -683,7 +683,7 @@ class Replication(Recovery):
         """A deposed primary came back, tried to write, and was refused."""
         return self.fenced
 
-    @sometimes("no-quorum")
+    @sometimes("no-quorum", meant_for=lambda spec: spec.parameters["faults"] != 1)
     def no_quorum(self) -> Condition:
         """The primary runs, and too few standbys are current to acknowledge anything."""
         return all_of(self.up, *(negation(self.current(standby)) for standby in Standby))

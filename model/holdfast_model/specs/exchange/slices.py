@@ -11,7 +11,7 @@ from typing import Any
 from holdfast_model.errors import HoldfastError
 from holdfast_model.spec import Part
 from holdfast_model.specs.exchange.custody import Custody
-from holdfast_model.specs.exchange.ledger import Exchange, Funds
+from holdfast_model.specs.exchange.ledger import DEFAULTS, Exchange, Funds
 from holdfast_model.specs.exchange.margin import Margin
 from holdfast_model.specs.exchange.meetings import MEETINGS
 from holdfast_model.specs.exchange.operations import Phased, Procedure, Recovery, Replication, Slot, Standby, Surge
@@ -30,6 +30,39 @@ PARTS: dict[str, type[Exchange]] = {
 """The parts by name, in the order in which a slice's name lists them."""
 
 
+SLICES: dict[str, dict[str, int]] = {
+    "trading": {"amounts": 2},
+    "margin": {"assets": 1, "amounts": 3, "prices": 3},
+    "custody": {"accounts": 1, "assets": 1},
+    "maintenance": {},
+    "replication": {"accounts": 1, "assets": 1},
+    "surge": {"accounts": 1, "assets": 1, "capacity": 2},
+    "trading+phases+recovery": {"amounts": 2},
+    "trading+maintenance": {},
+    "trading+replication": {"faults": 1},
+    "margin+maintenance": {"assets": 1, "amounts": 2, "products": 1, "faults": 1},
+    "custody+recovery": {"accounts": 1, "assets": 1, "faults": 2, "signers": 2},
+    "custody+maintenance": {
+        "accounts": 1,
+        "assets": 1,
+        "faults": 2,
+        "signers": 2,
+        "nonces": 1,
+        "blocks": 2,
+    },
+    "custody+replication": {
+        "accounts": 1,
+        "assets": 1,
+        "faults": 2,
+        "signers": 2,
+        "nonces": 1,
+        "blocks": 2,
+    },
+    "maintenance+replication": {"accounts": 1, "assets": 1, "faults": 2},
+    "replication+surge": {"accounts": 1, "assets": 1, "faults": 2, "requests": 1},
+}
+"""The slices that a search visits whole within seconds, and the sizes at which it does where they are not usual."""
+
 IMPLIED = {"recovery": {"maintenance", "replication"}, "phases": {"maintenance"}}
 """Parts that come with others."""
 
@@ -44,13 +77,19 @@ def part_names(text: str) -> tuple[str, ...]:
 
 
 def make_slice(names: tuple[str, ...], *, bug: str = "", **parameters: int) -> Exchange:
-    """The slice with these parts, at these sizes. Without custody, an operator enters deposits and withdrawals."""
-    return _class_of(names)(bug=bug, **parameters)
+    """The slice with these parts. Without custody, an operator enters deposits and withdrawals."""
+    return slice_class(names)(bug=bug, **{**sizes_of(names), **parameters})
+
+
+def parts_present(names: tuple[str, ...]) -> set[str]:
+    """The parts of a slice, those included that come with others."""
+    return set(names) | {name for name, implied in IMPLIED.items() if set(names) & implied}
 
 
 @cache
-def _class_of(names: tuple[str, ...]) -> type[Exchange]:
-    present = set(names) | {name for name, implied in IMPLIED.items() if set(names) & implied}
+def slice_class(names: tuple[str, ...]) -> type[Exchange]:
+    """The class of the slice with these parts."""
+    present = parts_present(names)
     bases = [meeting for pair, meeting in MEETINGS.items() if pair <= present]
     bases += [PARTS[name] for name in reversed(PARTS) if name in names]
     bases += [] if "custody" in names else [Funds]
@@ -71,3 +110,8 @@ def _narrowest(classes: Sequence[type[Any]]) -> tuple[type[Any], ...]:
         for each in dict.fromkeys(classes)
         if not any(other is not each and issubclass(other, each) for other in classes)
     )
+
+
+def sizes_of(names: tuple[str, ...]) -> dict[str, int]:
+    """The sizes of a slice where nothing else is said."""
+    return {**DEFAULTS, **SLICES.get("+".join(names), {})}
