@@ -15,6 +15,7 @@ from holdfast_model.specs.exchange import (
     parts_present,
     sizes_of,
     slice_class,
+    slice_name,
 )
 from holdfast_model.specs.planted import EXCHANGE_BUGS, PlantedBug
 from holdfast_model.specs.yardstick import Yardstick
@@ -168,7 +169,7 @@ def load_model(text: str) -> Model:
     bugs = entry.bugs
     if entry.parts:
         parts = part_names(given.get("slice", SPOT))
-        values["slice"] = "+".join(parts)
+        values["slice"] = slice_name(parts)
         defaults = sizes_of(parts)
         bugs = tuple(bug for bug in bugs if set(part_names(bug.slice)) <= parts_present(parts))
         shown += [f"slice={values['slice']}"] if values["slice"] != SPOT else []

@@ -9,6 +9,17 @@ from holdfast_model.specs.exchange.slices import (
     parts_present,
     sizes_of,
     slice_class,
+    slice_name,
 )
 
-__all__ = ["DEFAULTS", "PARTS", "SLICES", "make_slice", "part_names", "parts_present", "sizes_of", "slice_class"]
+__all__ = [
+    "DEFAULTS",
+    "PARTS",
+    "SLICES",
+    "make_slice",
+    "part_names",
+    "parts_present",
+    "sizes_of",
+    "slice_class",
+    "slice_name",
+]

@@ -163,19 +163,19 @@ class Wallet(Engine):
                         self.see(deposit, command)
                 case Kind.REPORT_BLOCK:
                     self.tip = command.height
-                    self.settle()
+                    self.finalise()
                 case Kind.REPORT_REORGANISATION:
                     self.reorganise(command.height)
                 case Kind.SUSPEND_ASSET:
                     self.suspended = True
                 case Kind.RESUME_ASSET:
                     self.suspended = False
-                    self.settle()
+                    self.finalise()
                 case Kind.REPORT_PAYMENT:
                     for payment in self.cases(command.payment, Payment):
                         self.payment_status[payment] = PaymentStatus.INCLUDED
                         self.payment_height[payment] = command.height
-                    self.settle()
+                    self.finalise()
                 case _:
                     for payment in self.cases(command.payment, Payment):
                         self.pay(kind, payment, command)
@@ -243,13 +243,13 @@ class Wallet(Engine):
         self.deposit_amount[deposit] = command.amount
         if self.root.bug == "credit-when-seen":
             self.credit(deposit)
-        self.settle()
+        self.finalise()
 
     def deep(self, height: Value) -> Condition:
         """Whether a block at this height has the confirmations that make it final."""
         return self.tip + 1 >= height + self.root.parameters["confirmations"]
 
-    def settle(self) -> None:
+    def finalise(self) -> None:
         """What has become final is final: deposits arrive and are credited unless suspended, payments are paid."""
         for deposit in Deposit:
             final = all_of(
@@ -392,7 +392,7 @@ class Custody(Exchange):
             pending if kind == Kind.REPORT_REORGANISATION else negation(pending),
         )
 
-    def tell(self, kind: Kind, *, payment: Payment | None = None, deposit: Deposit | None = None) -> ChainCommand:
+    def about(self, kind: Kind, *, payment: Payment | None = None, deposit: Deposit | None = None) -> ChainCommand:
         """A command to fill in."""
         command = self.command(ChainCommand, kind)
         if payment is not None:
@@ -530,7 +530,7 @@ class Custody(Exchange):
         """The provider tells of the next block."""
         self.require(self.reports(Kind.REPORT_BLOCK), self.live.tip < self.chain_tip)
         self.fork = 0
-        command = self.tell(Kind.REPORT_BLOCK)
+        command = self.about(Kind.REPORT_BLOCK)
         command.height = self.live.tip + 1
         self.submit(command)
 
@@ -546,7 +546,7 @@ class Custody(Exchange):
             self.chain_height[deposit] <= self.live.tip,
             among(self.live.deposit_status[deposit], known),
         )
-        command = self.tell(Kind.REPORT_DEPOSIT, deposit=deposit)
+        command = self.about(Kind.REPORT_DEPOSIT, deposit=deposit)
         command.account, command.asset = self.sent_account[deposit], self.sent_asset[deposit]
         command.amount = self.sent_amount[deposit]
         command.height = self.chain_height[deposit]
@@ -556,7 +556,7 @@ class Custody(Exchange):
     def report_reorganisation(self) -> None:
         """The provider tells that blocks which the venue knows of were replaced."""
         self.require(self.reports(Kind.REPORT_REORGANISATION))
-        command = self.tell(Kind.REPORT_REORGANISATION)
+        command = self.about(Kind.REPORT_REORGANISATION)
         command.height = self.fork
         self.submit(command)
         self.fork = 0
@@ -570,7 +570,7 @@ class Custody(Exchange):
             self.included_at[payment] <= self.live.tip,
             self.live.payment_status[payment] == PaymentStatus.BROADCAST,
         )
-        command = self.tell(Kind.REPORT_PAYMENT, payment=payment)
+        command = self.about(Kind.REPORT_PAYMENT, payment=payment)
         command.height = self.included_at[payment]
         self.submit(command)
 
@@ -578,13 +578,13 @@ class Custody(Exchange):
     def suspend_asset(self) -> None:
         """Deposits are not credited and payments not broadcast for now."""
         self.require(self.allows(Kind.SUSPEND_ASSET), negation(self.live.suspended))
-        self.submit(self.tell(Kind.SUSPEND_ASSET))
+        self.submit(self.about(Kind.SUSPEND_ASSET))
 
     @action
     def resume_asset(self) -> None:
         """Deposits and payments go on; what became final meanwhile is credited."""
         self.require(self.allows(Kind.RESUME_ASSET), self.live.suspended)
-        self.submit(self.tell(Kind.RESUME_ASSET))
+        self.submit(self.about(Kind.RESUME_ASSET))
 
     @action
     def request_withdrawal(self, payment: Payment, account: Account, asset: Asset, amount: Amount) -> None:
@@ -596,18 +596,19 @@ class Custody(Exchange):
         )
         self.asked_account[payment], self.asked_asset[payment] = account, asset
         self.asked_amount[payment] = amount
-        command = self.tell(Kind.REQUEST_WITHDRAWAL, payment=payment)
+        command = self.about(Kind.REQUEST_WITHDRAWAL, payment=payment)
         command.account, command.asset, command.amount = account, asset, amount
         self.submit(command)
 
     @action
     def approve_withdrawal(self, payment: Payment) -> None:
         """A withdrawal is approved, as it was asked for."""
-        self._about(Kind.APPROVE_WITHDRAWAL, payment, PaymentStatus.REQUESTED)
+        self.decide(Kind.APPROVE_WITHDRAWAL, payment, PaymentStatus.REQUESTED)
 
-    def _about(self, kind: Kind, payment: Payment, *statuses: PaymentStatus) -> None:
+    def decide(self, kind: Kind, payment: Payment, *statuses: PaymentStatus) -> None:
+        """The engine executes a command about a payment that has one of these statuses."""
         self.require(self.allows(kind), among(self.live.payment_status[payment], statuses))
-        self.submit(self.tell(kind, payment=payment))
+        self.submit(self.about(kind, payment=payment))
 
     @action
     def refund_withdrawal(self, payment: Payment) -> None:
@@ -620,7 +621,7 @@ class Custody(Exchange):
             )
             refundable = any_of(refundable, unrecognised)
         self.require(self.allows(Kind.REFUND_WITHDRAWAL), refundable)
-        self.submit(self.tell(Kind.REFUND_WITHDRAWAL, payment=payment))
+        self.submit(self.about(Kind.REFUND_WITHDRAWAL, payment=payment))
 
     @action
     def commit_nonce(self, payment: Payment, signer: Signer) -> None:
@@ -635,7 +636,7 @@ class Custody(Exchange):
             self.nonces_made[signer] = ite(self.nonces_made[signer] == 0, 1, self.nonces_made[signer])
         else:
             self.nonces_made[signer] += 1
-        command = self.tell(Kind.COMMIT_NONCE, payment=payment)
+        command = self.about(Kind.COMMIT_NONCE, payment=payment)
         command.signer, command.nonce = signer, self.nonces_made[signer]
         self.submit(command)
 
@@ -652,7 +653,7 @@ class Custody(Exchange):
         if self.bug != "share-counted-twice":
             self.require(negation(self.live.signed[payment, signer]))
         self.signed_last[signer] = asked
-        command = self.tell(Kind.SUBMIT_SHARE, payment=payment)
+        command = self.about(Kind.SUBMIT_SHARE, payment=payment)
         command.signer = signer
         self.submit(command)
 
@@ -660,13 +661,13 @@ class Custody(Exchange):
     def restart_signing(self, payment: Payment) -> None:
         """The attempt is given up: its commitments and shares are void."""
         self.require(any_of(*(self.live.commitment[payment, signer] != 0 for signer in Signer)))
-        self._about(Kind.RESTART_SIGNING, payment, PaymentStatus.APPROVED, PaymentStatus.SIGNING)
+        self.decide(Kind.RESTART_SIGNING, payment, PaymentStatus.APPROVED, PaymentStatus.SIGNING)
 
     @action
     def broadcast_payment(self, payment: Payment) -> None:
         """A signed payment goes to the network."""
         self.require(self.provider_up, negation(self.live.suspended))
-        self._about(Kind.BROADCAST_PAYMENT, payment, PaymentStatus.SIGNED)
+        self.decide(Kind.BROADCAST_PAYMENT, payment, PaymentStatus.SIGNED)
         self.published[payment] = True
 
     @always("CUST-1")

@@ -86,14 +86,6 @@ Mark = Annotated[Number, Range(0, explored_upto=prices)]
 Lots = Annotated[Number, Range(1, explored_upto=1)]
 
 
-class MarginCommand(Command):
-    """The fields of commands about margin; lots are the command's amount."""
-
-    product = Enum(Product)
-    counterparty = Enum(Account)
-    price = Nat.upto(prices)
-
-
 class Side(Enumeration):
     """The sign of a position."""
 
@@ -106,6 +98,16 @@ class Direction(Enumeration):
 
     TO_PRODUCT = auto()
     FROM_PRODUCT = auto()
+
+
+class MarginCommand(Command):
+    """The fields of commands about margin; lots are the command's amount."""
+
+    product = Enum(Product)
+    counterparty = Enum(Account)
+    agreed_price = Nat.upto(prices)
+    """What a trade or a report of a mark names."""
+    direction = Enum(Direction)
 
 
 def size_of(position: Value) -> Value:
@@ -141,13 +143,15 @@ class Positions(Engine):
         """The effect of a command about a product."""
         match kind:
             case Kind.TRANSFER:
-                signed = ite(command.price == 0, command.amount, -command.amount)
+                signed = ite(command.direction == Direction.TO_PRODUCT, command.amount, -command.amount)
                 self.free[command.account, Asset.USDT] -= signed
                 self.collateral[command.account, product] += signed
             case Kind.MARK:
-                self.mark[product] = command.price
+                self.mark[product] = command.agreed_price
             case Kind.OPEN_POSITION:
-                self.exchange(product, command, price=command.price, is_one_sided=self.root.bug == "one-sided-fill")
+                self.exchange(
+                    product, command, price=command.agreed_price, is_one_sided=self.root.bug == "one-sided-fill"
+                )
             case Kind.LIQUIDATE:
                 self.exchange(product, command, price=self.mark[product])
             case Kind.SETTLE:
@@ -278,7 +282,7 @@ class Margin(Exchange):
         assert isinstance(engine, Positions)
         return engine
 
-    def tell(self, kind: Kind, product: Product, account: Value | None = None) -> MarginCommand:
+    def concerning(self, kind: Kind, product: Product, account: Value | None = None) -> MarginCommand:
         """A command to fill in."""
         command = self.command(MarginCommand, kind)
         command.product = product
@@ -306,17 +310,17 @@ class Margin(Exchange):
                 any_of(flat, live.mark[product] != UNAVAILABLE),
                 live.equity(account, product) - amount >= size_of(live.position[account, product]) * INITIAL,
             )
-        command = self.tell(Kind.TRANSFER, product, account)
+        command = self.concerning(Kind.TRANSFER, product, account)
         command.amount = amount
-        command.price = int(direction)
+        command.direction = direction
         self.submit(command)
 
     @action
     def set_mark(self, product: Product, price: Mark) -> None:
         """A product has a new mark, or none."""
         self.require(self.allows(Kind.MARK), self.live.mark[product] != price)
-        command = self.tell(Kind.MARK, product)
-        command.price = price
+        command = self.concerning(Kind.MARK, product)
+        command.agreed_price = price
         self.submit(command)
 
     @action
@@ -332,8 +336,8 @@ class Margin(Exchange):
             live.may_take(seller, product, lots=-size, value=-(price * size)),
         )
         self._explored(buyer, seller, product, size, price * size)
-        command = self.tell(Kind.OPEN_POSITION, product, buyer)
-        command.counterparty, command.amount, command.price = seller, size, price
+        command = self.concerning(Kind.OPEN_POSITION, product, buyer)
+        command.counterparty, command.amount, command.agreed_price = seller, size, price
         self.submit(command)
 
     def _explored(self, buyer: Value, seller: Value, product: Product, size: Value, value: Value) -> None:
@@ -368,7 +372,7 @@ class Margin(Exchange):
         self._explored(buyer, seller, product, 1, mark)
         justified = all_of(is_below, may_act, mark != UNAVAILABLE)
         self.liquidated_wrongly = any_of(self.liquidated_wrongly, negation(justified))
-        command = self.tell(Kind.LIQUIDATE, product, buyer)
+        command = self.concerning(Kind.LIQUIDATE, product, buyer)
         command.counterparty, command.amount = seller, 1
         self.submit(command)
 
@@ -380,7 +384,7 @@ class Margin(Exchange):
         paid_for = all_of(owed < 0, live.clearing[product] + owed >= 0)
         payable = any_of(paid_for, all_of(owed > 0, live.collateral[account, product] > 0))
         self.require(self.allows(Kind.SETTLE), live.position[account, product] == 0, payable)
-        self.submit(self.tell(Kind.SETTLE, product, account))
+        self.submit(self.concerning(Kind.SETTLE, product, account))
 
     @action
     def insure(self, account: Account, product: Product) -> None:
@@ -393,7 +397,7 @@ class Margin(Exchange):
             live.entry[account, product] > 0,
             live.insurance[product] > 0,
         )
-        command = self.tell(Kind.INSURE, product, account)
+        command = self.concerning(Kind.INSURE, product, account)
         self.insured_last = True
         self.submit(command)
 
@@ -401,7 +405,7 @@ class Margin(Exchange):
     def fund_insurance(self, account: Account, product: Product, amount: Amount) -> None:
         """Whoever backs a product's insurance pays into it."""
         self.require(self.allows(Kind.FUND_INSURANCE), self.live.free[account, Asset.USDT] >= amount)
-        command = self.tell(Kind.FUND_INSURANCE, product, account)
+        command = self.concerning(Kind.FUND_INSURANCE, product, account)
         command.amount = amount
         self.submit(command)
 
@@ -409,7 +413,7 @@ class Margin(Exchange):
     def halt_product(self, product: Product) -> None:
         """A product is halted: orders and positions stay, nothing is liquidated."""
         self.require(self.allows(Kind.HALT_PRODUCT), self.live.stage[product] != Stage.HALTED)
-        self.submit(self.tell(Kind.HALT_PRODUCT, product))
+        self.submit(self.concerning(Kind.HALT_PRODUCT, product))
 
     @action
     def resume_stage(self, product: Product) -> None:
@@ -420,7 +424,7 @@ class Margin(Exchange):
             stage != Stage.OPEN,
             any_of(stage != Stage.POST_ONLY, self.live.mark[product] != UNAVAILABLE),
         )
-        self.submit(self.tell(Kind.RESUME_STAGE, product))
+        self.submit(self.concerning(Kind.RESUME_STAGE, product))
 
     @always("POS-2")
     def positions_sum_to_zero(self, product: Product) -> Condition:

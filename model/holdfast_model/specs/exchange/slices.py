@@ -76,6 +76,11 @@ def part_names(text: str) -> tuple[str, ...]:
     return tuple(name for name in PARTS if name in given)
 
 
+def slice_name(names: tuple[str, ...]) -> str:
+    """The name of the slice with these parts."""
+    return "all" if names == tuple(PARTS) else "+".join(names)
+
+
 def make_slice(names: tuple[str, ...], *, bug: str = "", **parameters: int) -> Exchange:
     """The slice with these parts. Without custody, an operator enters deposits and withdrawals."""
     return slice_class(names)(bug=bug, **{**sizes_of(names), **parameters})
@@ -95,6 +100,8 @@ def slice_class(names: tuple[str, ...]) -> type[Exchange]:
     bases += [] if "custody" in names else [Funds]
     engine = type("SliceEngine", _narrowest([base.engine_record for base in bases]), {})
     command = type("SliceCommand", _narrowest([base.command_record for base in bases]), {})
+    for classes in (bases, [base.engine_record for base in bases], [base.command_record for base in bases]):
+        assert not _shared(classes), "parts share no name that neither has from a part that both extend"
     fields: dict[str, object] = {"engine_record": engine, "command_record": command, "live": Part(engine)}
     if "recovery" in present:
         fields |= {"snapshot_taken": Part(engine), "log": Part(command).per(Slot)}
@@ -114,4 +121,20 @@ def _narrowest(classes: Sequence[type[Any]]) -> tuple[type[Any], ...]:
 
 def sizes_of(names: tuple[str, ...]) -> dict[str, int]:
     """The sizes of a slice where nothing else is said."""
-    return {**DEFAULTS, **SLICES.get("+".join(names), {})}
+    return {**DEFAULTS, **SLICES.get(slice_name(names), {})}
+
+
+def _shared(classes: Sequence[type[Any]]) -> set[str]:
+    """The names that two classes define although no class that both extend declares them."""
+    owners: dict[str, list[type[Any]]] = {}
+    shared: set[str] = set()
+    for each in dict.fromkeys(base for one in classes for base in one.__mro__):
+        for name in vars(each):
+            if name.startswith("__") or name == "_fields":
+                continue
+            for other in owners.setdefault(name, []):
+                common = set(each.__mro__) & set(other.__mro__)
+                if not any(name in vars(base) for base in common):
+                    shared.add(name)
+            owners[name].append(each)
+    return shared
