@@ -79,9 +79,11 @@ def test_the_list_says_what_each_model_has() -> None:
         assert entry.sentence.endswith(".")
         model = load_model(f"{entry.name}:slice=all" if entry.parts else entry.name)
         assert model.invariants == entry.invariants
-        actions = {action.name for action in model.actions}
         for bug in entry.bugs:
-            assert bug.action in actions
+            planted = (
+                f"{entry.name}:slice={bug.slice},bug={bug.name}" if entry.parts else f"{entry.name}:bug={bug.name}"
+            )
+            assert bug.action in {action.name for action in load_model(planted).actions}
             assert set(bug.breaks) <= set(entry.invariants)
             assert bug.sentence.endswith(".")
         for parameter in entry.parameters:

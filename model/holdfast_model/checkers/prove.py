@@ -39,6 +39,7 @@ Progress = Callable[[int, int, str], None]
 class _Goal:
     """A property to prove: its formula over the state's variables, and how to judge it on plain ints.
 
+    It is auxiliary where it was not asked for and only strengthens the proof of what was.
     A property of steps has no formula before the step is known.
     """
 
@@ -69,9 +70,15 @@ class _Case:
 def _goals(model: Model, invariants: Sequence[str]) -> list[_Goal]:
     wanted = set(invariants) or set(model.invariants)
     goals = [
-        _Goal(p.invariant, p.name, p.auxiliary, p.kind is PropertyKind.STEP or model.formula(p), p)
+        _Goal(
+            p.invariant,
+            p.name,
+            p.invariant not in wanted,
+            p.kind is PropertyKind.STEP or model.formula(p),
+            p,
+        )
         for p in model.properties
-        if p.auxiliary or p.invariant in wanted
+        if p.strengthens or p.invariant in wanted
     ]
     limits: list[Condition] = []
     for symbol, variable in zip(model.symbols(), model.variables, strict=True):

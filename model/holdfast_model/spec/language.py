@@ -90,6 +90,8 @@ class PropertyDeclaration:
     kind: PropertyKind = PropertyKind.ALWAYS
     meant_for: "Callable[[Any], bool] | None" = None
     """For a goal: whether a spec is large enough that a search should reach it; None is always."""
+    strengthens: bool = False
+    """Whether it joins proofs of others."""
 
 
 def _place(function: Callable[..., Any]) -> str:
@@ -137,14 +139,17 @@ def action(method: Method) -> Method:
     return method
 
 
-def always(invariant: str) -> Callable[[Method], Method]:
-    """Declare what must hold in every reachable state, under an id of the catalogue such as "FINAL-1"."""
-    return _property(_catalogued(invariant), PropertyKind.ALWAYS)
+def always(invariant: str, *, strengthens: bool = False) -> Callable[[Method], Method]:
+    """Declare what must hold in every reachable state, under an id of the catalogue such as "FINAL-1".
+
+    One that strengthens the proofs of others joins each of them, as an auxiliary invariant does.
+    """
+    return _property(_catalogued(invariant), PropertyKind.ALWAYS, strengthens=strengthens)
 
 
 def auxiliary(name: str) -> Callable[[Method], Method]:
     """Declare an invariant that only strengthens proofs; it is proved like the others, under this name."""
-    return _property(_named(name), PropertyKind.ALWAYS, auxiliary=True)
+    return _property(_named(name), PropertyKind.ALWAYS, auxiliary=True, strengthens=True)
 
 
 def step(invariant: str) -> Callable[[Method], Method]:
@@ -191,6 +196,7 @@ def _property(
     *,
     auxiliary: bool = False,
     meant_for: Callable[[Any], bool] | None = None,
+    strengthens: bool = False,
 ) -> Callable[[Method], Method]:
     def declare(method: Method) -> Method:
         parameters = _parameters(method, states=2 if kind is PropertyKind.STEP else 1)
@@ -204,7 +210,16 @@ def _property(
         if kind is PropertyKind.SOMETIMES and not sentence:
             raise SpecError(f"{_place(method)}: goal {invariant!r} has no docstring; expected what is seen in it")
         method.__dict__["_holdfast"] = PropertyDeclaration(
-            invariant, method.__name__, method, parameters, sentence, auxiliary, _place(method), kind, meant_for
+            invariant,
+            method.__name__,
+            method,
+            parameters,
+            sentence,
+            auxiliary,
+            _place(method),
+            kind,
+            meant_for,
+            strengthens,
         )
         return method
 

@@ -297,7 +297,7 @@ class Scope:
     def __init_subclass__(cls) -> None:
         fields: dict[str, _Field] = {}
         for base in cls.__mro__[:0:-1]:
-            fields.update(vars(base).get("_fields", {}))
+            fields.update({name: value for name, value in vars(base).items() if isinstance(value, _Field)})
         for name, value in list(vars(cls).items()):
             if isinstance(value, _Field):
                 fields[name] = value.bound(name)

@@ -171,7 +171,9 @@ def load_model(text: str) -> Model:
         parts = part_names(given.get("slice", SPOT))
         values["slice"] = slice_name(parts)
         defaults = sizes_of(parts)
-        bugs = tuple(bug for bug in bugs if set(part_names(bug.slice)) <= parts_present(parts))
+        actions = {action.name for action in slice_class(parts).declared_actions()}
+        present = parts_present(parts)
+        bugs = tuple(bug for bug in bugs if bug.action in actions and set(part_names(bug.slice)) <= present)
         shown += [f"slice={values['slice']}"] if values["slice"] != SPOT else []
     shown += [f"{name}={values[name]}" for name in defaults if values.get(name, defaults[name]) != defaults[name]]
     if "bug" in given:

@@ -700,7 +700,7 @@ class Custody(Exchange):
             all_of(told, negation(engine.mismatch), engine.arrived[deposit]), self.on_the_chain(engine, deposit)
         )
 
-    @always("CUST-2")
+    @always("CUST-2", strengthens=True)
     def credited_at_most_once(self, deposit: Deposit) -> Condition:
         """No deposit is credited twice, and one that is credited is as it was sent."""
         engine = self.wallet()
@@ -743,7 +743,7 @@ class Custody(Exchange):
         owner, asset = self.asked_account[payment], self.asked_asset[payment]
         return implies(refunded, other.free[owner, asset] == one.free[owner, asset] + self.asked_amount[payment])
 
-    @always("CUST-4")
+    @always("CUST-4", strengthens=True)
     def signed_by_a_quorum(self, payment: Payment) -> Condition:
         """What is signed or has gone to the network was signed by enough distinct signers, as it was asked for."""
         engine = self.wallet()

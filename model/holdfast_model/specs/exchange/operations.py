@@ -225,7 +225,7 @@ class Recovery(Exchange):
         else:
             self.live = self.replayed(times=2 if self.bug == "replay-twice" else 1)
 
-    @always("REPL-1")
+    @always("REPL-1", strengthens=True)
     def live_is_the_replay(self) -> Condition:
         """The live engine is what replaying the log on the snapshot gives."""
         return implies(self.up, self.live.equals(self.replayed()))
@@ -615,7 +615,7 @@ class Replication(Recovery):
             *(all_of(self.current(each), self.replica[each].equals(self.live)) for each in Standby),
         )
 
-    @always("REPL-1")
+    @always("REPL-1", strengthens=True)
     def standby_is_the_replay(self, standby: Standby) -> Condition:
         """A loaded standby is what replaying its part of the log on the snapshot gives."""
         engine = self.snapshot_taken.copy()
