@@ -63,6 +63,9 @@ SLICES: dict[str, dict[str, int]] = {
 }
 """The slices that a search visits whole within seconds, and the sizes at which it does where they are not usual."""
 
+WHOLE = {"deposits": 2}
+"""The sizes of the whole exchange where they are not usual: two assets must have come in before orders can trade."""
+
 IMPLIED = {"recovery": {"maintenance", "replication"}, "phases": {"maintenance"}}
 """Parts that come with others."""
 
@@ -121,7 +124,8 @@ def _narrowest(classes: Sequence[type[Any]]) -> tuple[type[Any], ...]:
 
 def sizes_of(names: tuple[str, ...]) -> dict[str, int]:
     """The sizes of a slice where nothing else is said."""
-    return {**DEFAULTS, **SLICES.get(slice_name(names), {})}
+    own = WHOLE if names == tuple(PARTS) else SLICES.get(slice_name(names), {})
+    return {**DEFAULTS, **own}
 
 
 def _shared(classes: Sequence[type[Any]]) -> set[str]:
