@@ -619,10 +619,16 @@ class Replication(Recovery):
     def standby_is_the_replay(self, standby: Standby) -> Condition:
         """A loaded standby is what replaying its part of the log on the snapshot gives."""
         engine = self.snapshot_taken.copy()
+        same = [engine.equals(self.replica[standby])]
         for slot in Slot:
-            with self.when(self.holds[standby] > int(slot)):
-                engine.execute(self.log[slot])
-        return implies(self.loaded[standby], self.replica[standby].equals(engine))
+            engine.execute(self.log[slot])
+            same.append(engine.equals(self.replica[standby]))
+        return all_of(
+            *(
+                implies(all_of(self.loaded[standby], self.holds[standby] == count), is_same)
+                for count, is_same in enumerate(same)
+            )
+        )
 
     @always("FENCE-1")
     def one_primary_each_epoch(self, standby: Standby) -> Condition:
@@ -644,6 +650,16 @@ class Replication(Recovery):
         """Every record is written by the primary of the current epoch."""
         written = all_of(self.record_epoch[slot] == 0, after.record_epoch[slot] != 0)
         return implies(written, after.record_epoch[slot] == self.epoch)
+
+    @auxiliary("replayed-prefixes-are-in-range")
+    def prefixes_are_in_range(self) -> Condition:
+        """No number is below its least value after any part of the log: what a standby that lags has."""
+        engine = self.snapshot_taken.copy()
+        found = [engine.in_range()]
+        for slot in Slot:
+            engine.execute(self.log[slot])
+            found.append(engine.in_range())
+        return all_of(*found)
 
     @auxiliary("isolated-is-the-replay")
     def isolated_is_the_replay(self) -> Condition:
