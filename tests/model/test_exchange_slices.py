@@ -73,6 +73,18 @@ def test_every_formula_of_a_slice_is_proved_for_unbounded_integers(name: str) ->
     assert {b.value for b in proof.bounds if b.name == "numbers in the state"} == {"unbounded integers"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["trading", "margin", "maintenance", "replication", "surge", pytest.param("custody", marks=pytest.mark.slow)],
+)
+def test_each_invariant_is_proved_alone_with_what_strengthens_it(name: str) -> None:
+    model = load_model(f"exchange:slice={name}")
+    for invariant in model.invariants:
+        proof = prove(model, [invariant])
+        assert proof.verdict is Verdict.HELD
+        assert {o.invariant for o in proof.obligations if not o.auxiliary} == {invariant}
+
+
 @pytest.mark.parametrize("name", SLICES)
 def test_generated_code_and_interpreter_agree_on_a_slice(name: str, compare_on_walks: Callable[..., int]) -> None:
     assert compare_on_walks(load_model(f"exchange:slice={name}"), auxiliary=True, steps=30) >= 100
