@@ -3,8 +3,7 @@
 import linecache
 import re
 from enum import auto
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pytest
 
@@ -28,6 +27,7 @@ from holdfast_model.spec import (
     all_of,
     always,
     any_of,
+    eventually,
     exists,
     forall,
     implies,
@@ -35,9 +35,11 @@ from holdfast_model.spec import (
     maximum,
     minimum,
     negation,
+    sometimes,
+    step,
     total,
 )
-from holdfast_model.spec.terms import Operand, Term, substitute
+from holdfast_model.spec.terms import Operand, Term, substitute, variable
 
 
 class Account(Index, prefix="u"):
@@ -179,7 +181,8 @@ def test_quantifiers_and_connectives_on_ints() -> None:
     assert [int(x) for x in (minimum(2, 3), maximum(2, 3), total([1, 2, 3]))] == [2, 3, 6]
 
 
-SPECS = Path(__file__).parent
+NAMES = {"Self": Self, "eventually": eventually, "sometimes": sometimes, "step": step}
+"""What the texts below use besides the names of this module."""
 
 
 def spec_with(body: str, *, properties: str = "") -> Spec:
@@ -198,7 +201,7 @@ def spec_with(body: str, *, properties: str = "") -> Spec:
     )
     name = f"/specs/subject-{abs(hash(text))}.py"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    names: dict[str, Any] = {**globals(), "__name__": "subject"}
+    names: dict[str, Any] = {**globals(), **NAMES, "__name__": "subject"}
     exec(compile(text, name, "exec"), names)  # noqa: S102 - the text stands in this file
     found: Spec = names["Subject"]()
     return found
@@ -294,3 +297,183 @@ def test_an_index_sort_without_a_size_is_refused() -> None:
 def test_an_id_that_no_catalogue_can_have_is_refused() -> None:
     with pytest.raises(SpecError, match="found the id 'conservation'"):
         always("conservation")
+
+
+GHOSTLY = [
+    ("self.require(self.seen > 0)", "its guard depends on the ghost `seen`"),
+    ("self.level = self.seen", "a variable that is no ghost depends on the ghost `seen`"),
+    ("with self.when(self.seen > 0):\n    self.level = 1", "a variable that is no ghost depends on the ghost `seen`"),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), GHOSTLY, ids=[body.replace("\n", " / ") for body, _ in GHOSTLY])
+def test_a_ghost_that_decides_anything_is_refused(body: str, message: str) -> None:
+    model = Model(spec_with(body, properties="    seen = Nat.upto(3).ghost()\n"))
+    with pytest.raises(SpecError, match=re.escape(f"in `act` {message}")) as caught:
+        model.stage(model.actions[0], (Account(0),))
+    assert re.match(r"/specs/subject-\d+\.py:9: ", str(caught.value))
+
+
+def test_a_ghost_may_follow_ghosts_and_limit_a_search() -> None:
+    ghosts = "    seen = Nat.upto(3).ghost()\n    kept = Nat.per(Account).ghost()\n"
+    model = Model(
+        spec_with(
+            "self.explored_where(self.seen < 3)\nself.seen += 1\nself.kept[account] = self.seen", properties=ghosts
+        )
+    )
+    assert model.stage(model.actions[0], (Account(0),), exploring=True) is not None
+    assert {v.name for v in model.variables} - {v.name for v in model.abstraction} == {"seen", "kept[u1]", "kept[u2]"}
+
+
+WRONG_PROPERTIES = [
+    (
+        "@step('FINAL-2')",
+        "def holds(self) -> Condition:",
+        "return True",
+        r"takes 1 parameters; expected self and after",
+    ),
+    ("@step('grows')", "def holds(self, after: Self) -> Condition:", "return True", "found the id 'grows'"),
+    ("@sometimes('FINAL-2')", "def holds(self) -> Condition:", "return True", "found the name 'FINAL-2'"),
+    ("@sometimes('lit')", "def holds(self) -> Condition:", "return True", "goal 'lit' has no docstring"),
+]
+
+
+@pytest.mark.parametrize(("decorator", "head", "body", "message"), WRONG_PROPERTIES)
+def test_a_property_of_the_wrong_form_is_refused_where_it_is_written(
+    decorator: str, head: str, body: str, message: str
+) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        spec_with("pass", properties=f"    {decorator}\n    {head}\n        {body}\n")
+    assert re.match(r"/specs/subject-\d+\.py:8: ", str(caught.value))
+
+
+def test_an_eventuality_without_a_response_is_refused() -> None:
+    wrong = "    @eventually('LIVE-1')\n    def ends(self) -> Condition:\n        return self.level == 1\n"
+    model = Model(spec_with("pass", properties=wrong))
+    with pytest.raises(SpecError, match=r"py:8: `ends` returned .*; expected a Response"):
+        model.response_formulas(model.responses[0])
+
+
+def test_a_property_with_an_unbound_name_or_a_python_if_is_refused_at_its_line() -> None:
+    wrong = (
+        "    @step('FINAL-2')\n    def one(self, after: Self) -> Condition:\n        return nonsense\n"
+        "    @step('FINAL-3')\n    def other(self, after: Self) -> Condition:\n"
+        "        return True if after.level > self.level else False\n"
+    )
+    model = Model(spec_with("pass", properties=wrong))
+    one, other = model.properties
+    with pytest.raises(SpecError, match=r"py:10: NameError: name 'nonsense'"):
+        model.step_formula(one, {})
+    with pytest.raises(SpecError, match=r"py:13: a symbolic value was used as a Python truth value"):
+        model.step_formula(other, {0: variable(1, int)})
+
+
+def test_a_property_of_steps_may_not_change_either_state() -> None:
+    wrong = (
+        "    @step('FINAL-2')\n    def holds(self, after: Self) -> Condition:\n"
+        "        after.level = 2\n        return True\n"
+    )
+    model = Model(spec_with("pass", properties=wrong))
+    with pytest.raises(SpecError, match="property `holds` changes the state"):
+        model.step_formula(model.properties[0], {})
+
+
+def test_a_loop_over_cases_changes_only_where_the_value_is_that_one() -> None:
+    class Cases(Spec):
+        colour = Enum(Colour)
+        counted = Nat.upto(9).per(Colour)
+
+        def __init__(self) -> None:
+            super().__init__(sizes={})
+
+        @action
+        def count(self) -> None:
+            """Count the colour that it is."""
+            for colour in self.cases(self.colour, Colour):
+                self.counted[colour] += 1
+            for colour in self.cases(Colour.GREEN, Colour):
+                self.counted[colour] += 2
+
+    model = Model(Cases())
+    step_taken = model.stage(model.actions[0], ())
+    assert step_taken is not None
+    for state in ((0, 1, 1), (1, 1, 1)):
+        after = model.step(Instance(model.actions[0], ()), state)
+        assert after == tuple(
+            evaluated(step_taken.updates[p], state, model) if p in step_taken.updates else value
+            for p, value in enumerate(state)
+        )
+    assert model.step(Instance(model.actions[0], ()), (1, 0, 0)) == (1, 0, 3)
+
+
+def test_parts_of_a_spec_are_put_together_by_inheritance() -> None:
+    class Base(Spec):
+        level = Nat.upto(3)
+        live = Part(Purse)
+
+        def __init__(self) -> None:
+            super().__init__(sizes={Account: 2})
+
+        @action
+        def rise(self) -> None:
+            """One more."""
+            self.level += 1
+
+    class Wide(Purse):
+        extra = Nat.upto(5)
+
+    class Left(Base):
+        left = Bool
+
+    class Right(Base):
+        right = Bool
+        live = Part(Wide)
+
+    class Both(Left, Right):
+        """Has what each of them has."""
+
+    names = [v.name for v in Model(Both()).variables]
+    assert {"level", "left", "right", "live.extra"} <= set(names)
+    assert names.count("level") == 1
+
+
+def test_a_record_of_another_kind_is_not_assigned() -> None:
+    class Other(Purse):
+        extra = Bool
+
+    class Mixed(Spec):
+        one = Part(Purse)
+        other = Part(Other)
+
+        def __init__(self) -> None:
+            super().__init__(sizes={Account: 2})
+
+        @action
+        def mix(self) -> None:
+            """Assign what does not fit."""
+            self.one = self.other
+
+    model = Model(Mixed())
+    with pytest.raises(SpecError, match="a Purse is assigned a Other"):
+        model.stage(model.actions[0], ())
+
+
+def test_a_fresh_record_has_the_first_values_and_changes_nothing() -> None:
+    class Blank(Spec):
+        live = Part(Purse)
+        level = Nat.upto(20)
+
+        def __init__(self) -> None:
+            super().__init__(sizes={Account: 2})
+
+        @action
+        def look(self) -> None:
+            """Take a blank purse and look into it."""
+            blank = self.fresh(Purse)
+            blank.free[Account(0), Asset.SOL] += 5
+            self.level = blank.free[Account(0), Asset.SOL]
+            self.require(blank.in_range())
+
+    model = Model(Blank())
+    before = (9, 9, 9, 9, 0, 0)
+    assert model.step(Instance(model.actions[0], ()), before) == (9, 9, 9, 9, 0, 6)

@@ -12,6 +12,13 @@ the counts of a model that holds do not depend on any of this.
 
 **Ranges.** A successor outside of a declared range is never stored, so nothing wraps around. If it breaks a property
 (a balance below zero, say) that is the report; if not, the range itself is wrong, and that is a SpecError.
+
+**Kinds of properties.** A step that breaks a property of steps is reported, with what the state behind it breaks, and
+leads nowhere. A goal is reported with
+a shortest path; one that no state of an exhausted space reaches leaves the verdict inconclusive. An eventuality is
+decided when the space is exhausted and nothing else is broken: every step is kept, and from the states that satisfy
+its second condition the search goes back along them. A reached state that satisfies the first condition and is not
+met on the way back is the report. So it says that nothing makes the end unreachable, not that every path comes to it.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +33,13 @@ from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import (
     ActionCoverage,
     Exploration,
+    GoalCoverage,
     ModelViolation,
     PropertyCoverage,
     TraceState,
     Verdict,
 )
-from holdfast_model.spec.language import PropertyDeclaration
+from holdfast_model.spec.language import PropertyDeclaration, PropertyKind
 from holdfast_model.spec.model import Instance, Model, State, Step
 from holdfast_model.spec.terms import Operand, substitute
 
@@ -108,8 +116,9 @@ class _States:
             numbers = numbers[lost]
             slots = (slots[lost] + 1) & mask
 
-    def add(self, words: Words, parent: npt.NDArray[np.int32], via: npt.NDArray[np.int32]) -> None:
-        """Number those of these states that are new; each keeps one parent. Raises when a limit is reached."""
+    def add(self, words: Words, parent: npt.NDArray[np.int32], via: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The number of each of these states; a new one gets one, and keeps one parent. Raises at a limit."""
+        numbers = np.empty(len(parent), np.int32)
         # Most candidates are old or repeated, so room is made for what can be new and not reserved per candidate.
         self._room_for(len(parent))
         slots = self._slots(words)
@@ -138,8 +147,10 @@ class _States:
             differs = self.words[0].take(found) != words[0].take(pending)
             for kept, word in zip(self.words[1:], words[1:], strict=True):
                 differs |= kept.take(found) != word.take(pending)
+            numbers[pending] = found
             pending = pending[differs]
             slots = (slots[differs] + 1) & mask
+        return numbers
 
 
 def _grown(old: npt.NDArray[Scalar], capacity: int, *, used: int) -> npt.NDArray[Scalar]:
@@ -169,8 +180,12 @@ class _Search:
             if step is not None:
                 self.instances.append(instance)
                 steps.append(step)
-        self._formulas = [model.formula(p) for p in properties]
-        self.code = vectorise(steps, self._formulas, self.packing)
+        self._of_states = [number for number, p in enumerate(properties) if p.kind is PropertyKind.ALWAYS]
+        self._of_steps = [number for number, p in enumerate(properties) if p.kind is PropertyKind.STEP]
+        self._formulas = [model.formula(properties[number]) for number in self._of_states]
+        goals = [model.formula(goal) for goal in model.goals]
+        self.code = vectorise(steps, [*self._formulas, *goals], self.packing)
+        self._step_judges = [self._judge_of(step) for step in steps]
         self.states = _States(self.packing.words, memory_bytes_max=memory_bytes_max, states_max=states_max)
         self._steps = steps
         self._judges: dict[int, Judge] = {}
@@ -182,7 +197,16 @@ class _Search:
         self.depth = 0
         self.stopped_by = ""
         self.broken: dict[int, tuple[int, Instance | None]] = {}
-        """By number of property: the state that breaks it, or its parent and the step that leads out of range."""
+        """By number of property: the state that breaks it, or its parent and the step that breaks it."""
+        self.reached: dict[int, int] = {}
+        """By number of goal: the first state that reaches it."""
+        self._edges: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]] = []
+        """States and their successors, where an eventuality needs them."""
+
+    def _judge_of(self, step: Step) -> Judge | None:
+        """What the properties of steps say of a step, from the state before it; None where they allow it always."""
+        formulas = [self.model.step_formula(self.properties[number], step.updates) for number in self._of_steps]
+        return None if all(formula is True for formula in formulas) else judging(formulas, self.packing)
 
     def run(self, progress: Progress | None) -> None:
         """Search until the space is exhausted, every property is broken, or a limit is reached."""
@@ -213,7 +237,10 @@ class _Search:
         """Which of these states break no property (None: all); the first that breaks each is remembered."""
         self.checked += stop - start
         sound: Flags | None = None
-        for number, formula in enumerate(formulas):
+        for goal, formula in enumerate(formulas[len(self._of_states) :]):
+            if goal not in self.reached and np.any(formula):
+                self.reached[goal] = start + int(np.argmax(formula))
+        for number, formula in zip(self._of_states, formulas, strict=False):
             holds = np.full(stop - start, formula) if isinstance(formula, bool) else formula
             if holds.all():
                 continue
@@ -248,6 +275,9 @@ class _Search:
             stuck &= ~enabled
             self.taken[number] += indices.size
             self.generated += indices.size
+            indices = self._allowed(number, words, indices, start)
+            if not indices.size:
+                continue
             after, left_range = self.code.steps[number](words, columns, indices)
             if left_range is not None and left_range.any():
                 self._leave_range(number, indices[left_range] + start)
@@ -259,30 +289,76 @@ class _Search:
         self.deadlocks += int(np.count_nonzero(stuck))
         if produced:
             joined = [np.concatenate(parts) for parts in zip(*produced, strict=True)]
-            self.states.add(joined, np.concatenate(parents), np.concatenate(via))
+            sources = np.concatenate(parents)
+            targets = self.states.add(joined, sources, np.concatenate(via))
+            if self.model.responses:
+                self._edges.append((sources, targets))
+
+    def _allowed(self, number: int, words: Words, indices: Indices, start: int) -> Indices:
+        """The states from which a step breaks no property of steps; the first that breaks each is remembered."""
+        judge = self._step_judges[number]
+        if judge is None:
+            return indices
+        allowed = np.ones(indices.size, np.bool_)
+        for which, holds in zip(self._of_steps, judge([word[indices] for word in words]), strict=True):
+            broken = np.full(indices.size, not holds) if isinstance(holds, bool) else ~holds
+            if broken.any():
+                self.broken.setdefault(which, (start + int(indices[np.argmax(broken)]), self.instances[number]))
+                allowed &= ~broken
+        if not allowed.all():
+            self._judge_after(number, indices[~allowed] + start)
+        return indices[allowed]
+
+    def unanswered(self, declared: PropertyDeclaration) -> int | None:
+        """The first state from which an eventuality's end cannot be reached, though it should. Needs every state."""
+        pairs = self.model.response_formulas(declared)
+        judge = judging([condition for pair in pairs for condition in (pair.whenever, pair.then)], self.packing)
+        values = [
+            np.full(self.states.count, value) if isinstance(value, bool) else value
+            for value in judge([word[: self.states.count] for word in self.states.words])
+        ]
+        found: list[int] = []
+        for whenever, then in zip(values[::2], values[1::2], strict=True):
+            reaches = then.copy()
+            grown = True
+            while grown:
+                before = int(np.count_nonzero(reaches))
+                for sources, targets in self._edges[::-1]:
+                    reaches[sources[reaches[targets]]] = True
+                grown = int(np.count_nonzero(reaches)) > before
+            lost = np.flatnonzero(whenever & ~reaches)
+            found += [int(lost[0])] if lost.size else []
+        return min(found, default=None)
 
     def _leave_range(self, number: int, parents: Indices) -> None:
-        """Judge successors that no packed state can hold, by the properties as they are after the step."""
-        instance = self.instances[number]
+        """Judge successors that no packed state can hold; one that breaks nothing is a mistake in the ranges."""
+        breaks_none = self._judge_after(number, parents)
+        if breaks_none.any() and not self.stopped_by:
+            self._range_is_wrong(int(parents[np.argmax(breaks_none)]), self.instances[number])
+
+    def _judge_after(self, number: int, parents: Indices) -> Flags:
+        """Which of these successors, none of which is kept, break no property of states; the first is remembered."""
         if number not in self._judges:
             memo: dict[int, Operand] = {}
             updates = dict(self._steps[number].updates)
             after = [substitute(formula, updates, memo=memo) for formula in self._formulas]
             self._judges[number] = judging(after, self.packing)
         breaks_none = np.ones(parents.size, np.bool_)
-        for which, holds in enumerate(self._judges[number]([word[parents] for word in self.states.words])):
+        judged = self._judges[number]([word[parents] for word in self.states.words])
+        for which, holds in zip(self._of_states, judged, strict=True):
             broken = np.full(parents.size, not holds) if isinstance(holds, bool) else ~holds
             breaks_none &= ~broken
             if broken.any():
-                self.broken.setdefault(which, (int(parents[np.argmax(broken)]), instance))
-        if breaks_none.any() and not self.stopped_by:
-            self._range_is_wrong(int(parents[np.argmax(breaks_none)]), instance)
+                self.broken.setdefault(which, (int(parents[np.argmax(broken)]), self.instances[number]))
+        return breaks_none
 
     def _range_is_wrong(self, parent: int, instance: Instance) -> None:
         """A step leaves a declared range and breaks no property: the search cannot go on."""
         after = self.model.step(instance, self.unpacked(parent), exploring=True)
         assert after is not None, "the generated guard and the interpreter disagree"
-        assert all(self.model.holds(p, after) for p in self.properties), "code and interpreter disagree on a property"
+        before = self.unpacked(parent)
+        sound = all(self.model.holds(p, after, before=before) for p in self.properties)
+        assert sound, "code and interpreter disagree on a property"
         outside = self.model.outside(after)
         assert outside, "the generated range check and the interpreter disagree"
         variable, value = outside[0]
@@ -308,7 +384,7 @@ class _Search:
         while at >= 0:
             path.append(at)
             at = int(self.states.parent[at])
-        state = self.model.initial
+        state = before = self.model.initial
         trace = [TraceState(action="init", state=self.model.show(state))]
         for at in path[-2::-1]:
             instance = self.instances[int(self.states.via[at])]
@@ -319,9 +395,11 @@ class _Search:
         if further is not None:
             beyond = self.model.step(further, state, exploring=True)
             assert beyond is not None
-            state = beyond
+            before, state = state, beyond
             trace.append(TraceState(action=further.label, state=self.model.show(state)))
-        assert breaks is None or not self.model.holds(breaks, state), "code and interpreter disagree on a property"
+        if breaks is not None:
+            holds = self.model.holds(breaks, state, before=before)
+            assert not holds, "code and interpreter disagree on a property"
         return tuple(trace)
 
 
@@ -353,13 +431,17 @@ def explore(
         violations.append(
             ModelViolation(invariant=declared.invariant, property=declared.name, states=len(trace), trace=trace)
         )
+    complete = not search.stopped_by
+    if complete and not violations:
+        violations = _unanswered(search)
+    goals = _goals(search)
     taken = dict.fromkeys((action.name for action in model.actions), 0)
     for instance, times in zip(search.instances, search.taken, strict=True):
         taken[instance.action.name] += times
-    complete = not search.stopped_by
+    judged = [*properties, *model.responses]
     if violations:
         verdict = Verdict.VIOLATED
-    elif complete and properties and search.checked:
+    elif complete and judged and search.checked and all(goal.states for goal in goals):
         verdict = Verdict.HELD
     else:
         verdict = Verdict.INCONCLUSIVE
@@ -374,9 +456,35 @@ def explore(
         collision_probability=0.0,
         actions=tuple(ActionCoverage(action=name, taken=times) for name, times in taken.items()),
         properties=tuple(
-            PropertyCoverage(invariant=p.invariant, property=p.name, states=search.checked) for p in properties
+            PropertyCoverage(invariant=p.invariant, property=p.name, states=search.checked) for p in judged
         ),
         violations=tuple(violations),
         deadlocks=search.deadlocks,
         stopped_by=search.stopped_by,
+        goals=goals,
     )
+
+
+def _unanswered(search: _Search) -> list[ModelViolation]:
+    """Each eventuality that fails, with a shortest path to a state from which its end is out of reach."""
+    found = []
+    for declared in search.model.responses:
+        number = search.unanswered(declared)
+        if number is not None:
+            trace = search.trace(number, None)
+            found.append(
+                ModelViolation(invariant=declared.invariant, property=declared.name, states=len(trace), trace=trace)
+            )
+    return found
+
+
+def _goals(search: _Search) -> tuple[GoalCoverage, ...]:
+    """Each goal with a shortest path to it, as far as one was found."""
+    found = []
+    for number, goal in enumerate(search.model.goals):
+        at = search.reached.get(number)
+        trace = () if at is None else search.trace(at, None)
+        if at is not None:
+            assert search.model.holds(goal, search.unpacked(at)), "code and interpreter disagree on a goal"
+        found.append(GoalCoverage(goal=goal.invariant, sentence=goal.sentence, states=len(trace), trace=trace))
+    return tuple(found)

@@ -5,6 +5,9 @@ every state, reachable or not, in which all properties of the run hold. A proper
 auxiliary invariant of the model joins each run, and with them that no `Nat` is below zero (`declared-ranges`). All
 that is assumed is proved in the same run: if one obligation is not proved, the verdict is not "held".
 
+A property of steps has no base case and is never assumed: its obligation is that each step, from such a state,
+satisfies it. Goals and eventualities speak of what can be reached, which induction does not decide.
+
 A property that a step leaves as it is, term for term, needs no solver. Each refutation is checked by interpreting
 the step on plain ints. An action whose guard no state can satisfy would keep everything for no reason: its
 obligations are not attempted, and the run is inconclusive.
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply, Smt
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
-from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, Range
+from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, PropertyKind, Range
 from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
 from holdfast_model.spec.terms import Condition, Operand, Term, all_of, negation, substitute
 
@@ -34,13 +37,21 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Goal:
-    """A property to prove: its formula over the state's variables, and how to judge it on plain ints."""
+    """A property to prove: its formula over the state's variables, and how to judge it on plain ints.
+
+    It is auxiliary where it was not asked for and only strengthens the proof of what was.
+    A property of steps has no formula before the step is known.
+    """
 
     invariant: str
     name: str
     auxiliary: bool
     formula: Condition
     declared: PropertyDeclaration | None
+
+    @property
+    def of_steps(self) -> bool:
+        return self.declared is not None and self.declared.kind is PropertyKind.STEP
 
 
 @dataclass(slots=True)
@@ -59,13 +70,19 @@ class _Case:
 def _goals(model: Model, invariants: Sequence[str]) -> list[_Goal]:
     wanted = set(invariants) or set(model.invariants)
     goals = [
-        _Goal(p.invariant, p.name, p.auxiliary, model.formula(p), p)
+        _Goal(
+            p.invariant,
+            p.name,
+            p.invariant not in wanted,
+            p.kind is PropertyKind.STEP or model.formula(p),
+            p,
+        )
         for p in model.properties
-        if p.auxiliary or p.invariant in wanted
+        if p.strengthens or p.invariant in wanted
     ]
     limits: list[Condition] = []
     for symbol, variable in zip(model.symbols(), model.variables, strict=True):
-        if variable.sort is int and variable.least is not None:
+        if variable.sort is int and variable.least is not None and variable.least_is_meant:
             assert isinstance(symbol, Term)
             limits.append(negation(_below(symbol, variable.least)))
     return [*goals, _Goal(DECLARED_RANGES, "declared_ranges", auxiliary=True, formula=all_of(*limits), declared=None)]
@@ -103,6 +120,8 @@ class _Proof:
         initial = self.model.initial_terms()
         memo: dict[int, Operand] = {}
         for goal in self.goals:
+            if goal.of_steps:
+                continue
             at_first = substitute(goal.formula, dict(enumerate(initial)), memo=memo)
             assert isinstance(at_first, bool), "a formula over constants folds to a constant"
             if at_first:
@@ -142,8 +161,12 @@ class _Proof:
         unknown = ""
         asked = False
         for case in cases:
-            after = substitute(goal.formula, dict(case.step.updates), memo=case.memo)
-            if after is goal.formula or after is True:
+            if goal.of_steps:
+                assert goal.declared is not None
+                after: Operand = self.model.step_formula(goal.declared, case.step.updates)
+            else:
+                after = substitute(goal.formula, dict(case.step.updates), memo=case.memo)
+            if after is True or (after is goal.formula and not goal.of_steps):
                 continue
             asked = True
             assert isinstance(after, bool | Term)
@@ -168,9 +191,11 @@ class _Proof:
         after = self.model.step(Instance(action, arguments), before)
         assert after is not None, "solver and interpreter disagree on a guard"
         for other in self.goals:
-            assert other.declared is None or self.model.holds(other.declared, before), "a refutation starts outside"
+            judged = None if other.of_steps else other.declared
+            assert judged is None or self.model.holds(judged, before), "a refutation starts outside"
         if goal.declared is not None:
-            assert not self.model.holds(goal.declared, after), "solver and interpreter disagree on a property"
+            holds = self.model.holds(goal.declared, after, before=before)
+            assert not holds, "solver and interpreter disagree on a property"
         printed = printed_arguments(action, arguments)
         self._record(
             goal,
@@ -183,6 +208,7 @@ class _Proof:
 
     def missing(self, invariants: Sequence[str]) -> None:
         """Report each wanted invariant that the model has no formula for."""
+        searched = {p.invariant for p in self.model.responses}
         for invariant in dict.fromkeys(invariants):
             if invariant not in self.model.invariants:
                 self.obligations.append(
@@ -192,7 +218,9 @@ class _Proof:
                         action="",
                         verdict=ObligationVerdict.NOT_ATTEMPTED,
                         solver="",
-                        reason=f"model {self.model.name} has no formula for it",
+                        reason="what can be reached is decided by a search, not by induction"
+                        if invariant in searched
+                        else f"model {self.model.name} has no formula for it",
                     )
                 )
 

@@ -1,6 +1,6 @@
 """The spec language: an action is written once, as Python, and runs on symbols and on plain ints alike."""
 
-from holdfast_model.spec.language import Range, Spec, action, always, auxiliary
+from holdfast_model.spec.language import Range, Response, Spec, action, always, auxiliary, eventually, sometimes, step
 from holdfast_model.spec.model import Instance, Model, State
 from holdfast_model.spec.sorts import Enumeration, Index
 from holdfast_model.spec.terms import (
@@ -36,6 +36,7 @@ __all__ = [
     "Part",
     "Range",
     "Record",
+    "Response",
     "Spec",
     "State",
     "Value",
@@ -44,6 +45,7 @@ __all__ = [
     "always",
     "any_of",
     "auxiliary",
+    "eventually",
     "exists",
     "forall",
     "implies",
@@ -51,5 +53,7 @@ __all__ = [
     "maximum",
     "minimum",
     "negation",
+    "sometimes",
+    "step",
     "total",
 ]

@@ -1,9 +1,14 @@
-"""The parts of a spec that act: `Spec`, `@action`, `@always`, `@auxiliary`, guards and conditional updates."""
+"""The parts of a spec that act and that speak of it: `Spec`, `@action`, and the kinds of properties.
+
+`@always` and `@auxiliary` speak of every state, `@step` of every step, `@sometimes` names a state that must be
+reachable, `@eventually` says that the way to a state stays open.
+"""
 
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from holdfast_model.errors import SpecError
@@ -47,20 +52,46 @@ class ActionDeclaration:
     declared_at: str
 
 
+class PropertyKind(Enum):
+    """What a property speaks of."""
+
+    ALWAYS = auto()
+    """Every reachable state satisfies it."""
+    STEP = auto()
+    """Every step from a reachable state satisfies it, as a relation of the state before and the state after."""
+    SOMETIMES = auto()
+    """Some reachable state satisfies it."""
+    EVENTUALLY = auto()
+    """From every reachable state that satisfies the first condition, one that satisfies the second is reachable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What an `@eventually` returns: where `whenever` holds, a state in which `then` holds can still be reached."""
+
+    whenever: Condition
+    then: Condition
+
+
 @dataclass(frozen=True, slots=True)
 class PropertyDeclaration:
-    """One formula that is meant to hold in every reachable state; with parameters, for all their values.
+    """One property of a spec; with parameters, for all their values (a goal: for some value).
 
-    `invariant` is the catalogue's id, or for an auxiliary invariant its own stable name.
+    `invariant` is the catalogue's id; for an auxiliary invariant or a goal its own stable name.
     """
 
     invariant: str
     name: str
-    function: Callable[..., Condition]
+    function: Callable[..., object]
     parameters: tuple[Parameter, ...]
     sentence: str
     auxiliary: bool
     declared_at: str
+    kind: PropertyKind = PropertyKind.ALWAYS
+    meant_for: "Callable[[Any], bool] | None" = None
+    """For a goal: whether a spec is large enough that a search should reach it; None is always."""
+    strengthens: bool = False
+    """Whether it joins proofs of others."""
 
 
 def _place(function: Callable[..., Any]) -> str:
@@ -72,13 +103,20 @@ def _sentence(function: Callable[..., Any]) -> str:
     return " ".join((function.__doc__ or "").strip().split("\n\n")[0].split())
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+def _parameters(function: Callable[..., Any], *, states: int = 1) -> tuple[Parameter, ...]:
+    """The parameters behind the states that the function speaks of."""
     try:
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:
         raise SpecError(f"{_place(function)}: {function.__name__}: {error}") from error
     found = []
-    for name in list(inspect.signature(function).parameters)[1:]:
+    names = list(inspect.signature(function).parameters)
+    if len(names) < states:
+        raise SpecError(
+            f"{_place(function)}: `{function.__name__}` takes {len(names)} parameters; "
+            f"expected {' and '.join(('self', 'after')[:states])} first"
+        )
+    for name in names[states:]:
         hint = hints.get(name)
         domain: object = hint
         if get_origin(hint) is Annotated:
@@ -101,31 +139,87 @@ def action(method: Method) -> Method:
     return method
 
 
-def always(invariant: str) -> Callable[[Method], Method]:
-    """Declare what must hold in every reachable state, under an id of the catalogue such as "FINAL-1"."""
-    if not re.fullmatch(r"[A-Z]+-\d+", invariant):
-        raise SpecError(f"{here()}: found the id {invariant!r}; expected one such as 'CONS-1'")
-    return _property(invariant, auxiliary=False)
+def always(invariant: str, *, strengthens: bool = False) -> Callable[[Method], Method]:
+    """Declare what must hold in every reachable state, under an id of the catalogue such as "FINAL-1".
+
+    One that strengthens the proofs of others joins each of them, as an auxiliary invariant does.
+    """
+    return _property(_catalogued(invariant), PropertyKind.ALWAYS, strengthens=strengthens)
 
 
 def auxiliary(name: str) -> Callable[[Method], Method]:
     """Declare an invariant that only strengthens proofs; it is proved like the others, under this name."""
+    return _property(_named(name), PropertyKind.ALWAYS, auxiliary=True, strengthens=True)
+
+
+def step(invariant: str) -> Callable[[Method], Method]:
+    """Declare what must hold of every step, under an id of the catalogue: `self` is the state before it.
+
+    The second parameter is the state after it: `return self.filled[order] <= after.filled[order]`.
+    """
+    return _property(_catalogued(invariant), PropertyKind.STEP)
+
+
+def sometimes(goal: str, *, meant_for: Callable[[Any], bool] | None = None) -> Callable[[Method], Method]:
+    """Declare a state that must be reachable, as a goal with this name; its docstring says what is seen in it.
+
+    A model in which it is not reached has not shown what it was made to show. A function of the spec may say which
+    sizes it is meant for: smaller models do not have the goal.
+    """
+    return _property(_named(goal), PropertyKind.SOMETIMES, meant_for=meant_for)
+
+
+def eventually(invariant: str) -> Callable[[Method], Method]:
+    """Declare that the way to a state stays open, under an id of the catalogue. The method returns a `Response`.
+
+    This is what a search can decide exactly without an assumption of fairness (AG EF in CTL): nothing that happens
+    makes `then` unreachable. It does not say that `then` is reached on every path, nor how soon.
+    """
+    return _property(_catalogued(invariant), PropertyKind.EVENTUALLY)
+
+
+def _catalogued(invariant: str) -> str:
+    if not re.fullmatch(r"[A-Z]+-\d+", invariant):
+        raise SpecError(f"{here()}: found the id {invariant!r}; expected one such as 'CONS-1'")
+    return invariant
+
+
+def _named(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise SpecError(f"{here()}: found the name {name!r}; expected lower-case words joined by hyphens")
-    return _property(name, auxiliary=True)
+    return name
 
 
-def _property(invariant: str, *, auxiliary: bool) -> Callable[[Method], Method]:
+def _property(
+    invariant: str,
+    kind: PropertyKind,
+    *,
+    auxiliary: bool = False,
+    meant_for: Callable[[Any], bool] | None = None,
+    strengthens: bool = False,
+) -> Callable[[Method], Method]:
     def declare(method: Method) -> Method:
-        parameters = _parameters(method)
+        parameters = _parameters(method, states=2 if kind is PropertyKind.STEP else 1)
         for parameter in parameters:
             if isinstance(parameter.domain, Range):
                 raise SpecError(
                     f"{_place(method)}: parameter `{parameter.name}` of a property is a number; "
                     "expected a finite sort"
                 )
+        sentence = _sentence(method)
+        if kind is PropertyKind.SOMETIMES and not sentence:
+            raise SpecError(f"{_place(method)}: goal {invariant!r} has no docstring; expected what is seen in it")
         method.__dict__["_holdfast"] = PropertyDeclaration(
-            invariant, method.__name__, method, parameters, _sentence(method), auxiliary, _place(method)
+            invariant,
+            method.__name__,
+            method,
+            parameters,
+            sentence,
+            auxiliary,
+            _place(method),
+            kind,
+            meant_for,
+            strengthens,
         )
         return method
 
@@ -167,7 +261,11 @@ class Spec(Scope):
         """
         run: Run = self.__dict__["_run"]
         if run.exploring:
-            self.require(*conditions)
+            kept, run.guard = run.guard, run.limits
+            try:
+                self.require(*conditions)
+            finally:
+                run.guard = kept
 
     def scope(self) -> Mapping[str, str]:
         """Limits that only the search has, by name, as evidence prints them beside the sizes and ranges."""

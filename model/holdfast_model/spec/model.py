@@ -8,10 +8,29 @@ from typing import TypeAlias, TypeVar
 
 from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import Bound
-from holdfast_model.spec.language import ActionDeclaration, Parameter, PropertyDeclaration, Range, Spec
+from holdfast_model.spec.language import (
+    ActionDeclaration,
+    Parameter,
+    PropertyDeclaration,
+    PropertyKind,
+    Range,
+    Response,
+    Spec,
+)
 from holdfast_model.spec.location import of_traceback
 from holdfast_model.spec.sorts import members, printed, sized
-from holdfast_model.spec.terms import Condition, Operand, Term, all_of, argument, same, variable
+from holdfast_model.spec.terms import (
+    Condition,
+    Operand,
+    Operator,
+    Term,
+    all_of,
+    any_of,
+    argument,
+    same,
+    variable,
+    walk,
+)
 from holdfast_model.spec.variables import Disabled, Limit, Run, Variable, first_value
 
 State: TypeAlias = tuple[int, ...]
@@ -61,6 +80,14 @@ class SymbolicInstance:
     assumption: Condition
 
 
+def invariants_of(spec: type[Spec]) -> tuple[str, ...]:
+    """The catalogue ids that a spec has formulas for, of states or of steps, in the order written."""
+    kinds = {PropertyKind.ALWAYS, PropertyKind.STEP}
+    return tuple(
+        dict.fromkeys(p.invariant for p in spec.declared_properties() if p.kind in kinds and not p.auxiliary)
+    )
+
+
 class Model:
     """A spec instance ready to be checked. `name` is as `load_model` normalises it."""
 
@@ -68,10 +95,17 @@ class Model:
         self.spec = spec
         self.name = name or type(spec).__name__
         self.actions = type(spec).declared_actions()
-        self.properties = type(spec).declared_properties()
+        declared = type(spec).declared_properties()
+        self.properties = tuple(p for p in declared if p.kind in {PropertyKind.ALWAYS, PropertyKind.STEP})
+        """What must hold of every state (`@always`, `@auxiliary`) or of every step (`@step`)."""
+        self.goals = tuple(
+            p for p in declared if p.kind is PropertyKind.SOMETIMES and (p.meant_for is None or p.meant_for(spec))
+        )
+        self.responses = tuple(p for p in declared if p.kind is PropertyKind.EVENTUALLY)
         with sized(spec.sizes):
             self.variables: tuple[Variable, ...] = _guarded(spec.layout).variables
             self.initial: State = tuple(v.initial for v in self.variables)
+            self._ghosts = frozenset(position for position, v in enumerate(self.variables) if v.ghost)
             self._domains = {
                 (action.name, parameter.name): self._members(action, parameter)
                 for action in self.actions
@@ -90,7 +124,12 @@ class Model:
     @property
     def invariants(self) -> tuple[str, ...]:
         """The catalogue ids that this model has formulas for, in the order written."""
-        return tuple(dict.fromkeys(p.invariant for p in self.properties if not p.auxiliary))
+        return invariants_of(type(self.spec))
+
+    @property
+    def abstraction(self) -> tuple[Variable, ...]:
+        """The variables that an engine must have: all but the ghosts."""
+        return tuple(v for v in self.variables if not v.ghost)
 
     def limit(self, given: Limit | None) -> int | None:
         """A limit of a range as a number."""
@@ -182,10 +221,26 @@ class Model:
         except Disabled:
             return None
         guard = all_of(*run.guard)
-        if guard is False:
-            return None
         changed = {p: new for p, (new, old) in enumerate(zip(cells, before, strict=True)) if not same(new, old)}
-        return Step(guard, changed)
+        if self._ghosts:
+            self._ghosts_decide_nothing(action, guard, changed)
+        guard = all_of(guard, *run.limits)
+        return None if guard is False else Step(guard, changed)
+
+    def _ghosts_decide_nothing(
+        self, action: ActionDeclaration, guard: Condition, changed: dict[int, Operand]
+    ) -> None:
+        """SpecError if the guard or a variable that is no ghost depends on a ghost."""
+        decided = [guard, *(new for position, new in changed.items() if position not in self._ghosts)]
+        for term in walk(decided):
+            if term.operator is Operator.VARIABLE and term.payload in self._ghosts:
+                assert isinstance(term.payload, int)
+                on_guard = any(t is term for t in walk([guard]))
+                subject = "its guard" if on_guard else "a variable that is no ghost"
+                raise SpecError(
+                    f"{action.declared_at}: in `{action.name}` {subject} depends on the ghost "
+                    f"`{self.variables[term.payload].name}`; a ghost only records what happened"
+                )
 
     def symbols(self) -> list[Operand]:
         """Each variable of the state as a term."""
@@ -194,7 +249,18 @@ class Model:
     def formula(self, declared: PropertyDeclaration, *, cells: list[Operand] | None = None) -> Condition:
         """The property as a condition over the state's variables (or over other terms in their place)."""
         run = Run(symbolic=True, may_require=False)
-        return self._evaluate(run, self.symbols() if cells is None else cells, declared)
+        return self._evaluate(run, declared, self.symbols() if cells is None else cells)
+
+    def step_formula(self, declared: PropertyDeclaration, updates: Mapping[int, Operand]) -> Condition:
+        """The step property as a condition over the state before a step that makes these updates."""
+        before = self.symbols()
+        after = [updates.get(position, old) for position, old in enumerate(before)]
+        return self._evaluate(Run(symbolic=True, may_require=False), declared, before, after)
+
+    def response_formulas(self, declared: PropertyDeclaration) -> list[Response]:
+        """The two conditions of an `@eventually`, for each combination of its parameters' values."""
+        run = Run(symbolic=True, may_require=False)
+        return [found for found in self._results(run, declared, self.symbols()) if isinstance(found, Response)]
 
     def initial_terms(self) -> list[Operand]:
         """The first state, its constants knowing their sorts."""
@@ -220,12 +286,28 @@ class Model:
             if after is not None:
                 yield instance, after
 
-    def holds(self, declared: PropertyDeclaration, state: State) -> bool:
-        """Whether a property holds in a state, interpreted on plain ints."""
+    def holds(self, declared: PropertyDeclaration, state: State, *, before: State | None = None) -> bool:
+        """Whether a property holds in a state, interpreted on plain ints; one of steps also needs the state before.
+
+        A goal holds where it is reached.
+        """
         run = Run(symbolic=False, may_require=False)
-        result = self._evaluate(run, list(state), declared)
+        if declared.kind is PropertyKind.STEP:
+            assert before is not None, "a step has a state before it"
+            result = self._evaluate(run, declared, list(before), list(state))
+        else:
+            result = self._evaluate(run, declared, list(state))
         assert isinstance(result, bool)
         return result
+
+    def responses_hold(self, declared: PropertyDeclaration, state: State) -> list[tuple[bool, bool]]:
+        """Both conditions of an `@eventually` in a state, for each combination of its parameters' values."""
+        run = Run(symbolic=False, may_require=False)
+        return [
+            (bool(found.whenever), bool(found.then))
+            for found in self._results(run, declared, list(state))
+            if isinstance(found, Response)
+        ]
 
     def outside(self, state: State) -> list[tuple[Variable, int]]:
         """The variables whose values have left their declared ranges."""
@@ -246,27 +328,43 @@ class Model:
     def _is_outside(v: Variable, value: int) -> bool:
         return (v.least is not None and value < v.least) or (v.greatest is not None and value > v.greatest)
 
-    def _evaluate(self, run: Run, cells: list[Operand], declared: PropertyDeclaration) -> Condition:
+    def _evaluate(self, run: Run, declared: PropertyDeclaration, *states: list[Operand]) -> Condition:
+        results: list[Condition] = self._results(run, declared, *states)  # type: ignore[assignment]  # see `_results`
+        return any_of(*results) if declared.kind is PropertyKind.SOMETIMES else all_of(*results)
+
+    def _results(self, run: Run, declared: PropertyDeclaration, *states: list[Operand]) -> list[object]:
+        """What the property returns for each combination of its parameters' values: of the kind that it must be."""
         with sized(self.spec.sizes):
             domains = [members(p.domain) for p in declared.parameters if not isinstance(p.domain, Range)]
-        before = list(cells)
-        results: list[Condition] = []
+        before = [list(cells) for cells in states]
+        responds = declared.kind is PropertyKind.EVENTUALLY
+        further = tuple(self._bound(run, cells) for cells in states[1:])
+        results: list[object] = []
         for arguments in product(*domains):
-            result = self._run(run, cells, declared.function, arguments)
-            if not isinstance(result, bool | Term):
+            result = self._run(run, states[0], declared.function, (*further, *arguments))
+            if not isinstance(result, Response if responds else bool | Term):
                 raise SpecError(
-                    f"{declared.declared_at}: `{declared.name}` returned {result!r}; expected a condition"
+                    f"{declared.declared_at}: `{declared.name}` returned {result!r}; "
+                    f"expected {'a Response' if responds else 'a condition'}"
                 )
-            results.append(result)  # type: ignore[arg-type]  # a Term of sort bool, which all_of checks
-        if any(not same(new, old) for new, old in zip(cells, before, strict=True)):
-            raise SpecError(f"{declared.declared_at}: property `{declared.name}` changes the state; only actions may")
-        return all_of(*results)
+            results.append(result)
+        for cells, kept in zip(states, before, strict=True):
+            if any(not same(new, old) for new, old in zip(cells, kept, strict=True)):
+                raise SpecError(
+                    f"{declared.declared_at}: property `{declared.name}` changes the state; only actions may"
+                )
+        return results
 
-    def _run(
-        self, run: Run, cells: list[Operand], function: Callable[..., object], arguments: tuple[Operand, ...]
-    ) -> object:
+    def _bound(self, run: Run, cells: list[Operand]) -> Spec:
+        """The spec as a view of a state."""
         bound = copy.copy(self.spec)
         bound.__dict__.update(_run=run, _cells=cells, _base=0, root=bound)
+        return bound
+
+    def _run(
+        self, run: Run, cells: list[Operand], function: Callable[..., object], arguments: tuple[object, ...]
+    ) -> object:
+        bound = self._bound(run, cells)
         with sized(self.spec.sizes):
             return _guarded(lambda: function(bound, *arguments))
 

@@ -6,17 +6,19 @@ The same view works on terms and on plain ints: a conditional write is `choose(c
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, overload
 
 from holdfast_model.spec.location import here, refuse
 from holdfast_model.spec.sorts import Enumeration, Finite, Index, members, printed, size_of
-from holdfast_model.spec.terms import Condition, Formula, Number, Operand, Term, all_of, choose, sort_of
+from holdfast_model.spec.terms import Condition, Formula, Number, Operand, Term, Value, all_of, choose, sort_of
 
 Kind = TypeVar("Kind", Number, Formula)
 RecordType = TypeVar("RecordType", bound="Record")
+Narrower_co = TypeVar("Narrower_co", bound="Record", covariant=True)
+Member = TypeVar("Member", bound=Index | Enumeration)
 Limit: TypeAlias = int | Callable[[Any], int]
 Initial: TypeAlias = int | Callable[..., int]
 
@@ -26,6 +28,8 @@ class Variable:
     """One cell of the state: its printed name, sort, range and first value.
 
     `least` and `greatest` are None where the declaration sets no limit. Finite sorts and bools always have both.
+    A `ghost` only records what happened, for properties to speak of: no guard and no other variable depends on it,
+    so no engine needs to have it.
     """
 
     name: str
@@ -34,6 +38,9 @@ class Variable:
     greatest: int | None
     initial: int
     declared_at: str
+    ghost: bool = False
+    least_is_meant: bool = True
+    """Whether `least` holds in every checker, and not only where a search stops."""
 
     def printed(self, value: int) -> str:
         """The value as traces show it."""
@@ -42,12 +49,13 @@ class Variable:
 
 @dataclass
 class Run:
-    """What a running action shares between its scopes: the guard so far and the conditions of enclosing `when`s."""
+    """What a running action shares between its scopes: guard, limits of the search, conditions of open `when`s."""
 
     symbolic: bool
     may_require: bool
     exploring: bool = False
     guard: list[Condition] = field(default_factory=list)
+    limits: list[Condition] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
 
 
@@ -90,6 +98,8 @@ class Declaration(_Field, Generic[Kind]):
         self.least = least
         self.greatest = greatest
         self.initial = initial
+        self.is_ghost = False
+        self.least_is_meant = True
         self.name = ""
         self.declared_at = here()
 
@@ -106,9 +116,17 @@ class Declaration(_Field, Generic[Kind]):
         """The same, never below `least` nor above `greatest`."""
         return self._refined(least=least, greatest=greatest)
 
+    def explored_between(self, least: Limit, greatest: Limit) -> Self:
+        """The same, within these limits in a search only: a proof assumes nothing of them."""
+        return self._refined(least=least, greatest=greatest, least_is_meant=False)
+
     def starting(self, initial: Initial) -> Self:
         """The same with another first value: a number, or for a family a function of its indices."""
         return self._refined(initial=initial)
+
+    def ghost(self) -> Self:
+        """The same, as a record of what happened: neither a guard nor another variable may depend on it."""
+        return self._refined(is_ghost=True)
 
     def per(self, *sorts: Finite) -> "FamilyDeclaration[Kind]":
         """One such variable for each member of a sort, or each combination of members of several."""
@@ -141,7 +159,16 @@ class Declaration(_Field, Generic[Kind]):
         initial = self.initial(*indices) if callable(self.initial) else self.initial
         if (least is not None and initial < least) or (greatest is not None and initial > greatest):
             refuse(f"{name} starts at {initial}; expected a value within {least}..{greatest}")
-        return Variable(name, self.sort, least, greatest, int(initial), self.declared_at)
+        return Variable(
+            name,
+            self.sort,
+            least,
+            greatest,
+            int(initial),
+            self.declared_at,
+            self.is_ghost,
+            self.least_is_meant,
+        )
 
     def variables(self, scope: "Scope") -> list[Variable]:
         """The one cell."""
@@ -162,6 +189,10 @@ class FamilyDeclaration(_Field, Generic[Kind]):
     def starting(self, initial: Initial) -> "FamilyDeclaration[Kind]":
         """The same family with other first values: one number for all, or a function of the indices."""
         return FamilyDeclaration(self.member.starting(initial), self.sorts)
+
+    def ghost(self) -> "FamilyDeclaration[Kind]":
+        """The same family as a record of what happened."""
+        return FamilyDeclaration(self.member.ghost(), self.sorts)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -264,7 +295,9 @@ class Scope:
     _fields: "ClassVar[Mapping[str, _Field]]" = MappingProxyType({})
 
     def __init_subclass__(cls) -> None:
-        fields: dict[str, _Field] = dict(cls._fields)
+        fields: dict[str, _Field] = {}
+        for base in cls.__mro__[:0:-1]:
+            fields.update({name: value for name, value in vars(base).items() if isinstance(value, _Field)})
         for name, value in list(vars(cls).items()):
             if isinstance(value, _Field):
                 fields[name] = value.bound(name)
@@ -324,6 +357,25 @@ class Scope:
         """
         return _When(self.__dict__["_run"], all_of(*conditions))
 
+    def cases(self, value: Value, sort: type[Member]) -> Iterator[Member]:
+        """Each member that `value` may be; within the loop, updates happen only where it is that one.
+
+        As `for member in sort: with self.when(value == member)`, without the members that it cannot be.
+        """
+        for number in members(sort):  # type: ignore[arg-type]  # one of the two kinds of sorts
+            condition = value == number
+            if condition is not False:
+                with self.when(condition):
+                    yield sort(number)
+
+    def fresh(self, record: "type[RecordType]") -> "RecordType":
+        """A detached record with its first values: for building a command, or computing what would be."""
+        blank = _detached(record, self.root)
+        cells: list[Operand] = [first_value(v) for v in blank.layout().variables]
+        run: Run = self.__dict__["_run"]
+        blank._attach(run=run, cells=cells, base=0, root=self.root)  # noqa: SLF001 - a record is a scope, too
+        return blank
+
     def _name_of(self, position: int) -> str:
         return self.layout().variables[position - int(self.__dict__["_base"])].name
 
@@ -353,9 +405,11 @@ class Record(Scope):
         base = int(self.__dict__["_base"])
         return base, self.__dict__["_cells"][base : base + len(self.layout().variables)]
 
-    def assign(self, other: Self) -> None:
-        """Make every field equal to that of `other`."""
-        _, values = other._extent()
+    def assign(self, other: "Record") -> None:
+        """Make every field equal to that of `other`, a record of the same kind."""
+        if type(other) is not type(self):
+            refuse(f"a {type(self).__name__} is assigned a {type(other).__name__}")
+        _, values = other._extent()  # noqa: SLF001 - of the same class, as checked
         base, _ = self._extent()
         for offset, (variable, value) in enumerate(zip(self.layout().variables, values, strict=True)):
             self.write(base + offset, value, sort=variable.sort, condition=True)
@@ -365,6 +419,17 @@ class Record(Scope):
         base, _ = self._extent()
         for offset, variable in enumerate(self.layout().variables):
             self.write(base + offset, first_value(variable), sort=variable.sort, condition=True)
+
+    def in_range(self) -> Condition:
+        """True when no number is below the least value that it is declared with."""
+        _, cells = self._extent()
+        return all_of(
+            *(
+                cell >= variable.least  # type: ignore[operator]  # a variable of sort int is a Number
+                for cell, variable in zip(cells, self.layout().variables, strict=True)
+                if variable.sort is int and variable.least is not None and variable.least_is_meant
+            )
+        )
 
     def equals(self, other: Self) -> Condition:
         """True when every field equals that of `other`."""
@@ -380,28 +445,28 @@ def first_value(variable: Variable) -> int:
     return variable.initial
 
 
-class Part(_Field, Generic[RecordType]):
-    """A record as a field of a scope: `live = Part(Engine)`."""
+class Part(_Field, Generic[Narrower_co]):
+    """A record as a field of a scope: `live = Part(Engine)`. A subclass may declare it with a narrower record."""
 
-    def __init__(self, record: type[RecordType]) -> None:
+    def __init__(self, record: type[Narrower_co]) -> None:
         self.record = record
         self.name = ""
         self.declared_at = here()
 
-    def per(self, sort: Finite) -> "PartFamily[RecordType]":
+    def per(self, sort: Finite) -> "PartFamily[Narrower_co]":
         """One such record for each member of a sort."""
         return PartFamily(self.record, sort)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, instance: Scope, owner: type) -> RecordType: ...
-    def __get__(self, instance: Scope | None, owner: type) -> Self | RecordType:
+    def __get__(self, instance: Scope, owner: type) -> Narrower_co: ...
+    def __get__(self, instance: Scope | None, owner: type) -> Self | Narrower_co:
         if instance is None:
             return self
         return _view(self.record, instance, instance.offset_of(self.name))
 
-    def __set__(self, instance: Scope, value: RecordType) -> None:
+    def __set__(self, instance: Scope, value: Record) -> None:
         _view(self.record, instance, instance.offset_of(self.name)).assign(value)
 
     def variables(self, scope: Scope) -> list[Variable]:
@@ -409,10 +474,10 @@ class Part(_Field, Generic[RecordType]):
         return _record_variables(self.record, scope, prefix=f"{self.name}.")
 
 
-class PartFamily(_Field, Generic[RecordType]):
+class PartFamily(_Field, Generic[Narrower_co]):
     """A record for each member of a sort; the index must be a concrete member (loop over the sort)."""
 
-    def __init__(self, record: type[RecordType], sort: Finite) -> None:
+    def __init__(self, record: type[Narrower_co], sort: Finite) -> None:
         self.record = record
         self.sort = sort
         self.name = ""
@@ -421,8 +486,8 @@ class PartFamily(_Field, Generic[RecordType]):
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, instance: Scope, owner: type) -> "Parts[RecordType]": ...
-    def __get__(self, instance: Scope | None, owner: type) -> "Self | Parts[RecordType]":
+    def __get__(self, instance: Scope, owner: type) -> "Parts[Narrower_co]": ...
+    def __get__(self, instance: Scope | None, owner: type) -> "Self | Parts[Narrower_co]":
         return self if instance is None else Parts(self, instance)
 
     def __set__(self, instance: Scope, value: object) -> None:
@@ -437,16 +502,16 @@ class PartFamily(_Field, Generic[RecordType]):
         ]
 
 
-class Parts(Generic[RecordType]):
+class Parts(Generic[Narrower_co]):
     """The records of a family in a running spec."""
 
     __slots__ = ("_declaration", "_scope")
 
-    def __init__(self, declaration: PartFamily[RecordType], scope: Scope) -> None:
+    def __init__(self, declaration: PartFamily[Narrower_co], scope: Scope) -> None:
         self._declaration = declaration
         self._scope = scope
 
-    def __getitem__(self, index: Operand) -> RecordType:
+    def __getitem__(self, index: Operand) -> Narrower_co:
         sort, name = self._declaration.sort, self._declaration.name
         if not isinstance(index, int) or (isinstance(index, Index | Enumeration) and type(index) is not sort):
             refuse(f"`{name}` is indexed with {index!r}; expected a concrete {sort.__name__} (loop over the sort)")
@@ -455,7 +520,7 @@ class Parts(Generic[RecordType]):
         size = len(_detached(self._declaration.record, self._scope.root).layout().variables)
         return _view(self._declaration.record, self._scope, self._scope.offset_of(name) + int(index) * size)
 
-    def __setitem__(self, index: Operand, value: RecordType) -> None:
+    def __setitem__(self, index: Operand, value: Record) -> None:
         self[index].assign(value)
 
 
@@ -472,10 +537,7 @@ def _view(record: type[RecordType], scope: Scope, base: int) -> RecordType:
 
 
 def _record_variables(record: type[Record], scope: Scope, *, prefix: str) -> list[Variable]:
-    return [
-        Variable(prefix + v.name, v.sort, v.least, v.greatest, v.initial, v.declared_at)
-        for v in _detached(record, scope.root).layout().variables
-    ]
+    return [replace(v, name=prefix + v.name) for v in _detached(record, scope.root).layout().variables]
 
 
 def Enum(sort: Finite) -> Declaration[Number]:  # noqa: N802 - declares a variable, beside Nat, Int and Bool

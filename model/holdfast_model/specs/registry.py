@@ -5,8 +5,23 @@ from dataclasses import dataclass
 
 from holdfast_model.errors import HoldfastError
 from holdfast_model.spec import Model, Spec
-from holdfast_model.specs.spot import Spot
+from holdfast_model.spec.model import invariants_of
+from holdfast_model.specs.exchange import (
+    DEFAULTS,
+    PARTS,
+    SLICES,
+    make_slice,
+    part_names,
+    parts_present,
+    sizes_of,
+    slice_class,
+    slice_name,
+)
+from holdfast_model.specs.planted import EXCHANGE_BUGS, PlantedBug
 from holdfast_model.specs.yardstick import Yardstick
+
+SPOT = "trading+phases+recovery"
+"""The slice that `spot` is, and that `exchange` is where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +36,12 @@ class ModelParameter:
 
 
 @dataclass(frozen=True, slots=True)
-class PlantedBug:
-    """A mistake that can be put into a model by name, and the invariants that `prove` must then refute, and where."""
-
-    name: str
-    sentence: str
-    action: str
-    breaks: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """What there is to know about a model before loading it."""
+    """What there is to know about a model before loading it.
+
+    `spec` has every action and property that the model can have. A model with `slices` takes `slice=PART[+PART...]`
+    or `slice=all`, of the parts listed; `slices` are those that a search visits whole as they stand.
+    """
 
     name: str
     sentence: str
@@ -40,51 +49,75 @@ class ModelEntry:
     bugs: tuple[PlantedBug, ...]
     spec: type[Spec]
     make: Callable[..., Spec]
+    parts: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
 
     @property
     def invariants(self) -> tuple[str, ...]:
         """The catalogue ids that the model has formulas for, in the order written."""
-        return tuple(dict.fromkeys(p.invariant for p in self.spec.declared_properties() if not p.auxiliary))
+        return invariants_of(self.spec)
+
+
+_SIZES = {
+    "accounts": ("How many clients there are.", 16),
+    "amounts": ("The limit of amounts and sizes in a search; proofs have none.", 50),
+    "assets": ("How many assets a search deposits: both, or USDT only.", 2),
+    "faults": ("How many faults a search has; 0 is as many as there can be.", 16),
+    "orders": ("How many orders can be placed in all.", 16),
+    "log": ("How many commands fit in the log between two snapshots.", 4),
+    "deposits": ("How many deposits can be sent in all.", 4),
+    "payments": ("How many withdrawals can be requested in all.", 4),
+    "signers": ("How many signers there are.", 7),
+    "threshold": ("How many of them sign a payment.", 7),
+    "confirmations": ("How many confirmations make a transaction final.", 6),
+    "blocks": ("How high the chain grows in a search.", 12),
+    "nonces": ("How many nonces a signer makes in a search.", 12),
+    "standbys": ("How many replicas there are besides the primary.", 6),
+    "epochs": ("The last epoch of a search.", 12),
+    "products": ("How many isolated products there are.", 4),
+    "lots": ("The largest position of a search.", 8),
+    "prices": ("The highest price of a position in a search; proofs have no limit.", 50),
+    "requests": ("How many orders go through the queue.", 8),
+    "capacity": ("How many requests the queue holds.", 8),
+}
+"""Each size of the exchange: what it says, and its greatest value."""
+
+
+def _sizes(*names: str, **defaults: int) -> tuple[ModelParameter, ...]:
+    return tuple(
+        ModelParameter(
+            name, _SIZES[name][0], defaults.get(name, DEFAULTS[name]), 0 if name == "faults" else 1, _SIZES[name][1]
+        )
+        for name in names
+    )
+
+
+def _spot(*, bug: str = "", **parameters: int) -> Spec:
+    return make_slice(part_names(SPOT), bug=bug, **parameters)
+
+
+def _exchange(*, slice: str = SPOT, bug: str = "", **parameters: int) -> Spec:  # noqa: A002 - the parameter's name
+    return make_slice(part_names(slice), bug=bug, **parameters)
 
 
 _MODELS = (
     ModelEntry(
         name="spot",
-        sentence="A spot exchange with unbounded amounts, partial fills, maintenance, snapshot, crash and restore.",
-        parameters=(
-            ModelParameter("accounts", "How many clients there are.", 2, 1, 16),
-            ModelParameter("orders", "How many orders can be placed in all.", 2, 1, 16),
-            ModelParameter("log", "How many commands fit in the log between two snapshots.", 1, 1, 4),
-            ModelParameter(
-                "amounts", "The limit of amounts, prices and sizes in a search; proofs have none.", 2, 1, 50
-            ),
-        ),
-        bugs=(
-            PlantedBug(
-                "restore",
-                "A restore brings back the snapshot and drops the log.",
-                "restore",
-                ("CONS-1", "FINAL-1", "FINAL-2", "FINAL-3"),
-            ),
-            PlantedBug(
-                "replay-twice",
-                "A restore replays the log twice.",
-                "restore",
-                ("CONS-1", "CONS-2", "FINAL-2", "FINAL-3"),
-            ),
-            PlantedBug("refund", "Cancelling a buy order releases the wrong asset.", "cancel", ("CONS-1",)),
-            PlantedBug(
-                "double-fill",
-                "A trade leaves the sell order's size as it was, so that it can be filled again.",
-                "trade",
-                ("FINAL-1", "FINAL-2", "FINAL-3"),
-            ),
-            PlantedBug("cancel-filled", "A filled order can be cancelled.", "cancel", ("FINAL-1", "FINAL-2")),
-            PlantedBug("overdraft", "A withdrawal does not look at the balance.", "withdraw", ("CONS-2",)),
-            PlantedBug("place-while-halted", "An order is accepted during a halt.", "place", ("PHASE-1",)),
-        ),
-        spec=Spot,
-        make=Spot,
+        sentence="A spot exchange with unbounded amounts, partial fills, phases, snapshot, crash and restore.",
+        parameters=_sizes("accounts", "orders", "log", "amounts", amounts=sizes_of(part_names(SPOT))["amounts"]),
+        bugs=tuple(bug for bug in EXCHANGE_BUGS if set(part_names(bug.slice)) <= set(part_names(SPOT))),
+        spec=slice_class(part_names(SPOT)),
+        make=_spot,
+    ),
+    ModelEntry(
+        name="exchange",
+        sentence="The whole exchange, or a slice of it: trading, margin, custody and operations.",
+        parameters=_sizes(*_SIZES),
+        bugs=EXCHANGE_BUGS,
+        spec=slice_class(part_names("all")),
+        make=_exchange,
+        parts=tuple(PARTS),
+        slices=tuple(SLICES),
     ),
     ModelEntry(
         name="yardstick",
@@ -120,34 +153,53 @@ def load_model(text: str) -> Model:
 
     >>> load_model("yardstick:bug=restore,log=2,orders=2").name
     'yardstick:log=2,bug=restore'
+    >>> load_model("exchange:signers=3,slice=recovery+custody").name
+    'exchange:slice=custody+recovery,signers=3'
     """
     name, separator, rest = text.partition(":")
     entry = next((m for m in _MODELS if m.name == name), None)
     if entry is None:
         raise HoldfastError(f"unknown model {name!r}; expected one of: {', '.join(m.name for m in _MODELS)}")
+    given = _given(entry, text, rest.split(",") if separator else [])
+    values: dict[str, int | str] = {
+        p.name: _number(entry, p, given[p.name]) for p in entry.parameters if p.name in given
+    }
+    defaults = {p.name: p.default for p in entry.parameters}
+    shown: list[str] = []
+    bugs = entry.bugs
+    if entry.parts:
+        parts = part_names(given.get("slice", SPOT))
+        values["slice"] = slice_name(parts)
+        defaults = sizes_of(parts)
+        actions = {action.name for action in slice_class(parts).declared_actions()}
+        present = parts_present(parts)
+        bugs = tuple(bug for bug in bugs if bug.action in actions and set(part_names(bug.slice)) <= present)
+        shown += [f"slice={values['slice']}"] if values["slice"] != SPOT else []
+    shown += [f"{name}={values[name]}" for name in defaults if values.get(name, defaults[name]) != defaults[name]]
+    if "bug" in given:
+        names = [bug.name for bug in bugs]
+        if given["bug"] not in names:
+            raise HoldfastError(f"model {name!r} has no bug {given['bug']!r}; expected one of: {', '.join(names)}")
+        values["bug"] = given["bug"]
+        shown.append(f"bug={given['bug']}")
+    return Model(entry.make(**values), name=f"{name}:{','.join(shown)}" if shown else name)
+
+
+def _given(entry: ModelEntry, text: str, assignments: list[str]) -> dict[str, str]:
+    """The parameters that a model's name gives, each once and known, or HoldfastError."""
+    known = [p.name for p in entry.parameters] + (["slice"] if entry.parts else []) + ["bug"]
     given: dict[str, str] = {}
-    for part in rest.split(",") if separator else []:
-        parameter, equals, value = part.partition("=")
-        known = [p.name for p in entry.parameters] + ["bug"]
+    for assignment in assignments:
+        parameter, equals, value = assignment.partition("=")
         if not equals or parameter not in known:
             raise HoldfastError(
-                f"model {name!r} has no parameter {parameter!r}; "
+                f"model {entry.name!r} has no parameter {parameter!r}; "
                 f"expected PARAMETER=VALUE with one of: {', '.join(known)}"
             )
         if parameter in given:
             raise HoldfastError(f"model {text!r} gives parameter {parameter!r} twice; expected it once")
         given[parameter] = value
-    values: dict[str, int | str] = {
-        p.name: _number(entry, p, given[p.name]) for p in entry.parameters if p.name in given
-    }
-    shown = [f"{p.name}={values[p.name]}" for p in entry.parameters if values.get(p.name, p.default) != p.default]
-    if "bug" in given:
-        bugs = [bug.name for bug in entry.bugs]
-        if given["bug"] not in bugs:
-            raise HoldfastError(f"model {name!r} has no bug {given['bug']!r}; expected one of: {', '.join(bugs)}")
-        values["bug"] = given["bug"]
-        shown.append(f"bug={given['bug']}")
-    return Model(entry.make(**values), name=f"{name}:{','.join(shown)}" if shown else name)
+    return given
 
 
 def _number(entry: ModelEntry, parameter: ModelParameter, text: str) -> int:
