@@ -276,6 +276,7 @@ def fuzz(
     from holdfast.fuzzing import Fuzz, counterexamples_of
     from holdfast.fuzzing import fuzz as run
     from holdfast.reporting import Folder
+    from holdfast.setups import setups_for, signing_bounds
     from holdfast_invariants.auditor import not_checkable
     from holdfast_model.evidence import Bound, ExitStatus
     from holdfast_model.findings import FuzzResult
@@ -308,6 +309,7 @@ def fuzz(
             bounds=(
                 Bound(name="commands", value=str(outcome.commands)),
                 Bound(name="seed", value=str(seed)),
+                *signing_bounds(*setups_for(identity.capabilities)),
             ),
         ),
         violations=tuple(outcome.violations),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from holdfast.counterexamples import Progress, silent, smallest
 from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
 from holdfast.fuzzing import Fuzz, fuzz
-from holdfast.setups import setups_for
+from holdfast.setups import setups_for, signing_bounds
 from holdfast.workers import spread
 from holdfast_engine.faults import FAULTS, Fault, fault_by_name
 from holdfast_invariants.catalogue import invariant_by_id
@@ -32,10 +32,12 @@ def run_faults(
         outcomes.append(outcome or _lost(fault))
     progress("the healthy engine")
     with EngineSource(REFERENCE) as source:
+        capabilities = source.engine().identity.capabilities
         healthy = fuzz(source, seed=seed, commands=commands)
     bounds = (
         Bound(name="commands for each engine at most", value=str(commands)),
         Bound(name="seed", value=str(seed)),
+        *signing_bounds(*setups_for(capabilities)),
     )
     return FaultsResult(
         bounds=bounds,

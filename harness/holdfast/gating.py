@@ -27,6 +27,8 @@ from holdfast.setups import (
     OPERATIONS_SETUP,
     SMALL_SETUP,
     fitted,
+    setups_for,
+    signing_bounds,
 )
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
@@ -199,6 +201,7 @@ class Gate:
                     Bound(name="examples", value=str(examples)),
                     Bound(name="steps for each example at most", value=str(steps)),
                     Bound(name="seed", value=str(self._seed)),
+                    *signing_bounds(setup),
                 ),
                 sequences=outcome.sequences,
                 commands=outcome.commands,
@@ -224,6 +227,7 @@ class Gate:
                 bounds=(
                     Bound(name="commands", value=str(self._profile.commands)),
                     Bound(name="seed", value=str(self._seed)),
+                    *signing_bounds(*setups_for(self.identity.capabilities)),
                 ),
             )
         )
@@ -252,7 +256,7 @@ class Gate:
                 name=scenario.name,
                 sentence=scenario.sentence,
                 verdict=Verdict.VIOLATED if runner.violations else Verdict.HELD,
-                bounds=(Bound(name="steps", value=str(len(steps))),),
+                bounds=(Bound(name="steps", value=str(len(steps))), *signing_bounds(scenario.setup)),
                 sequences=1,
                 commands=runner.commands,
                 goals=dict(sorted(runner.goals.items())),

@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from holdfast.setups import CUSTODY_CAPABILITIES, CUSTODY_SETUP, MARGIN_CAPABILITIES, SMALL_SETUP, WHOLE_SETUP
+from holdfast.setups import (
+    CUSTODY_CAPABILITIES,
+    CUSTODY_FROST_SETUP,
+    CUSTODY_SETUP,
+    MARGIN_CAPABILITIES,
+    SMALL_SETUP,
+    WHOLE_SETUP,
+)
 from holdfast.stories import Story
 from holdfast_model.vocabulary import (
     LENDING,
@@ -441,6 +448,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         | CUSTODY_CAPABILITIES
         | {Capability.PROCEDURE, Capability.REPLICAS, Capability.RESTART, Capability.RESEND},
         setup=CUSTODY_SETUP,
+        steps=_told(_half_signed_failover),
+    ),
+    Scenario(
+        name="failover-of-a-half-signed-withdrawal-frost",
+        sentence="The same, signed with FROST(Ed25519, SHA-512); its nonces are new ones each time.",
+        needs=_ALL_FUNDS
+        | CUSTODY_CAPABILITIES
+        | {Capability.PROCEDURE, Capability.REPLICAS, Capability.RESTART, Capability.RESEND},
+        setup=CUSTODY_FROST_SETUP,
         steps=_told(_half_signed_failover),
     ),
     Scenario(

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from holdfast_engine import frost
 from holdfast_engine.frost import RandomBytes
 from holdfast_engine.signers import FrostKey, FrostQuorum
+from holdfast_model.evidence import Bound
 from holdfast_model.vocabulary import (
     Amount,
     AssetAmount,
@@ -283,3 +284,16 @@ def fitted(setup: Setup, capabilities: frozenset[Capability]) -> Setup:
     if Capability.PROCEDURE not in capabilities:
         setup = replace(setup, procedure=False)
     return setup
+
+
+def signing_bounds(*setups: Setup) -> tuple[Bound, ...]:
+    """How custody signs in these setups, for whoever reads a report: a structural quorum proves no signature."""
+    tiers = [tier for setup in setups if setup.custody is not None for tier in setup.custody.tiers]
+    schemes = dict.fromkeys(tier.scheme for tier in tiers)
+    return (Bound(name="custody signs by", value=", ".join(map(_SIGNED_BY.__getitem__, schemes))),) if schemes else ()
+
+
+_SIGNED_BY = {
+    Scheme.FROST: "FROST(Ed25519, SHA-512), with test keys",
+    Scheme.STRUCTURAL: "a structural quorum, without cryptography",
+}
