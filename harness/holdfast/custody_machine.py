@@ -257,6 +257,72 @@ class CustodyMachine(ExchangeMachine):
         self.do(SweepFunds(sweep=name, asset=asset, amount=Amount(amount), source=source, target=target))
         return SWEEP_PREFIX + name
 
+    # What random choice rarely puts together ------------------------------------------------------------------------
+
+    def _arrive(self, client: int, asset: AssetId, amount: int) -> None:
+        """A deposit is in a block, and final."""
+        self._mine(asset)
+        self.do(self._report(self._client(client), asset, amount))
+        self._mine(asset, self._custody.true.confirmations[asset])
+
+    def _stock_cold(self, client: int) -> AssetId:
+        """The second tier has something of the first asset: it came in, and was swept there."""
+        asset, (hot, cold) = self.setup.assets[0], list(self._custody.tiers)[:2]
+        for _ in range(2):
+            self._arrive(client, asset, 600)
+            label = self._sweep(asset, 500, hot, cold)
+            self._sign(label)
+            if self._stands(label, PaymentStatus.SIGNED):
+                self._broadcast(label, early=False)
+            if self._stands(label, PaymentStatus.BROADCAST):
+                self._include(label, changed=False)
+                self._mine(asset, self._custody.true.confirmations[asset])
+        return asset
+
+    @needs(Capability.CUSTODY)
+    @rule(client=_index)
+    def pay_out_of_cold_storage(self, client: int) -> None:
+        """A withdrawal beyond the first tier's limit is signed for the second tier, and broadcast too early."""
+        asset = self._stock_cold(client)
+        label = self._request(self._client(client), asset, 550, approve=True)
+        self._sign(label)
+        if self._stands(label, PaymentStatus.SIGNED):
+            self._broadcast(label, early=True)
+
+    @needs(Capability.CUSTODY)
+    @rule(client=_index)
+    def fill_the_first_tier(self, client: int) -> None:
+        """So much comes in that a sweep back from the second tier would bring the first beyond what it may hold."""
+        asset = self._stock_cold(client)
+        hot, cold = list(self._custody.tiers)[:2]
+        most = max((item.amount for item in self._custody.tiers[hot].balance_max if item.asset == asset), default=0)
+        room = most - self._custody.true.held.get((hot, asset), 0)
+        if room > 0:
+            self._arrive(client, asset, room)
+        self._sweep(asset, 300, cold, hot)
+
+    @needs(Capability.CUSTODY)
+    @rule(client=_index)
+    def promise_all(self, client: int) -> None:
+        """Sweeps are approved until the first tier has nothing left to promise."""
+        asset, (hot, cold) = self.setup.assets[0], list(self._custody.tiers)[:2]
+        self._arrive(client, asset, 100)
+        for _ in range(1 + self._custody.true.held.get((hot, asset), 0) // 500):
+            self._sweep(asset, 490, hot, cold)
+
+    @needs(Capability.CUSTODY)
+    @rule(client=_index)
+    def share_twice(self, client: int) -> None:
+        """A signer gives its share twice, and nobody else theirs."""
+        asset = self._asset(client)
+        self._arrive(client, asset, 100)
+        label = self._request(self._client(client), asset, 50, approve=True)
+        self._sign(label, turns=2)
+        said = self._said(label)
+        if isinstance(said, SubmitShare):
+            self.do(said)
+            self.do(said)
+
     @needs(Capability.CUSTODY)
     @rule(index=_index)
     def say(self, index: int) -> None:
