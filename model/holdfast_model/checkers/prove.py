@@ -10,20 +10,28 @@ the step on plain ints. An action whose guard no state can satisfy would keep ev
 obligations are not attempted, and the run is inconclusive.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable
+from holdfast_model.checkers.polynomials import Polynomials, conjuncts
+from holdfast_model.checkers.questions import Questions
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply, Smt
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, Range
 from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
-from holdfast_model.spec.terms import Condition, Operand, Term, all_of, negation, substitute
+from holdfast_model.spec.sorts import sized
+from holdfast_model.spec.terms import Condition, Operand, Operator, Term, all_of, negation, same, substitute
 
 QUERY_RESOURCES = 40_000_000
 """The limit of one query in z3's resource units: some ten seconds, where most queries need milliseconds."""
 
 BY_IDENTITY = "identity of terms"
 """Named as the solver of an obligation in which the property after the step is the one before it."""
+
+_VACUOUS = "vacuous: in no state do the properties and the action's guard hold together"
+
+_ENTAILED = Reply(Answer.UNSATISFIABLE, {}, "")
 
 DECLARED_RANGES = "declared-ranges"
 """The stable name of the auxiliary invariant that every model has: no number is below its declared least value."""
@@ -43,17 +51,40 @@ class _Goal:
     declared: PropertyDeclaration | None
 
 
-@dataclass(slots=True)
-class _Case:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A conjunct of a property: before the step, and with what is settled after it, which may be several."""
+
+    before: Operand
+    after: tuple[Operand, ...]
+    support: frozenset[int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
     """An action with concrete finite arguments, staged."""
 
     instance: SymbolicInstance
     step: Step
-    memo: dict[int, Operand]
 
-    @property
-    def conditions(self) -> list[Operand]:
-        return [self.instance.assumption, self.step.guard]
+
+@dataclass(slots=True)
+class _Case:
+    """One way in which the guard of a staged action can hold, and the variables' values after the step."""
+
+    staged: _Staged
+    known: Knowledge
+    values: dict[int, Operand]
+    memo: dict[Term, Operand]
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What the cases of an action said about one property."""
+
+    asked: bool = False
+    unknown: str = ""
+    refuted: tuple[_Case, Reply] | None = None
 
 
 def _goals(model: Model, invariants: Sequence[str]) -> list[_Goal]:
@@ -81,10 +112,16 @@ class _Proof:
     def __init__(self, model: Model, invariants: Sequence[str], *, resources: int) -> None:
         self.model = model
         self.goals = _goals(model, invariants)
-        self.assumed: list[Operand] = [goal.formula for goal in self.goals]
-        self.smt = Smt(model.variables, model.spec.sizes)
+        self.symbols = model.symbols()
         self.resources = resources
+        self.questions = Questions(Smt(model.variables, model.spec.sizes), resources=resources)
         self.obligations: list[Obligation] = []
+        self.polynomials = Polynomials()
+        self.supports = Supports()
+        self.parts = [
+            [(part, self.supports.of(part)) for part in conjuncts(goal.formula)] for goal in self.goals
+        ]
+        self.known = Knowledge(self.polynomials, self.supports).and_also(goal.formula for goal in self.goals)
 
     def _record(self, goal: _Goal, action: str, verdict: ObligationVerdict, **details: object) -> None:
         self.obligations.append(
@@ -113,57 +150,124 @@ class _Proof:
 
     def action(self, action: ActionDeclaration) -> None:
         """Prove that one action keeps every property."""
-        cases: list[_Case] = []
-        for instance in self.model.symbolic_instances(action):
-            step = self.model.stage(action, instance.arguments)
-            if step is not None:
-                cases.append(_Case(instance, step, {}))
-        reason = self._vacuous(cases)
-        for goal in self.goals:
-            if reason:
-                self._record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=reason)
-            else:
-                self._keeps(action, cases, goal)
+        staged = [
+            _Staged(instance, step)
+            for instance in self.model.symbolic_instances(action)
+            if (step := self.model.stage(action, instance.arguments)) is not None
+        ]
+        outcomes = [_Outcome() for _ in self.goals]
+        vacuous = _VACUOUS
+        if staged:
+            common, after = self._prepared(staged)
+            for each in staged:
+                for case in self._cases(common, each):
+                    if vacuous:
+                        vacuous = self._vacuous(case)
+                    for outcome, parts in zip(outcomes, after, strict=True):
+                        if outcome.refuted is None:
+                            self._keeps(case, parts, outcome)
+        for goal, outcome in zip(self.goals, outcomes, strict=True):
+            self._conclude(action, goal, outcome, vacuous)
 
-    def _vacuous(self, cases: list[_Case]) -> str:
-        """Why the action might never be taken; empty when some state satisfies the properties and its guard."""
-        unknown = ""
-        for case in cases:
-            reply = self.smt.query([*self.assumed, *case.conditions], resources=self.resources)
-            if reply.answer is Answer.SATISFIABLE:
-                return ""
-            if reply.answer is Answer.UNKNOWN:
-                unknown = reply.reason
-        if unknown:
-            return f"no state was found in which the properties and the action's guard hold: {unknown}"
-        return "vacuous: in no state do the properties and the action's guard hold together"
+    def _prepared(self, staged: list[_Staged]) -> tuple[Knowledge, list[list[_Part]]]:
+        """What holds before each of these steps, and the properties with what is settled after all of them."""
+        guards = [dict.fromkeys(conjuncts(each.step.guard)) for each in staged]
+        common = self.known.and_also(fact for fact in guards[0] if all(fact in guard for guard in guards))
+        settled: dict[int, Operand] = {}
+        for position, symbol in enumerate(self.symbols):
+            values = [common.rewritten(each.step.updates.get(position, symbol)) for each in staged]
+            if not isinstance(values[0], Term) and all(same(value, values[0]) for value in values):
+                settled[position] = values[0]
+        memo: dict[int, Operand] = {}
+        return common, [
+            [
+                _Part(before, tuple(conjuncts(substitute(before, settled, memo=memo))), support)
+                for before, support in parts
+            ]
+            for parts in self.parts
+        ]
 
-    def _keeps(self, action: ActionDeclaration, cases: list[_Case], goal: _Goal) -> None:
-        unknown = ""
-        asked = False
-        for case in cases:
-            after = substitute(goal.formula, dict(case.step.updates), memo=case.memo)
-            if after is goal.formula or after is True:
+    def _cases(self, common: Knowledge, staged: _Staged) -> Iterator[_Case]:
+        """The ways in which the guard can hold: one for each alternative in it about what is finite."""
+        support = self.supports.of(staged.step.guard)
+        waiting = [common.and_also([staged.instance.assumption, staged.step.guard])]
+        while waiting:
+            known = waiting.pop()
+            if known.contradictory:
                 continue
-            asked = True
-            assert isinstance(after, bool | Term)
-            broken = negation(after)  # type: ignore[arg-type]  # a formula stays a formula
-            reply = self.smt.query([*self.assumed, *case.conditions, broken], resources=self.resources)
-            if reply.answer is Answer.SATISFIABLE:
-                self._refuted(action, case, goal, reply)
-                return
-            if reply.answer is Answer.UNKNOWN and not unknown:
-                unknown = f"{_label(case.instance)}: {reply.reason}"
-        if unknown:
-            self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=unknown)
-        else:
-            self._record(goal, action.name, ObligationVerdict.PROVED, solver=SOLVER if asked else BY_IDENTITY)
+            choice = next((f for f in known.facts if _is_choice(f) and self.supports.of(f) <= support), None)
+            if choice is None:
+                values = {p: known.rewritten(new) for p, new in staged.step.updates.items()}
+                yield _Case(staged, known, values, {})
+                continue
+            first = choice.arguments[0]
+            waiting.append(known.and_also([negation(first)]))  # type: ignore[arg-type]  # a formula
+            waiting.append(known.and_also([first]))
 
-    def _refuted(self, action: ActionDeclaration, case: _Case, goal: _Goal, reply: Reply) -> None:
+    def _vacuous(self, case: _Case) -> str:
+        """Why this case might never happen; empty when some state satisfies the properties and its guard."""
+        reply = self.questions.values(case.known.everything())
+        if reply.answer is Answer.SATISFIABLE:
+            return ""
+        if reply.answer is Answer.UNKNOWN:
+            return f"no state was found in which the properties and the action's guard hold: {reply.reason}"
+        return _VACUOUS
+
+    def _keeps(self, case: _Case, parts: list[_Part], outcome: _Outcome) -> None:
+        for part in parts:
+            if part.support.isdisjoint(case.values):
+                continue
+            for after in part.after:
+                for goal in conjuncts(case.known.after(after, case.values, case.memo)):
+                    reduced = case.known.reduced(goal)
+                    if reduced is True:
+                        continue
+                    outcome.asked = True
+                    reply = self._entailed(case, reduced)
+                    if reply.answer is Answer.SATISFIABLE:
+                        outcome.refuted = case, reply
+                        return
+                    if reply.answer is Answer.UNKNOWN and not outcome.unknown:
+                        outcome.unknown = f"{_label(case.staged.instance)}: {reply.reason}"
+
+    def _entailed(self, case: _Case, goal: Operand) -> Reply:
+        """Whether the case's facts exclude that the goal is false: first by those near to it, then by all."""
+        for weaker in self._without_unmoved(case, goal):
+            broken = negation(weaker)  # type: ignore[arg-type]  # a goal is a formula
+            near = self.supports.of(weaker) | self.supports.of(case.staged.step.guard)
+            if self.questions.ask([*case.known.within(near), broken]) is Answer.UNSATISFIABLE:
+                return _ENTAILED
+        broken = negation(goal)  # type: ignore[arg-type]  # a goal is a formula
+        return self.questions.values([*case.known.everything(), broken])
+
+    def _without_unmoved(self, case: _Case, goal: Operand) -> list[Operand]:
+        """Goals that each entail `goal`: without addends that the step leaves alone and that are not negative."""
+        addends = self.polynomials.addends(goal)
+        dropped = []
+        for addend in addends:
+            support = self.supports.of(addend)
+            if support.isdisjoint(case.values):
+                negative = addend < 0  # type: ignore[operator]  # an addend is an integer
+                if self.questions.ask([*case.known.within(support), negative]) is Answer.UNSATISFIABLE:
+                    dropped.append(addend)
+        return [self.polynomials.without(goal, dropped), goal] if dropped else [goal]
+
+    def _conclude(self, action: ActionDeclaration, goal: _Goal, outcome: _Outcome, vacuous: str) -> None:
+        if vacuous:
+            self._record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=vacuous)
+        elif outcome.refuted is not None:
+            self._refuted(action, *outcome.refuted, goal)
+        elif outcome.unknown:
+            self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=outcome.unknown)
+        else:
+            solver = SOLVER if outcome.asked else BY_IDENTITY
+            self._record(goal, action.name, ObligationVerdict.PROVED, solver=solver)
+
+    def _refuted(self, action: ActionDeclaration, case: _Case, reply: Reply, goal: _Goal) -> None:
         before = tuple(reply.values[position] for position in range(len(self.model.variables)))
         arguments = tuple(
             reply.values[p.name] if isinstance(p.domain, Range) else int(value)
-            for p, value in zip(action.parameters, case.instance.arguments, strict=True)
+            for p, value in zip(action.parameters, case.staged.instance.arguments, strict=True)
         )
         after = self.model.step(Instance(action, arguments), before)
         assert after is not None, "solver and interpreter disagree on a guard"
@@ -205,6 +309,17 @@ class _Proof:
         return Verdict.HELD if main and verdicts == {ObligationVerdict.PROVED} else Verdict.INCONCLUSIVE
 
 
+def _is_choice(fact: Term) -> bool:
+    """Whether a fact is an alternative between values of finite variables."""
+    return fact.operator is Operator.OR and all(
+        isinstance(a, Term)
+        and a.operator is Operator.EQUAL
+        and is_variable(a.arguments[0])
+        and not isinstance(a.arguments[1], Term)
+        for a in fact.arguments
+    )
+
+
 def _label(instance: SymbolicInstance) -> str:
     finite = [
         str(value)
@@ -226,13 +341,14 @@ def prove(
     Auxiliary invariants are proved in the same run. An invariant without a formula in this model is reported as not
     attempted. `resources` limits each query in z3's units; what exceeds it is `unknown`, which is never green.
     """
-    run = _Proof(model, invariants, resources=resources)
-    run.missing(invariants)
-    run.base()
-    for done, action in enumerate(model.actions):
-        if progress is not None:
-            progress(done, len(model.actions), action.name)
-        run.action(action)
+    with sized(model.spec.sizes):
+        run = _Proof(model, invariants, resources=resources)
+        run.missing(invariants)
+        run.base()
+        for done, action in enumerate(model.actions):
+            if progress is not None:
+                progress(done, len(model.actions), action.name)
+            run.action(action)
     return Proof(
         model=model.name,
         verdict=run.verdict(),

@@ -53,7 +53,7 @@ _MODELS = (
         sentence="A spot exchange with unbounded amounts, partial fills, maintenance, snapshot, crash and restore.",
         parameters=(
             ModelParameter("accounts", "How many clients there are.", 2, 1, 16),
-            ModelParameter("orders", "How many orders can be placed in all.", 2, 1, 16),
+            ModelParameter("orders", "How many orders can be placed in all.", 2, 1, 64),
             ModelParameter("log", "How many commands fit in the log between two snapshots.", 1, 1, 4),
             ModelParameter(
                 "amounts", "The limit of amounts, prices and sizes in a search; proofs have none.", 2, 1, 50

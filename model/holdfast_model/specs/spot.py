@@ -163,15 +163,10 @@ class Engine(Record):
             self.free[command.account, command.asset] -= command.amount
         with self.when(command.kind == Kind.PLACE):
             self.place(command.account, command.side, price=command.price, size=command.amount)
-        for order in Order:
-            with self.when(command.kind == Kind.CANCEL, command.order == order):
-                self.cancel(order)
-            for other in Order:
-                if order != other:
-                    with self.when(
-                        command.kind == Kind.TRADE, command.order == order, command.counter_order == other
-                    ):
-                        self.trade(order, other)
+        with self.when(command.kind == Kind.CANCEL):
+            self.cancel(command.order)
+        with self.when(command.kind == Kind.TRADE):
+            self.trade(command.order, command.counter_order)
 
     def place(self, account: Value, side: Value, *, price: Value, size: Value) -> None:
         """An order takes the next slot, and what it may cost is set aside."""
@@ -187,7 +182,7 @@ class Engine(Record):
                 self.left[order] = size
         self.placed_next += 1
 
-    def cancel(self, order: Order) -> None:
+    def cancel(self, order: Value) -> None:
         """An order ends, and what it still set aside is released; the size it had left stays on record."""
         owner, asset = self.owner[order], reserve_asset(self.side[order])
         amount = reserve(self.side[order], self.price[order], self.left[order])
@@ -195,10 +190,10 @@ class Engine(Record):
         self.free[owner, Asset.SOL if self.root.bug == "refund" else asset] += amount
         self.status[order] = Status.CANCELLED
 
-    def trade(self, buy: Order, sell: Order) -> None:
+    def trade(self, buy: Value, sell: Value) -> None:
         """Two orders trade the smaller size at the older one's price; the buyer gets back what it saved."""
         size = minimum(self.left[buy], self.left[sell])
-        price = self.price[min(buy, sell)]
+        price = ite(buy < sell, self.price[buy], self.price[sell])
         buyer, seller = self.owner[buy], self.owner[sell]
         self.held[buyer, Asset.USDT] -= self.price[buy] * size
         self.free[buyer, Asset.USDT] += (self.price[buy] - price) * size
@@ -206,7 +201,7 @@ class Engine(Record):
         self.held[seller, Asset.SOL] -= size
         self.free[seller, Asset.USDT] += price * size
         for order in (buy, sell):
-            if not (self.root.bug == "double-fill" and order == sell):
+            if not (self.root.bug == "double-fill" and order is sell):
                 self.left[order] -= size
             with self.when(self.left[order] == 0):
                 self.status[order] = Status.FILLED

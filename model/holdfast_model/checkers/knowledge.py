@@ -1,0 +1,275 @@
+"""What is known in one case of a proof, and what a formula comes down to there.
+
+Facts become rewriting rules: a variable that is pinned becomes its value, one of two equal variables the other, a term
+that a variable equals that variable, and a condition that is known true or false. Terms are hash-consed, so a rule is
+found by identity; that is how "the live engine is the replay of the log" turns a replay into the live engine without a
+solver. Rewriting never decides anything that the facts do not entail, so what is left can be asked in its place.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+from holdfast_model.checkers.polynomials import (
+    Polynomial,
+    Polynomials,
+    added,
+    conjuncts,
+    is_comparison_of_integers,
+    multiplied,
+    unvisited,
+)
+from holdfast_model.spec.sorts import Enumeration, Index, size_of
+from holdfast_model.spec.terms import Operand, Operator, Term, any_of, negation, rebuild, walk
+
+
+class Supports:
+    """Which variables and arguments a term speaks of, each term looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Term, frozenset[int | str]] = {}
+
+    def of(self, operand: Operand) -> frozenset[int | str]:
+        """Positions of variables and names of arguments."""
+        if not isinstance(operand, Term):
+            return frozenset()
+        if operand not in self._known:
+            leaves = (Operator.VARIABLE, Operator.ARGUMENT)
+            self._known[operand] = frozenset(t.payload for t in walk([operand]) if t.operator in leaves)
+        return self._known[operand]
+
+
+class Knowledge:
+    """The facts of a case, rewritten by each other until nothing changes.
+
+    `contradictory` says that they exclude each other plainly, so that there is no such case.
+    """
+
+    def __init__(self, polynomials: Polynomials, supports: Supports) -> None:
+        self._polynomials = polynomials
+        self._supports = supports
+        self._rules: dict[Term, Operand] = {}
+        self._memo: dict[Term, Operand] = {}
+        self._excluded: dict[Term, frozenset[int]] = {}
+        self._equations: dict[Term, Polynomial] | None = None
+        self._pivots: dict[int, Polynomial] = {}
+        self.facts: list[Term] = []
+        self.definitions: list[Term] = []
+        self.contradictory = False
+
+    def and_also(self, facts: Iterable[Operand]) -> Self:
+        """What is known where these facts hold as well."""
+        more = type(self)(self._polynomials, self._supports)
+        more._rules = dict(self._rules)
+        more._excluded = dict(self._excluded)
+        more.facts = list(self.facts)
+        more.definitions = list(self.definitions)
+        more.contradictory = self.contradictory
+        more._learn(facts)
+        return more
+
+    def _learn(self, facts: Iterable[Operand]) -> None:
+        news = [part for fact in facts for part in conjuncts(fact)]
+        while news and not self.contradictory:
+            touched: set[int | str] = set()
+            for fact in news:
+                for part in conjuncts(self._rewritten_inside(fact)):
+                    for again in conjuncts(self._rewritten_inside(part)):
+                        touched |= self._take(again)
+            self._memo = {}
+            kept: list[Term] = []
+            news = []
+            for fact in self.facts:
+                if touched.isdisjoint(self._supports.of(fact)):
+                    kept.append(fact)
+                    continue
+                changed = self._rewritten_inside(fact)
+                if changed is fact:
+                    kept.append(fact)
+                else:
+                    news += conjuncts(changed)
+            self.facts = list(dict.fromkeys(kept))
+
+    def _take(self, fact: Operand) -> frozenset[int | str]:
+        """Make rules of a fact; the variables about which something new is known."""
+        if not isinstance(fact, Term):
+            self.contradictory |= not fact
+            return frozenset()
+        support = self._supports.of(fact)
+        if fact.operator is Operator.VARIABLE:
+            self._define(fact, True, fact)  # noqa: FBT003 - a constant of the term language
+        elif fact.operator is Operator.NOT:
+            self._take_negation(fact)
+        elif fact.operator is Operator.EQUAL:
+            self._take_equation(fact)
+        else:
+            self._hold(fact)
+        return support
+
+    def _define(self, variable: Term, value: Operand, fact: Term) -> None:
+        self._rules[variable] = value
+        self._memo = {}
+        self.definitions.append(fact)
+
+    def _hold(self, fact: Term) -> None:
+        self.facts.append(fact)
+        self._rules[fact] = True
+        opposite = negation(fact)  # type: ignore[arg-type]  # a fact is a formula
+        if isinstance(opposite, Term):
+            self._rules[opposite] = False
+
+    def _take_negation(self, fact: Term) -> None:
+        inner = fact.arguments[0]
+        assert isinstance(inner, Term)
+        if inner.operator is Operator.VARIABLE:
+            self._define(inner, False, fact)  # noqa: FBT003 - a constant of the term language
+            return
+        self._hold(fact)
+        if inner.operator is Operator.EQUAL:
+            variable, value = inner.arguments
+            if is_variable(variable) and not isinstance(value, Term):
+                assert isinstance(variable, Term)
+                excluded = self._excluded.get(variable, frozenset()) | {int(value)}
+                self._excluded[variable] = excluded
+                if issubclass(variable.sort, Index | Enumeration) and len(excluded) == size_of(variable.sort) - 1:
+                    (left,) = set(range(size_of(variable.sort))) - excluded
+                    # The exclusions stay known as facts; the definition follows from them and the sort.
+                    self._rules[variable] = variable.sort(left)
+                    self._memo = {}
+                    pinned = variable == variable.sort(left)
+                    self.definitions.append(pinned)
+
+    def _take_equation(self, fact: Term) -> None:
+        one, other = fact.arguments
+        if is_variable(one) and (not isinstance(other, Term) or is_variable(other)):
+            assert isinstance(one, Term)
+            if isinstance(other, Term) and position(other) > position(one):
+                one, other = other, one
+            assert isinstance(one, Term)
+            self._define(one, other, fact)
+            return
+        self._hold(fact)
+        if is_variable(other):
+            one, other = other, one
+        if is_variable(one) and isinstance(other, Term):
+            self._rules[other] = one
+
+    def rewritten(self, operand: Operand) -> Operand:
+        """What an operand over the state before the step comes down to."""
+        return self._rewritten(operand, {}, self._memo)
+
+    def after(self, operand: Operand, values: Mapping[int, Operand], memo: dict[Term, Operand]) -> Operand:
+        """What an operand over the state after the step comes down to, whose variables have these values.
+
+        The values are rewritten. `memo` shares work between calls with the same values.
+        """
+        return self._rewritten(operand, values, memo)
+
+    def _rewritten(self, operand: Operand, values: Mapping[int, Operand], memo: dict[Term, Operand]) -> Operand:
+        if not isinstance(operand, Term):
+            return operand
+        for term in unvisited(operand, memo):
+            if term.operator is Operator.VARIABLE:
+                assert isinstance(term.payload, int)
+                new = values.get(term.payload, term)
+            else:
+                new = _rebuilt(term, memo)
+            memo[term] = self._ruled(new)
+        return memo[operand]
+
+    def _ruled(self, operand: Operand) -> Operand:
+        while isinstance(operand, Term) and operand in self._rules:
+            operand = self._rules[operand]
+        return operand
+
+    def _rewritten_inside(self, fact: Operand) -> Operand:
+        """A fact rewritten by all rules but those that it gave rise to itself."""
+        if not isinstance(fact, Term) or fact.operator in (Operator.VARIABLE, Operator.ARGUMENT):
+            return self.rewritten(fact)
+        inner = fact.arguments[0]
+        if fact.operator is Operator.NOT and isinstance(inner, Term) and inner.arguments:
+            arguments = tuple(self.rewritten(a) for a in inner.arguments)
+            return negation(rebuild(inner, arguments))  # type: ignore[arg-type]  # a formula stays one
+        if fact.operator is Operator.EQUAL:
+            # Of an equation that says what a term is, the term itself is not replaced by what it is.
+            arguments = tuple(
+                rebuild(a, tuple(self.rewritten(b) for b in a.arguments))
+                if isinstance(a, Term) and a.arguments
+                else self.rewritten(a)
+                for a in fact.arguments
+            )
+            return rebuild(fact, arguments)
+        return rebuild(fact, tuple(self.rewritten(a) for a in fact.arguments))
+
+    def everything(self) -> list[Operand]:
+        """All that is known, as conditions that together mean what was learned."""
+        return [*self.definitions, *self.facts]
+
+    def within(self, support: frozenset[int | str]) -> list[Operand]:
+        """The facts that speak of nothing else."""
+        return [fact for fact in self.facts if self._supports.of(fact) <= support]
+
+    def _solve(self) -> None:
+        """Turn the linear equations among the facts into values of one of their variables each."""
+        if self._equations is None:
+            self._equations = {}
+            for fact in self.facts:
+                if fact.operator is Operator.EQUAL and is_comparison_of_integers(fact):
+                    one, other = fact.arguments
+                    self._equations[fact] = added(self._polynomials.of(one), self._polynomials.of(other), -1)
+                    self._pivot(self._equations[fact])
+
+    def _pivot(self, equation: Polynomial) -> None:
+        equation = self._eliminated(equation)
+        candidates = [
+            monomial[0]
+            for monomial, coefficient in equation.items()
+            if len(monomial) == 1 and abs(coefficient) == 1 and is_variable(self._polynomials.atom(monomial[0]))
+        ]
+        if not candidates:
+            return
+        pivot = max(candidates, key=lambda number: position(self._polynomials.atom(number)))
+        sign = -equation[(pivot,)]
+        self._pivots[pivot] = multiplied({(): sign}, {m: c for m, c in equation.items() if m != (pivot,)})
+
+    def _eliminated(self, polynomial: Polynomial) -> Polynomial:
+        while True:
+            found = next((m for m in polynomial if len(m) == 1 and m[0] in self._pivots), None)
+            if found is None:
+                return polynomial
+            factor = polynomial[found]
+            without = {m: c for m, c in polynomial.items() if m != found}
+            polynomial = added(without, self._pivots[found[0]], factor)
+
+    def reduced(self, goal: Operand) -> Operand:
+        """A rewritten goal with its sums in normal form, and what the equations among the facts fix replaced."""
+        if not isinstance(goal, Term):
+            return goal
+        if is_comparison_of_integers(goal):
+            one, other = goal.arguments
+            difference = added(self._polynomials.of(one), self._polynomials.of(other), -1)
+            if any(len(m) == 1 for m in difference):
+                self._solve()
+                difference = self._eliminated(difference)
+            return self._ruled(self._polynomials.compared(goal.operator, difference))
+        if goal.operator is Operator.OR:
+            return any_of(*(self.reduced(a) for a in goal.arguments))  # type: ignore[arg-type]  # formulas
+        return goal
+
+
+def _rebuilt(term: Term, memo: Mapping[Term, Operand]) -> Operand:
+    arguments = tuple(memo[a] if isinstance(a, Term) else a for a in term.arguments)
+    if all(new is old for new, old in zip(arguments, term.arguments, strict=True)):
+        return term
+    return rebuild(term, arguments)
+
+
+def is_variable(operand: Operand) -> bool:
+    """Whether an operand is a variable of the state."""
+    return isinstance(operand, Term) and operand.operator is Operator.VARIABLE
+
+
+def position(operand: Operand) -> int:
+    """The position of a variable in the state."""
+    assert isinstance(operand, Term)
+    assert isinstance(operand.payload, int)
+    return operand.payload
