@@ -153,6 +153,16 @@ class Knowledge:
         if is_variable(one) and isinstance(other, Term):
             self._rules[other] = one
 
+    def naming(self, names: Mapping[Term, Operand]) -> Self:
+        """What is known where these terms have names; what the terms are is forgotten.
+
+        What follows from it follows from what is known, but not the other way round.
+        """
+        more = type(self)(self._polynomials, self._supports)
+        more._rules = dict(names)
+        more._learn([*self.definitions, *self.facts])
+        return more
+
     def rewritten(self, operand: Operand) -> Operand:
         """What an operand over the state before the step comes down to."""
         return self._rewritten(operand, {}, self._memo)
@@ -254,6 +264,48 @@ class Knowledge:
         if goal.operator is Operator.OR:
             return any_of(*(self.reduced(a) for a in goal.arguments))  # type: ignore[arg-type]  # formulas
         return goal
+
+
+def simplified(operand: Operand, memo: dict[Term, Operand]) -> Operand:
+    """The operand with each choice's condition known in its branches, as conditional updates leave it out.
+
+    Writing at an index that is itself a value, and reading there again, nests the same choice in its own branch.
+    """
+    if not isinstance(operand, Term):
+        return operand
+    for term in unvisited(operand, memo):
+        new = _rebuilt(term, memo)
+        if isinstance(new, Term) and new.operator is Operator.ITE:
+            condition, then, otherwise = new.arguments
+            assert isinstance(condition, Term)
+            known: dict[Term, Operand] = {}
+            for part in conjuncts(condition):
+                assert isinstance(part, Term)
+                known |= _implied(part)
+            excluded: dict[Term, Operand] = {condition: False}
+            new = rebuild(new, (condition, _replaced(then, known), _replaced(otherwise, excluded)))
+        memo[term] = new
+    return memo[operand]
+
+
+def _implied(fact: Term) -> dict[Term, Operand]:
+    """What a condition says about itself, and about what it pins."""
+    inner = fact.arguments[0] if fact.arguments else fact
+    if fact.operator is Operator.NOT:
+        assert isinstance(inner, Term)
+        return {fact: True, inner: False}
+    if fact.operator is Operator.EQUAL and isinstance(inner, Term) and not isinstance(fact.arguments[1], Term):
+        return {fact: True, inner: fact.arguments[1]}
+    return {fact: True}
+
+
+def _replaced(operand: Operand, known: dict[Term, Operand]) -> Operand:
+    if not isinstance(operand, Term):
+        return operand
+    memo = dict(known)
+    for term in unvisited(operand, memo):
+        memo[term] = _rebuilt(term, memo)
+    return memo[operand]
 
 
 def _rebuilt(term: Term, memo: Mapping[Term, Operand]) -> Operand:

@@ -13,7 +13,7 @@ obligations are not attempted, and the run is inconclusive.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable
+from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable, simplified
 from holdfast_model.checkers.polynomials import Polynomials, conjuncts
 from holdfast_model.checkers.questions import Questions
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply, Smt
@@ -21,7 +21,7 @@ from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdic
 from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, Range
 from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
 from holdfast_model.spec.sorts import sized
-from holdfast_model.spec.terms import Condition, Operand, Operator, Term, all_of, negation, same, substitute
+from holdfast_model.spec.terms import Condition, Operand, Operator, Term, all_of, argument, choices_kept_whole, negation, same, substitute, walk
 
 QUERY_RESOURCES = 40_000_000
 """The limit of one query in z3's resource units: some ten seconds, where most queries need milliseconds."""
@@ -76,6 +76,7 @@ class _Case:
     known: Knowledge
     values: dict[int, Operand]
     memo: dict[Term, Operand]
+    named: "_Case | None" = None
 
 
 @dataclass(slots=True)
@@ -112,6 +113,7 @@ class _Proof:
     def __init__(self, model: Model, invariants: Sequence[str], *, resources: int) -> None:
         self.model = model
         self.goals = _goals(model, invariants)
+        self.simplified: dict[Term, Operand] = {}
         self.symbols = model.symbols()
         self.resources = resources
         self.questions = Questions(Smt(model.variables, model.spec.sizes), resources=resources)
@@ -119,9 +121,15 @@ class _Proof:
         self.polynomials = Polynomials()
         self.supports = Supports()
         self.parts = [
-            [(part, self.supports.of(part)) for part in conjuncts(goal.formula)] for goal in self.goals
+            [
+                (part, self.supports.of(part))
+                for part in conjuncts(simplified(goal.formula, self.simplified))
+            ]
+            for goal in self.goals
         ]
-        self.known = Knowledge(self.polynomials, self.supports).and_also(goal.formula for goal in self.goals)
+        self.known = Knowledge(self.polynomials, self.supports).and_also(
+            part for parts in self.parts for part, _ in parts
+        )
 
     def _record(self, goal: _Goal, action: str, verdict: ObligationVerdict, **details: object) -> None:
         self.obligations.append(
@@ -151,7 +159,7 @@ class _Proof:
     def action(self, action: ActionDeclaration) -> None:
         """Prove that one action keeps every property."""
         staged = [
-            _Staged(instance, step)
+            _Staged(instance, self._simplified(step))
             for instance in self.model.symbolic_instances(action)
             if (step := self.model.stage(action, instance.arguments)) is not None
         ]
@@ -159,8 +167,10 @@ class _Proof:
         vacuous = _VACUOUS
         if staged:
             common, after = self._prepared(staged)
+            seen = set(walk(common.facts))
             for each in staged:
                 for case in self._cases(common, each):
+                    case.named = self._named(case, seen)
                     if vacuous:
                         vacuous = self._vacuous(case)
                     for outcome, parts in zip(outcomes, after, strict=True):
@@ -168,6 +178,10 @@ class _Proof:
                             self._keeps(case, parts, outcome)
         for goal, outcome in zip(self.goals, outcomes, strict=True):
             self._conclude(action, goal, outcome, vacuous)
+
+    def _simplified(self, step: Step) -> Step:
+        updates = {p: simplified(new, self.simplified) for p, new in step.updates.items()}
+        return Step(step.guard, updates)
 
     def _prepared(self, staged: list[_Staged]) -> tuple[Knowledge, list[list[_Part]]]:
         """What holds before each of these steps, and the properties with what is settled after all of them."""
@@ -215,28 +229,55 @@ class _Proof:
 
     def _keeps(self, case: _Case, parts: list[_Part], outcome: _Outcome) -> None:
         for part in parts:
-            if part.support.isdisjoint(case.values):
+            if part.support.isdisjoint(case.values) or (case.named and self._kept_by_named(case.named, part)):
                 continue
-            for after in part.after:
-                for goal in conjuncts(case.known.after(after, case.values, case.memo)):
-                    reduced = case.known.reduced(goal)
-                    if reduced is True:
-                        continue
-                    outcome.asked = True
-                    reply = self._entailed(case, reduced)
-                    if reply.answer is Answer.SATISFIABLE:
-                        outcome.refuted = case, reply
-                        return
-                    if reply.answer is Answer.UNKNOWN and not outcome.unknown:
-                        outcome.unknown = f"{_label(case.staged.instance)}: {reply.reason}"
+            for goal in self._goals_after(case, part):
+                outcome.asked = True
+                reply = self._entailed(case, goal)
+                if reply.answer is Answer.SATISFIABLE:
+                    outcome.refuted = case, reply
+                    return
+                if reply.answer is Answer.UNKNOWN and not outcome.unknown:
+                    outcome.unknown = f"{_label(case.staged.instance)}: {reply.reason}"
+
+    def _goals_after(self, case: _Case, part: _Part) -> Iterator[Operand]:
+        """What is left to show of a conjunct after the step."""
+        for after in part.after:
+            for goal in conjuncts(case.known.after(after, case.values, case.memo)):
+                reduced = case.known.reduced(goal)
+                if reduced is not True:
+                    yield reduced
+
+    def _kept_by_named(self, case: _Case, part: _Part) -> bool:
+        """Whether a step keeps a conjunct, whatever the terms are that were given names."""
+        return all(self._near(case, goal) for goal in self._goals_after(case, part))
+
+    def _named(self, case: _Case, seen: set[Term]) -> _Case | None:
+        """The case with a name for each new value that the facts speak of, too, as they do of a replay."""
+        names: dict[Term, Operand] = {
+            value: argument(f"{self.model.variables[position].name}'", value.sort)
+            for position, value in case.values.items()
+            if isinstance(value, Term) and value.operator is Operator.ITE and value in seen
+        }
+        if not names:
+            return None
+        known = case.known.naming(names)
+        values = {p: known.rewritten(new) for p, new in case.values.items()}
+        return _Case(case.staged, known, values, {})
+
+    def _near(self, case: _Case, goal: Operand) -> bool:
+        """Whether the facts near to a goal exclude that it is false."""
+        for weaker in self._without_unmoved(case, goal):
+            near = self.supports.of(weaker) | self.supports.of(case.staged.step.guard)
+            broken = negation(weaker)  # type: ignore[arg-type]  # a goal is a formula
+            if self.questions.ask([*case.known.within(near), broken]) is Answer.UNSATISFIABLE:
+                return True
+        return False
 
     def _entailed(self, case: _Case, goal: Operand) -> Reply:
         """Whether the case's facts exclude that the goal is false: first by those near to it, then by all."""
-        for weaker in self._without_unmoved(case, goal):
-            broken = negation(weaker)  # type: ignore[arg-type]  # a goal is a formula
-            near = self.supports.of(weaker) | self.supports.of(case.staged.step.guard)
-            if self.questions.ask([*case.known.within(near), broken]) is Answer.UNSATISFIABLE:
-                return _ENTAILED
+        if self._near(case, goal):
+            return _ENTAILED
         broken = negation(goal)  # type: ignore[arg-type]  # a goal is a formula
         return self.questions.values([*case.known.everything(), broken])
 
@@ -341,7 +382,7 @@ def prove(
     Auxiliary invariants are proved in the same run. An invariant without a formula in this model is reported as not
     attempted. `resources` limits each query in z3's units; what exceeds it is `unknown`, which is never green.
     """
-    with sized(model.spec.sizes):
+    with sized(model.spec.sizes), choices_kept_whole():
         run = _Proof(model, invariants, resources=resources)
         run.missing(invariants)
         run.base()

@@ -72,7 +72,7 @@ class Smt:
             case Operator.VARIABLE:
                 return self._symbols[term.payload]
             case Operator.ARGUMENT:
-                return self._symbols.setdefault(term.payload, z3.Int(f"argument {term.payload}", self._context))
+                return self._argument(term)
             case Operator.ADD:
                 return parts[0] + parts[1]
             case Operator.SUBTRACT:
@@ -94,13 +94,22 @@ class Smt:
             case Operator.ITE:
                 return z3.If(*parts)
 
+    def _argument(self, term: Term) -> Any:  # noqa: ANN401 - z3 has no types
+        if term.payload not in self._symbols:
+            make = z3.Bool if issubclass(term.sort, bool) else z3.Int
+            symbol = self._symbols[term.payload] = make(f"argument {term.payload}", self._context)
+            if issubclass(term.sort, Index | Enumeration):
+                self._within_sorts.append(z3.And(symbol >= 0, symbol < self._size(term.sort)))
+        return self._symbols[term.payload]
+
     def query(self, conditions: Sequence[Operand], *, resources: int) -> "Reply":
         """Whether some state and arguments satisfy all conditions, within this many of z3's resource units."""
         solver: Any = z3.SimpleSolver(ctx=self._context)
         solver.set("rlimit", resources)
         solver.set("random_seed", 0)
+        expressions = [self.expression(c) for c in conditions]
         solver.add(*self._within_sorts)
-        solver.add(*(self.expression(c) for c in conditions))
+        solver.add(*expressions)
         answer = solver.check()
         if answer == z3.sat:
             return Reply(Answer.SATISFIABLE, self._values(solver.model()), "")

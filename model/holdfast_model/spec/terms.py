@@ -6,7 +6,9 @@ folds constants and applies a few local rules; none of them depends on anything 
 the functions here (`ite`, `minimum`, `implies`, ...) compute the value: that is how a spec is interpreted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import Enum, auto
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -158,9 +160,25 @@ def variable(position: int, sort: type) -> Term:
     return _make(Operator.VARIABLE, (), sort, position)
 
 
-def argument(name: str) -> Number:
-    """An integer argument of an action."""
-    return _number(_make(Operator.ARGUMENT, (), int, name))
+def argument(name: str, sort: type = int) -> Number:
+    """An argument of an action, an integer if nothing else is said."""
+    return _number(_make(Operator.ARGUMENT, (), sort, name))
+
+
+_kept_whole: ContextVar[bool] = ContextVar("kept_whole", default=False)
+
+
+@contextmanager
+def choices_kept_whole() -> Iterator[None]:
+    """Within this context a comparison of a choice with a constant is not drawn into the choice.
+
+    A prover that knows what a choice comes down to then finds it again wherever it is compared.
+    """
+    token = _kept_whole.set(True)
+    try:
+        yield
+    finally:
+        _kept_whole.reset(token)
 
 
 def sort_of(value: Operand) -> type:
@@ -245,7 +263,7 @@ def _equal(one: Operand, other: Operand) -> Formula:
     assert isinstance(one, Term)
     if one.sort is bool and not isinstance(other, Term):
         return _formula(one if other else negation(_formula(one)))
-    if one.operator is Operator.ITE and not isinstance(other, Term):
+    if one.operator is Operator.ITE and not isinstance(other, Term) and not _kept_whole.get():
         condition, then, otherwise = one.arguments
         if not isinstance(then, Term) or not isinstance(otherwise, Term):
             assert isinstance(condition, Formula)
