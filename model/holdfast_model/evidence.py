@@ -86,13 +86,63 @@ class Obligation(Struct, frozen=True, kw_only=True):
     after: dict[str, str] = {}
 
 
+class OpenQuestion(Struct, frozen=True, kw_only=True):
+    """An obligation about which a second solver could not conclude."""
+
+    invariant: str
+    property: str
+    action: str
+
+
+class SecondOpinion(Struct, frozen=True, kw_only=True):
+    """What another solver said to the questions that decided the obligations: `agreed` of `asked`.
+
+    It contradicts none of them, for a contradiction is a bug of Holdfast and ends the run. A question that it could
+    not answer within its resources is neither; `not_concluded` lists the obligations that rest on one.
+    """
+
+    solver: str
+    asked: int
+    agreed: int
+    not_concluded: tuple[OpenQuestion, ...] = ()
+
+
+class Lemma(Struct, frozen=True, kw_only=True):
+    """Something that a proof uses about its own arithmetic, and how that was shown in the same run."""
+
+    name: str
+    sentence: str
+    verdict: ObligationVerdict
+    method: str
+
+
+class Suggestion(Struct, frozen=True, kw_only=True):
+    """A condition that would exclude the state before a refuted step, and that holds wherever it was looked at.
+
+    It is a hint to whoever writes the spec, not evidence: `bounds` says where it was found to hold.
+    """
+
+    invariant: str
+    action: str
+    condition: str
+    bounds: tuple[Bound, ...]
+
+
 class Proof(Struct, frozen=True, kw_only=True):
-    """All obligations of one call of `prove`, with the bounds within which they speak."""
+    """All obligations of one call of `prove`, with the bounds within which they speak.
+
+    `suggestions` are for refuted obligations of which no search found a reachable violation; `not_suggested` says
+    for what none was found, and why.
+    """
 
     model: str
     verdict: Verdict
     bounds: tuple[Bound, ...]
     obligations: tuple[Obligation, ...]
+    lemmas: tuple[Lemma, ...] = ()
+    second_opinion: SecondOpinion | None = None
+    suggestions: tuple[Suggestion, ...] = ()
+    not_suggested: tuple[str, ...] = ()
 
 
 class TraceState(Struct, frozen=True, kw_only=True):

@@ -11,12 +11,13 @@ obligations are not attempted, and the run is inconclusive.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable, simplified
 from holdfast_model.checkers.polynomials import Polynomials, conjuncts
-from holdfast_model.checkers.questions import Questions
-from holdfast_model.checkers.smt import SOLVER, Answer, Reply, Smt
+from holdfast_model.checkers.questions import Question, Questions
+from holdfast_model.checkers.smt import SOLVER, Answer, Reply
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, Range
 from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
@@ -83,6 +84,7 @@ class _Case:
 class _Outcome:
     """What the cases of an action said about one property."""
 
+    deciding: list[Question] = field(default_factory=list)
     asked: bool = False
     unknown: str = ""
     refuted: tuple[_Case, Reply] | None = None
@@ -116,7 +118,7 @@ class _Proof:
         self.simplified: dict[Term, Operand] = {}
         self.symbols = model.symbols()
         self.resources = resources
-        self.questions = Questions(Smt(model.variables, model.spec.sizes), resources=resources)
+        self.questions = Questions(model, resources=resources)
         self.obligations: list[Obligation] = []
         self.polynomials = Polynomials()
         self.supports = Supports()
@@ -220,7 +222,8 @@ class _Proof:
 
     def _vacuous(self, case: _Case) -> str:
         """Why this case might never happen; empty when some state satisfies the properties and its guard."""
-        reply = self.questions.values(case.known.everything())
+        question, reply = self.questions.values(case.known.everything())
+        question.decides["", "", case.staged.instance.action.name] = None
         if reply.answer is Answer.SATISFIABLE:
             return ""
         if reply.answer is Answer.UNKNOWN:
@@ -229,11 +232,12 @@ class _Proof:
 
     def _keeps(self, case: _Case, parts: list[_Part], outcome: _Outcome) -> None:
         for part in parts:
-            if part.support.isdisjoint(case.values) or (case.named and self._kept_by_named(case.named, part)):
+            if part.support.isdisjoint(case.values) or (
+                case.named and self._kept_by_named(case.named, part, outcome)
+            ):
                 continue
             for goal in self._goals_after(case, part):
-                outcome.asked = True
-                reply = self._entailed(case, goal)
+                reply = self._entailed(case, goal, outcome)
                 if reply.answer is Answer.SATISFIABLE:
                     outcome.refuted = case, reply
                     return
@@ -248,9 +252,9 @@ class _Proof:
                 if reduced is not True:
                     yield reduced
 
-    def _kept_by_named(self, case: _Case, part: _Part) -> bool:
+    def _kept_by_named(self, case: _Case, part: _Part, outcome: _Outcome) -> bool:
         """Whether a step keeps a conjunct, whatever the terms are that were given names."""
-        return all(self._near(case, goal) for goal in self._goals_after(case, part))
+        return all(self._near(case, goal, outcome) for goal in self._goals_after(case, part))
 
     def _named(self, case: _Case, seen: set[Term]) -> _Case | None:
         """The case with a name for each new value that the facts speak of, too, as they do of a replay."""
@@ -265,23 +269,28 @@ class _Proof:
         values = {p: known.rewritten(new) for p, new in case.values.items()}
         return _Case(case.staged, known, values, {})
 
-    def _near(self, case: _Case, goal: Operand) -> bool:
+    def _near(self, case: _Case, goal: Operand, outcome: _Outcome) -> bool:
         """Whether the facts near to a goal exclude that it is false."""
-        for weaker in self._without_unmoved(case, goal):
+        outcome.asked = True
+        for weaker in self._without_unmoved(case, goal, outcome):
             near = self.supports.of(weaker) | self.supports.of(case.staged.step.guard)
             broken = negation(weaker)  # type: ignore[arg-type]  # a goal is a formula
-            if self.questions.ask([*case.known.within(near), broken]) is Answer.UNSATISFIABLE:
+            question = self.questions.ask([*case.known.within(near), broken])
+            if question.answer is Answer.UNSATISFIABLE:
+                outcome.deciding.append(question)
                 return True
         return False
 
-    def _entailed(self, case: _Case, goal: Operand) -> Reply:
+    def _entailed(self, case: _Case, goal: Operand, outcome: _Outcome) -> Reply:
         """Whether the case's facts exclude that the goal is false: first by those near to it, then by all."""
-        if self._near(case, goal):
+        if self._near(case, goal, outcome):
             return _ENTAILED
         broken = negation(goal)  # type: ignore[arg-type]  # a goal is a formula
-        return self.questions.values([*case.known.everything(), broken])
+        question, reply = self.questions.values([*case.known.everything(), broken])
+        outcome.deciding.append(question)
+        return reply
 
-    def _without_unmoved(self, case: _Case, goal: Operand) -> list[Operand]:
+    def _without_unmoved(self, case: _Case, goal: Operand, outcome: _Outcome) -> list[Operand]:
         """Goals that each entail `goal`: without addends that the step leaves alone and that are not negative."""
         addends = self.polynomials.addends(goal)
         dropped = []
@@ -289,11 +298,16 @@ class _Proof:
             support = self.supports.of(addend)
             if support.isdisjoint(case.values):
                 negative = addend < 0  # type: ignore[operator]  # an addend is an integer
-                if self.questions.ask([*case.known.within(support), negative]) is Answer.UNSATISFIABLE:
+                question = self.questions.ask([*case.known.within(support), negative])
+                if question.answer is Answer.UNSATISFIABLE:
+                    outcome.deciding.append(question)
                     dropped.append(addend)
         return [self.polynomials.without(goal, dropped), goal] if dropped else [goal]
 
     def _conclude(self, action: ActionDeclaration, goal: _Goal, outcome: _Outcome, vacuous: str) -> None:
+        if not vacuous:
+            for question in outcome.deciding:
+                question.decides[goal.invariant, goal.name, action.name] = None
         if vacuous:
             self._record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=vacuous)
         elif outcome.refuted is not None:
@@ -376,11 +390,14 @@ def prove(
     *,
     progress: Progress | None = None,
     resources: int = QUERY_RESOURCES,
+    second_opinion: bool = False,
+    export: Path | None = None,
 ) -> Proof:
     """The obligations that together show these invariants (all of the model's, if none is named) for every sequence.
 
     Auxiliary invariants are proved in the same run. An invariant without a formula in this model is reported as not
     attempted. `resources` limits each query in z3's units; what exceeds it is `unknown`, which is never green.
+    With `second_opinion` cvc5 is asked as well. With `export` the queries are written to that folder.
     """
     with sized(model.spec.sizes), choices_kept_whole():
         run = _Proof(model, invariants, resources=resources)
@@ -390,9 +407,13 @@ def prove(
             if progress is not None:
                 progress(done, len(model.actions), action.name)
             run.action(action)
+        opinion = run.questions.second_opinion() if second_opinion else None
+        if export is not None:
+            run.questions.export(export, run.obligations)
     return Proof(
         model=model.name,
         verdict=run.verdict(),
         bounds=model.bounds(explored=False),
         obligations=tuple(run.obligations),
+        second_opinion=opinion,
     )
