@@ -107,15 +107,6 @@ class SecondOpinion(Struct, frozen=True, kw_only=True):
     not_concluded: tuple[OpenQuestion, ...] = ()
 
 
-class Lemma(Struct, frozen=True, kw_only=True):
-    """Something that a proof uses about its own arithmetic, and how that was shown in the same run."""
-
-    name: str
-    sentence: str
-    verdict: ObligationVerdict
-    method: str
-
-
 class Suggestion(Struct, frozen=True, kw_only=True):
     """A condition that would exclude the state before a refuted step, and that holds wherever it was looked at.
 
@@ -139,7 +130,6 @@ class Proof(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     bounds: tuple[Bound, ...]
     obligations: tuple[Obligation, ...]
-    lemmas: tuple[Lemma, ...] = ()
     second_opinion: SecondOpinion | None = None
     suggestions: tuple[Suggestion, ...] = ()
     not_suggested: tuple[str, ...] = ()

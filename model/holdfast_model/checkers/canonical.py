@@ -32,6 +32,8 @@ def written(conditions: Iterable[Operand]) -> Written:
     def named(operand: Operand, sort: type) -> object:
         if isinstance(operand, Term):
             return numbers[operand]
+        if isinstance(operand, Index):
+            sort = type(operand)
         if issubclass(sort, Index) and sort not in ordered:
             return "member", members.setdefault((sort, int(operand)), len(members))
         return "constant", int(operand)
@@ -42,9 +44,7 @@ def written(conditions: Iterable[Operand]) -> Written:
             lines.append((term.operator, term.sort))
         elif term.operator is Operator.ITE:
             condition, then, otherwise = term.arguments
-            lines.append(
-                (term.operator, named(condition, bool), named(then, term.sort), named(otherwise, term.sort))
-            )
+            lines.append((term.operator, named(condition, bool), named(then, term.sort), named(otherwise, term.sort)))
         else:
             sort = next((a.sort for a in term.arguments if isinstance(a, Term)), int)
             lines.append((term.operator, *(named(a, sort) for a in term.arguments)))

@@ -1,12 +1,14 @@
 """What is known in one case of a proof, and what a formula comes down to there.
 
-Facts become rewriting rules: a variable that is pinned becomes its value, one of two equal variables the other, a term
-that a variable equals that variable, and a condition that is known true or false. Terms are hash-consed, so a rule is
-found by identity; that is how "the live engine is the replay of the log" turns a replay into the live engine without a
-solver. Rewriting never decides anything that the facts do not entail, so what is left can be asked in its place.
+Facts become rewriting rules: a variable that is pinned becomes its value, one of two equal variables the other, a
+term that a variable equals that variable, and a condition that is known true or false. Terms are hash-consed, so a
+rule is found by identity; that is how "the live engine is the replay of the log" turns a replay into the live engine
+without a solver. Rewriting never decides anything that the facts do not entail, so what is left can be asked in its
+place.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Self
 
 from holdfast_model.checkers.polynomials import (
@@ -18,8 +20,8 @@ from holdfast_model.checkers.polynomials import (
     multiplied,
     unvisited,
 )
-from holdfast_model.spec.sorts import Enumeration, Index, size_of
-from holdfast_model.spec.terms import Operand, Operator, Term, any_of, negation, rebuild, walk
+from holdfast_model.spec.sorts import Enumeration, Index, Table, is_unbounded, size_of
+from holdfast_model.spec.terms import Operand, Operator, Term, any_of, negation, rebuild, summed, walk
 
 
 class Supports:
@@ -44,28 +46,43 @@ class Knowledge:
     `contradictory` says that they exclude each other plainly, so that there is no such case.
     """
 
-    def __init__(self, polynomials: Polynomials, supports: Supports) -> None:
+    def __init__(
+        self,
+        polynomials: Polynomials,
+        supports: Supports,
+        learned: Iterable[Operand] = (),
+        *,
+        rules: Mapping[Term, Operand] = MappingProxyType({}),
+        excluded: Mapping[Term, frozenset[int]] = MappingProxyType({}),
+        facts: Sequence[Term] = (),
+        definitions: Sequence[Term] = (),
+        contradictory: bool = False,
+    ) -> None:
         self._polynomials = polynomials
         self._supports = supports
-        self._rules: dict[Term, Operand] = {}
+        self._rules = dict(rules)
         self._memo: dict[Term, Operand] = {}
-        self._excluded: dict[Term, frozenset[int]] = {}
+        self._excluded = dict(excluded)
         self._equations: dict[Term, Polynomial] | None = None
         self._pivots: dict[int, Polynomial] = {}
-        self.facts: list[Term] = []
-        self.definitions: list[Term] = []
-        self.contradictory = False
+        self._derived: list[Operand] = []
+        self.facts = list(facts)
+        self.definitions = list(definitions)
+        self.contradictory = contradictory
+        self._learn(learned)
 
     def and_also(self, facts: Iterable[Operand]) -> Self:
         """What is known where these facts hold as well."""
-        more = type(self)(self._polynomials, self._supports)
-        more._rules = dict(self._rules)
-        more._excluded = dict(self._excluded)
-        more.facts = list(self.facts)
-        more.definitions = list(self.definitions)
-        more.contradictory = self.contradictory
-        more._learn(facts)
-        return more
+        return type(self)(
+            self._polynomials,
+            self._supports,
+            facts,
+            rules=self._rules,
+            excluded=self._excluded,
+            facts=self.facts,
+            definitions=self.definitions,
+            contradictory=self.contradictory,
+        )
 
     def _learn(self, facts: Iterable[Operand]) -> None:
         news = [part for fact in facts for part in conjuncts(fact)]
@@ -77,7 +94,8 @@ class Knowledge:
                         touched |= self._take(again)
             self._memo = {}
             kept: list[Term] = []
-            news = []
+            news = self._derived
+            self._derived = []
             for fact in self.facts:
                 if touched.isdisjoint(self._supports.of(fact)):
                     kept.append(fact)
@@ -130,7 +148,8 @@ class Knowledge:
                 assert isinstance(variable, Term)
                 excluded = self._excluded.get(variable, frozenset()) | {int(value)}
                 self._excluded[variable] = excluded
-                if issubclass(variable.sort, Index | Enumeration) and len(excluded) == size_of(variable.sort) - 1:
+                finite = issubclass(variable.sort, Index | Enumeration) and not is_unbounded(variable.sort)
+                if finite and len(excluded) == size_of(variable.sort) - 1:
                     (left,) = set(range(size_of(variable.sort))) - excluded
                     # The exclusions stay known as facts; the definition follows from them and the sort.
                     self._rules[variable] = variable.sort(left)
@@ -152,16 +171,20 @@ class Knowledge:
             one, other = other, one
         if is_variable(one) and isinstance(other, Term):
             self._rules[other] = one
+            if other.sort is Table:
+                equal_sums = summed(one) == summed(other)
+                self._derived.append(equal_sums)
+
+    def entails(self, condition: Operand) -> bool:
+        """Whether the condition is one of the facts, or comes down to true by them."""
+        return self.rewritten(condition) is True
 
     def naming(self, names: Mapping[Term, Operand]) -> Self:
         """What is known where these terms have names; what the terms are is forgotten.
 
         What follows from it follows from what is known, but not the other way round.
         """
-        more = type(self)(self._polynomials, self._supports)
-        more._rules = dict(names)
-        more._learn([*self.definitions, *self.facts])
-        return more
+        return type(self)(self._polynomials, self._supports, [*self.definitions, *self.facts], rules=names)
 
     def rewritten(self, operand: Operand) -> Operand:
         """What an operand over the state before the step comes down to."""
@@ -231,13 +254,15 @@ class Knowledge:
     def _pivot(self, equation: Polynomial) -> None:
         equation = self._eliminated(equation)
         candidates = [
-            monomial[0]
+            (variable.payload, monomial[0])
             for monomial, coefficient in equation.items()
-            if len(monomial) == 1 and abs(coefficient) == 1 and is_variable(self._polynomials.atom(monomial[0]))
+            if len(monomial) == 1
+            and abs(coefficient) == 1
+            and isinstance(variable := _variable_or_its_sum(self._polynomials.atom(monomial[0])), Term)
         ]
         if not candidates:
             return
-        pivot = max(candidates, key=lambda number: position(self._polynomials.atom(number)))
+        pivot = max(candidates)[1]
         sign = -equation[(pivot,)]
         self._pivots[pivot] = multiplied({(): sign}, {m: c for m, c in equation.items() if m != (pivot,)})
 
@@ -318,6 +343,12 @@ def _rebuilt(term: Term, memo: Mapping[Term, Operand]) -> Operand:
 def is_variable(operand: Operand) -> bool:
     """Whether an operand is a variable of the state."""
     return isinstance(operand, Term) and operand.operator is Operator.VARIABLE
+
+
+def _variable_or_its_sum(atom: Term) -> Operand | None:
+    """The variable that an atom is, or of which it is the sum."""
+    variable = atom.arguments[0] if atom.operator is Operator.SUM else atom
+    return variable if is_variable(variable) else None
 
 
 def position(operand: Operand) -> int:

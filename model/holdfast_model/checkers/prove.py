@@ -14,15 +14,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import structs
+
 from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable, simplified
 from holdfast_model.checkers.polynomials import Polynomials, conjuncts
 from holdfast_model.checkers.questions import Question, Questions
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply
+from holdfast_model.checkers.sums import laws_of_sums, parts
+from holdfast_model.errors import SpecError
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, Range
-from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
-from holdfast_model.spec.sorts import sized
-from holdfast_model.spec.terms import Condition, Operand, Operator, Term, all_of, argument, choices_kept_whole, negation, same, substitute, walk
+from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, any_member, printed_arguments
+from holdfast_model.spec.sorts import Table, sized
+from holdfast_model.spec.terms import (
+    Condition,
+    Operand,
+    Operator,
+    Term,
+    all_of,
+    argument,
+    at,
+    choices_kept_whole,
+    negation,
+    same,
+    substitute,
+    walk,
+)
 
 QUERY_RESOURCES = 40_000_000
 """The limit of one query in z3's resource units: some ten seconds, where most queries need milliseconds."""
@@ -90,31 +107,48 @@ class _Outcome:
     refuted: tuple[_Case, Reply] | None = None
 
 
-def _goals(model: Model, invariants: Sequence[str]) -> list[_Goal]:
+def _goals(model: Model, invariants: Sequence[str]) -> tuple[list[_Goal], dict[PropertyDeclaration, str]]:
+    """The properties to prove, and those that have no form over any number of members, with the reason."""
     wanted = set(invariants) or set(model.invariants)
-    goals = [
-        _Goal(p.invariant, p.name, p.auxiliary, model.formula(p), p)
-        for p in model.properties
-        if p.auxiliary or p.invariant in wanted
-    ]
+    goals: list[_Goal] = []
+    formless: dict[PropertyDeclaration, str] = {}
+    for p in model.properties:
+        if p.auxiliary or p.invariant in wanted:
+            try:
+                goals.append(_Goal(p.invariant, p.name, p.auxiliary, model.formula(p), p))
+            except SpecError as error:
+                if not model.unbounded:
+                    raise
+                formless[p] = _without_place(error)
     limits: list[Condition] = []
     for symbol, variable in zip(model.symbols(), model.variables, strict=True):
-        if variable.sort is int and variable.least is not None:
+        if variable.sort in (int, Table) and variable.least is not None:
             assert isinstance(symbol, Term)
-            limits.append(negation(_below(symbol, variable.least)))
-    return [*goals, _Goal(DECLARED_RANGES, "declared_ranges", auxiliary=True, formula=all_of(*limits), declared=None)]
+            number = at(symbol, any_member(model.unbounded[0])) if variable.sort is Table else symbol
+            assert isinstance(number, Term)
+            limits.append(negation(_below(number, variable.least)))
+    ranges = _Goal(DECLARED_RANGES, "declared_ranges", auxiliary=True, formula=all_of(*limits), declared=None)
+    return [*goals, ranges], formless
 
 
-def _below(symbol: Term, least: int) -> Condition:
+def _without_place(error: SpecError) -> str:
+    """What is wrong, without the place in a file that a SpecError begins with."""
+    return str(error).rpartition(".py:")[2].partition(": ")[2] or str(error)
+
+
+def _below(symbol: Operand, least: int) -> Condition:
     return symbol < least  # type: ignore[operator]  # a variable of sort int is a Number
 
 
 class _Proof:
     """One run of `prove`."""
 
-    def __init__(self, model: Model, invariants: Sequence[str], *, resources: int) -> None:
+    def __init__(self, model: Model, invariants: Sequence[str], *, resources: int, few: Model | None = None) -> None:
         self.model = model
-        self.goals = _goals(model, invariants)
+        self.invariants = tuple(invariants)
+        self.few = few
+        self.few_proved: Proof | None = None
+        self.goals, self.formless = _goals(model, invariants)
         self.simplified: dict[Term, Operand] = {}
         self.symbols = model.symbols()
         self.resources = resources
@@ -123,15 +157,10 @@ class _Proof:
         self.polynomials = Polynomials()
         self.supports = Supports()
         self.parts = [
-            [
-                (part, self.supports.of(part))
-                for part in conjuncts(simplified(goal.formula, self.simplified))
-            ]
+            [(part, self.supports.of(part)) for part in conjuncts(simplified(goal.formula, self.simplified))]
             for goal in self.goals
         ]
-        self.known = Knowledge(self.polynomials, self.supports).and_also(
-            part for parts in self.parts for part, _ in parts
-        )
+        self.known = Knowledge(self.polynomials, self.supports, [part for parts in self.parts for part, _ in parts])
 
     def _record(self, goal: _Goal, action: str, verdict: ObligationVerdict, **details: object) -> None:
         self.obligations.append(
@@ -144,6 +173,21 @@ class _Proof:
                 **{"solver": SOLVER, **details},  # type: ignore[arg-type]  # the struct's own fields
             )
         )
+
+    def without_form(self) -> None:
+        """Report each property that cannot be said about any number of members."""
+        for declared, reason in self.formless.items():
+            self.obligations.append(
+                Obligation(
+                    invariant=declared.invariant,
+                    property=declared.name,
+                    action="",
+                    verdict=ObligationVerdict.NOT_ATTEMPTED,
+                    solver="",
+                    auxiliary=declared.auxiliary,
+                    reason=f"it has no form over any number of members: {reason}",
+                )
+            )
 
     def base(self) -> None:
         """Prove that the first state satisfies every property."""
@@ -160,13 +204,19 @@ class _Proof:
 
     def action(self, action: ActionDeclaration) -> None:
         """Prove that one action keeps every property."""
-        staged = [
-            _Staged(instance, self._simplified(step))
-            for instance in self.model.symbolic_instances(action)
-            if (step := self.model.stage(action, instance.arguments)) is not None
-        ]
         outcomes = [_Outcome() for _ in self.goals]
         vacuous = _VACUOUS
+        try:
+            staged = [
+                _Staged(instance, self._simplified(step))
+                for instance in self.model.symbolic_instances(action)
+                if (step := self.model.stage(action, instance.arguments)) is not None
+            ]
+        except SpecError as error:
+            if not self.model.unbounded:
+                raise
+            staged = []
+            vacuous = f"the action has no form over any number of members: {_without_place(error)}"
         if staged:
             common, after = self._prepared(staged)
             seen = set(walk(common.facts))
@@ -213,12 +263,28 @@ class _Proof:
                 continue
             choice = next((f for f in known.facts if _is_choice(f) and self.supports.of(f) <= support), None)
             if choice is None:
+                if self.model.unbounded:
+                    known = known.and_also(self._parts(known, staged.step))
                 values = {p: known.rewritten(new) for p, new in staged.step.updates.items()}
                 yield _Case(staged, known, values, {})
                 continue
             first = choice.arguments[0]
             waiting.append(known.and_also([negation(first)]))  # type: ignore[arg-type]  # a formula
             waiting.append(known.and_also([first]))
+
+    def _parts(self, known: Knowledge, step: Step) -> list[Condition]:
+        """What is known of each table without negative numbers at the members that the step names."""
+        terms = walk([step.guard, *step.updates.values()])
+        indices = dict.fromkeys(
+            known.rewritten(t.arguments[1]) for t in terms if t.operator in (Operator.AT, Operator.STORE)
+        )
+        anyone = any_member(self.model.unbounded[0])
+        natural = [
+            symbol
+            for symbol, variable in zip(self.symbols, self.model.variables, strict=True)
+            if variable.sort is Table and known.entails(negation(_below(at(symbol, anyone), 0)))
+        ]
+        return [fact for table in natural for fact in parts(known.rewritten(table), indices)]
 
     def _vacuous(self, case: _Case) -> str:
         """Why this case might never happen; empty when some state satisfies the properties and its guard."""
@@ -311,12 +377,36 @@ class _Proof:
         if vacuous:
             self._record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=vacuous)
         elif outcome.refuted is not None:
-            self._refuted(action, *outcome.refuted, goal)
+            if self.model.unbounded:
+                self._refuted_at_few(action, goal)
+            else:
+                self._refuted(action, *outcome.refuted, goal)
         elif outcome.unknown:
             self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=outcome.unknown)
         else:
             solver = SOLVER if outcome.asked else BY_IDENTITY
             self._record(goal, action.name, ObligationVerdict.PROVED, solver=solver)
+
+    def _refuted_at_few(self, action: ActionDeclaration, goal: _Goal) -> None:
+        """Look for the refutation among few members: a solver's tables may have sums that no numbers have."""
+        assert self.few is not None
+        if self.few_proved is None:
+            self.few_proved = prove(self.few, self.invariants, resources=self.resources)
+        shown = next(
+            (
+                o
+                for o in self.few_proved.obligations
+                if (o.invariant, o.property, o.action) == (goal.invariant, goal.name, action.name)
+                and o.verdict is ObligationVerdict.REFUTED
+            ),
+            None,
+        )
+        if shown is None:
+            reason = "the solver's counterexample is not one among few members, and perhaps none at all"
+            self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=reason)
+        else:
+            sizes = ", ".join(f"{b.value} {b.name}" for b in self.few_proved.bounds[: len(self.few.spec.sizes)])
+            self.obligations.append(structs.replace(shown, reason=f"shown with {sizes}"))
 
     def _refuted(self, action: ActionDeclaration, case: _Case, reply: Reply, goal: _Goal) -> None:
         before = tuple(reply.values[position] for position in range(len(self.model.variables)))
@@ -384,12 +474,36 @@ def _label(instance: SymbolicInstance) -> str:
     return f"{instance.action.name}({', '.join(finite)})" if finite else instance.action.name
 
 
+def _without_any_form(model: Model, invariants: Sequence[str], reason: str) -> Proof:
+    """The evidence about a model that cannot be stated for any number of members at all."""
+    wanted = set(invariants) or set(model.invariants)
+    return Proof(
+        model=model.name,
+        verdict=Verdict.INCONCLUSIVE,
+        bounds=(),
+        obligations=tuple(
+            Obligation(
+                invariant=p.invariant,
+                property=p.name,
+                action="",
+                verdict=ObligationVerdict.NOT_ATTEMPTED,
+                solver="",
+                auxiliary=p.auxiliary,
+                reason=f"the model has no form over any number of members: {reason}",
+            )
+            for p in model.properties
+            if p.auxiliary or p.invariant in wanted
+        ),
+    )
+
+
 def prove(
     model: Model,
     invariants: Sequence[str] = (),
     *,
     progress: Progress | None = None,
     resources: int = QUERY_RESOURCES,
+    any_number_of: str = "",
     second_opinion: bool = False,
     export: Path | None = None,
 ) -> Proof:
@@ -397,11 +511,23 @@ def prove(
 
     Auxiliary invariants are proved in the same run. An invariant without a formula in this model is reported as not
     attempted. `resources` limits each query in z3's units; what exceeds it is `unknown`, which is never green.
+    With `any_number_of` ("accounts") the proof is for every number of them: families of numbers over them are
+    tables, their totals sums, and the laws by which a sum follows its table are proved in the same run. What cannot
+    be said so is `not-attempted`. A refutation is shown at the model's own number of them.
     With `second_opinion` cvc5 is asked as well. With `export` the queries are written to that folder.
     """
+    few = model if any_number_of else None
+    if any_number_of:
+        try:
+            model = model.with_any_number_of(any_number_of)
+        except SpecError as error:
+            return _without_any_form(model, invariants, _without_place(error))
     with sized(model.spec.sizes), choices_kept_whole():
-        run = _Proof(model, invariants, resources=resources)
+        run = _Proof(model, invariants, resources=resources, few=few)
         run.missing(invariants)
+        if model.unbounded:
+            run.obligations += laws_of_sums(run.questions, model.unbounded[0])
+        run.without_form()
         run.base()
         for done, action in enumerate(model.actions):
             if progress is not None:

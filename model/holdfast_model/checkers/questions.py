@@ -73,7 +73,7 @@ class Questions:
         )
 
     def second_opinion(self) -> SecondOpinion:
-        """What cvc5 says to the questions that decided something. A contradiction is a bug of ours: it is asserted."""
+        """What cvc5 says to the questions that decided something; a contradiction is a bug of ours, and asserted."""
         agreed = 0
         still_open: list[OpenQuestion] = []
         for question in self.deciding:
@@ -89,7 +89,10 @@ class Questions:
             )
             agreed += 1
         return SecondOpinion(
-            solver=SECOND_SOLVER, asked=len(self.deciding), agreed=agreed, not_concluded=tuple(dict.fromkeys(still_open))
+            solver=SECOND_SOLVER,
+            asked=len(self.deciding),
+            agreed=agreed,
+            not_concluded=tuple(dict.fromkeys(still_open)),
         )
 
     def export(self, folder: Path, obligations: Sequence[Obligation]) -> int:

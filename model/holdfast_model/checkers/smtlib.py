@@ -8,7 +8,7 @@ integer within its limits.
 from collections.abc import Mapping, Sequence
 
 from holdfast_model.checkers.smt import Answer
-from holdfast_model.spec.sorts import Enumeration, Index
+from holdfast_model.spec.sorts import UNBOUNDED, Enumeration, Index, Table
 from holdfast_model.spec.terms import Operand, Operator, Term, walk
 from holdfast_model.spec.variables import Variable
 
@@ -26,6 +26,10 @@ _FUNCTIONS = {
     Operator.AND: "and",
     Operator.OR: "or",
     Operator.ITE: "ite",
+    Operator.AT: "select",
+    Operator.STORE: "store",
+    Operator.EVERYWHERE: "(as const (Array Int Int))",
+    Operator.SUM: "sum",
 }
 
 
@@ -40,19 +44,21 @@ def script(
     """The text of a question: whether something satisfies all conditions. `comments` stand at its head."""
     lines = [f"; {comment}" for comment in comments]
     lines += [f"(set-info :status {STATUS[expected]})", "(set-logic ALL)"]
+    if any(term.operator is Operator.SUM for term in walk(conditions)):
+        lines.append("(declare-fun sum ((Array Int Int)) Int)")
     names: dict[Term, str] = {}
     uses = _uses(conditions)
     for term in walk(conditions):
         match term.operator:
             case Operator.VARIABLE | Operator.ARGUMENT:
-                name = (
-                    variables[term.payload].name if isinstance(term.payload, int) else f"argument {term.payload}"
-                )
+                name = variables[term.payload].name if isinstance(term.payload, int) else f"argument {term.payload}"
                 names[term] = f"|{name}|"
                 lines.append(f"(declare-const {names[term]} {_sort(term.sort)})")
                 if issubclass(term.sort, Enumeration | Index):
+                    lines.append(f"(assert (<= 0 {names[term]}))")
                     size = len(term.sort.__members__) if issubclass(term.sort, Enumeration) else sizes[term.sort]
-                    lines.append(f"(assert (and (<= 0 {names[term]}) (< {names[term]} {size})))")
+                    if size != UNBOUNDED:
+                        lines.append(f"(assert (< {names[term]} {size}))")
             case _:
                 written = f"({_FUNCTIONS[term.operator]} {' '.join(_written(a, names) for a in term.arguments)})"
                 if uses[term] > 1:
@@ -78,6 +84,8 @@ def _uses(conditions: Sequence[Operand]) -> dict[Term, int]:
 
 
 def _sort(sort: type) -> str:
+    if issubclass(sort, Table):
+        return "(Array Int Int)"
     return "Bool" if issubclass(sort, bool) else "Int"
 
 

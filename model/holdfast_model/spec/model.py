@@ -10,7 +10,7 @@ from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import Bound
 from holdfast_model.spec.language import ActionDeclaration, Parameter, PropertyDeclaration, Range, Spec
 from holdfast_model.spec.location import of_traceback
-from holdfast_model.spec.sorts import members, printed, sized
+from holdfast_model.spec.sorts import UNBOUNDED, Index, Loop, is_unbounded, members, printed, sized
 from holdfast_model.spec.terms import Condition, Operand, Term, all_of, argument, same, variable
 from holdfast_model.spec.variables import Disabled, Limit, Run, Variable, first_value
 
@@ -61,19 +61,27 @@ class SymbolicInstance:
     assumption: Condition
 
 
+def any_member(sort: type, number: int = 1) -> Operand:
+    """The member of an unbounded sort for which a property is stated: what holds for it holds for all."""
+    return argument(f"any {sort.__name__} {number}", sort)
+
+
 class Model:
     """A spec instance ready to be checked. `name` is as `load_model` normalises it."""
 
     def __init__(self, spec: Spec, *, name: str = "") -> None:
         self.spec = spec
         self.name = name or type(spec).__name__
+        self.unbounded: tuple[type[Index], ...] = tuple(
+            sort for sort, size in spec.sizes.items() if size == UNBOUNDED and issubclass(sort, Index)
+        )
         self.actions = type(spec).declared_actions()
         self.properties = type(spec).declared_properties()
         with sized(spec.sizes):
             self.variables: tuple[Variable, ...] = _guarded(spec.layout).variables
             self.initial: State = tuple(v.initial for v in self.variables)
             self._domains = {
-                (action.name, parameter.name): self._members(action, parameter)
+                (action.name, parameter.name): self._members(parameter)
                 for action in self.actions
                 for parameter in action.parameters
                 if not isinstance(parameter.domain, Range)
@@ -82,10 +90,26 @@ class Model:
             raise SpecError(f"{type(spec).__name__} has no action; expected at least one method under @action")
 
     @staticmethod
-    def _members(action: ActionDeclaration, parameter: Parameter) -> list[int]:
-        del action
+    def _members(parameter: Parameter) -> list[Operand]:
+        """What a parameter can be: all members of its sort, of an unbounded one a symbol."""
         assert not isinstance(parameter.domain, Range)
-        return members(parameter.domain)
+        if is_unbounded(parameter.domain):
+            return [argument(parameter.name, parameter.domain)]
+        return list(members(parameter.domain))
+
+    def with_any_number_of(self, counted: str) -> "Model":
+        """The same model with any number of members of one sort, known by what it is counted as ("accounts").
+
+        It can be proved and not searched: families of numbers over the sort are tables, and their totals sums.
+        HoldfastError where the model has no such sort.
+        """
+        sort = next((s for s in self.spec.sizes if issubclass(s, Index) and s.counted == counted), None)
+        if sort is None:
+            raise HoldfastError(f"model {self.name} has no sort counted as {counted!r}, so not any number of them")
+        spec = copy.copy(self.spec)
+        spec.__dict__.update(sizes={**self.spec.sizes, sort: UNBOUNDED}, root=spec)
+        spec.__dict__.pop("_layouts", None)
+        return Model(spec, name=self.name)
 
     @property
     def invariants(self) -> tuple[str, ...]:
@@ -99,7 +123,7 @@ class Model:
     def bounds(self, *, explored: bool) -> tuple[Bound, ...]:
         """The limits within which a verdict about this model holds: of a search, or of a proof."""
         found: list[Bound] = [
-            Bound(name=sort.counted, value=str(size))
+            Bound(name=sort.counted, value=str(size) if size else "any number")
             for sort, size in self.spec.sizes.items()
             if hasattr(sort, "counted")
         ]
@@ -150,7 +174,7 @@ class Model:
                     assert greatest is not None
                     domains.append(list(range(least, greatest + 1)))
                 else:
-                    domains.append(self._domains[action.name, parameter.name])
+                    domains.append([v for v in self._domains[action.name, parameter.name] if isinstance(v, int)])
             found.extend(Instance(action, arguments) for arguments in product(*domains))
         return found
 
@@ -248,7 +272,12 @@ class Model:
 
     def _evaluate(self, run: Run, cells: list[Operand], declared: PropertyDeclaration) -> Condition:
         with sized(self.spec.sizes):
-            domains = [members(p.domain) for p in declared.parameters if not isinstance(p.domain, Range)]
+            domains = [
+                [any_member(p.domain, self._parameter_number(declared, p))]
+                if not isinstance(p.domain, Range) and is_unbounded(p.domain)
+                else self._members(p)
+                for p in declared.parameters
+            ]
         before = list(cells)
         results: list[Condition] = []
         for arguments in product(*domains):
@@ -262,13 +291,23 @@ class Model:
             raise SpecError(f"{declared.declared_at}: property `{declared.name}` changes the state; only actions may")
         return all_of(*results)
 
+    @staticmethod
+    def _parameter_number(declared: PropertyDeclaration, parameter: Parameter) -> int:
+        """Which of the property's parameters of one sort this is, from 1."""
+        alike = [p.name for p in declared.parameters if p.domain is parameter.domain]
+        return alike.index(parameter.name) + 1
+
     def _run(
         self, run: Run, cells: list[Operand], function: Callable[..., object], arguments: tuple[Operand, ...]
     ) -> object:
         bound = copy.copy(self.spec)
         bound.__dict__.update(_run=run, _cells=cells, _base=0, root=bound)
         with sized(self.spec.sizes):
-            return _guarded(lambda: function(bound, *arguments))
+            Loop.restart()
+            result = _guarded(lambda: function(bound, *arguments))
+            if Loop.unsummed:
+                raise SpecError("it loops over a sort that has any number of members, and not in a sum")
+            return result
 
 
 def _guarded(call: Callable[[], Result]) -> Result:
