@@ -60,12 +60,12 @@ class Questions:
         """The questions on which an obligation rests, in the order asked."""
         return [q for q in self._asked.values() if q.decides and q.answer is not Answer.UNKNOWN]
 
-    def _script(self, question: Question) -> str:
+    def _script(self, question: Question, *, expected: Answer | None) -> str:
         return script(
             question.conditions,
             variables=self._model.variables,
             sizes=self._model.spec.sizes,
-            expected=question.answer,
+            expected=expected,
             comments=[
                 f"{self._model.name}: {invariant} ({name}) under {action}".replace("\n", " ")
                 for invariant, name, action in question.decides
@@ -77,7 +77,7 @@ class Questions:
         agreed = 0
         still_open: list[OpenQuestion] = []
         for question in self.deciding:
-            answer = answer_by_cvc5(self._script(question))
+            answer = answer_by_cvc5(self._script(question, expected=None))
             if answer is Answer.UNKNOWN:
                 still_open += [
                     OpenQuestion(invariant=invariant, property=name, action=action)
@@ -109,7 +109,7 @@ class Questions:
                 old.unlink()
             for number, question in enumerate(self.deciding, start=1):
                 name = f"{number:04}.smt2"
-                (folder / name).write_text(self._script(question), encoding="utf-8")
+                (folder / name).write_text(self._script(question, expected=question.answer), encoding="utf-8")
                 entries.append({"file": name, "expected": STATUS[question.answer]})
                 for decided in question.decides:
                     files.setdefault(decided, []).append(name)

@@ -34,4 +34,6 @@ def answer_by_cvc5(text: str, *, resources: int = QUESTION_RESOURCES) -> Answer:
         if command.isNull():
             break
         said += str(command.invoke(solver, symbols))
-    return _ANSWERS.get(said.strip(), Answer.UNKNOWN)
+    said = said.strip()
+    assert said in _ANSWERS or said.startswith("unknown"), f"cvc5 was expected to answer a question, and said: {said}"
+    return _ANSWERS.get(said, Answer.UNKNOWN)

@@ -38,12 +38,17 @@ def script(
     *,
     variables: Sequence[Variable],
     sizes: Mapping[type, int],
-    expected: Answer,
+    expected: Answer | None,
     comments: Sequence[str] = (),
 ) -> str:
-    """The text of a question: whether something satisfies all conditions. `comments` stand at its head."""
+    """The text of a question: whether something satisfies all conditions. `comments` stand at its head.
+
+    Without `expected` no answer is suggested: a solver that is told one may refuse to contradict it.
+    """
     lines = [f"; {comment}" for comment in comments]
-    lines += [f"(set-info :status {STATUS[expected]})", "(set-logic ALL)"]
+    if expected is not None:
+        lines.append(f"(set-info :status {STATUS[expected]})")
+    lines.append("(set-logic ALL)")
     if any(term.operator is Operator.SUM for term in walk(conditions)):
         lines.append("(declare-fun sum ((Array Int Int)) Int)")
     names: dict[Term, str] = {}
