@@ -65,6 +65,7 @@ class Knowledge:
         self._excluded = dict(excluded)
         self._equations: dict[Term, Polynomial] | None = None
         self._pivots: dict[int, Polynomial] = {}
+        self._speaking: dict[int | str, list[int]] | None = None
         self._derived: list[Operand] = []
         self.facts = list(facts)
         self.definitions = list(definitions)
@@ -239,7 +240,13 @@ class Knowledge:
 
     def within(self, support: frozenset[int | str]) -> list[Operand]:
         """The facts that speak of nothing else."""
-        return [fact for fact in self.facts if self._supports.of(fact) <= support]
+        if self._speaking is None:
+            self._speaking = {}
+            for number, fact in enumerate(self.facts):
+                for name in self._supports.of(fact):
+                    self._speaking.setdefault(name, []).append(number)
+        near = {number for name in support for number in self._speaking.get(name, ())}
+        return [self.facts[n] for n in sorted(near) if self._supports.of(self.facts[n]) <= support]
 
     def _solve(self) -> None:
         """Turn the linear equations among the facts into values of one of their variables each."""

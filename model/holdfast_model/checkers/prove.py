@@ -95,14 +95,14 @@ class _Case:
     values: dict[int, Operand]
     memo: dict[Term, Operand]
     named: "_Case | None" = None
+    shown: dict[Operand, tuple[Question, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Outcome:
     """What the cases of an action said about one property."""
 
-    deciding: list[Question] = field(default_factory=list)
-    asked: bool = False
+    deciding: dict[Question, None] = field(default_factory=dict)
     unknown: str = ""
     refuted: tuple[_Case, Reply] | None = None
 
@@ -153,9 +153,11 @@ class _Proof:
         self.symbols = model.symbols()
         self.resources = resources
         self.questions = Questions(model, resources=resources)
-        self.obligations: list[Obligation] = []
         self.polynomials = Polynomials()
         self.supports = Supports()
+        self.obligations: list[Obligation] = []
+        self.common = Knowledge(self.polynomials, self.supports)
+        self.natural: dict[Term, Question] = {}
         self.parts = [
             [(part, self.supports.of(part)) for part in conjuncts(simplified(goal.formula, self.simplified))]
             for goal in self.goals
@@ -219,6 +221,7 @@ class _Proof:
             vacuous = f"the action has no form over any number of members: {_without_place(error)}"
         if staged:
             common, after = self._prepared(staged)
+            self.common, self.natural = common, {}
             seen = set(walk(common.facts))
             for each in staged:
                 for case in self._cases(common, each):
@@ -244,14 +247,24 @@ class _Proof:
             values = [common.rewritten(each.step.updates.get(position, symbol)) for each in staged]
             if not isinstance(values[0], Term) and all(same(value, values[0]) for value in values):
                 settled[position] = values[0]
+        moving = frozenset(position for each in staged for position in each.step.updates)
         memo: dict[int, Operand] = {}
-        return common, [
-            [
-                _Part(before, tuple(conjuncts(substitute(before, settled, memo=memo))), support)
-                for before, support in parts
-            ]
-            for parts in self.parts
-        ]
+        still: dict[Term, Operand] = {}
+        prepared: list[list[_Part]] = []
+        for parts in self.parts:
+            prepared.append([])
+            for before, support in parts:
+                if support.isdisjoint(moving):
+                    continue
+                after = [
+                    part
+                    for part in conjuncts(substitute(before, settled, memo=memo))
+                    # What is settled and speaks of nothing that moves is known before the step already, or not.
+                    if not self.supports.of(part).isdisjoint(moving) or common.after(part, {}, still) is not True
+                ]
+                if after:
+                    prepared[-1].append(_Part(before, tuple(after), support))
+        return common, prepared
 
     def _cases(self, common: Knowledge, staged: _Staged) -> Iterator[_Case]:
         """The ways in which the guard can hold: one for each alternative in it about what is finite."""
@@ -298,29 +311,43 @@ class _Proof:
 
     def _keeps(self, case: _Case, parts: list[_Part], outcome: _Outcome) -> None:
         for part in parts:
-            if part.support.isdisjoint(case.values) or (
-                case.named and self._kept_by_named(case.named, part, outcome)
-            ):
+            if part.support.isdisjoint(case.values):
                 continue
-            for goal in self._goals_after(case, part):
-                reply = self._entailed(case, goal, outcome)
-                if reply.answer is Answer.SATISFIABLE:
-                    outcome.refuted = case, reply
-                    return
-                if reply.answer is Answer.UNKNOWN and not outcome.unknown:
-                    outcome.unknown = f"{_label(case.staged.instance)}: {reply.reason}"
+            for after in part.after:
+                # Several properties may come down to the same, such as that a balance is not negative.
+                shown = case.shown.get(after)
+                if shown is None:
+                    found = _Outcome()
+                    if not (case.named and self._kept_by_named(case.named, after, found)):
+                        self._shows(case, after, found)
+                    outcome.refuted, outcome.unknown = found.refuted, outcome.unknown or found.unknown
+                    if found.refuted is not None:
+                        outcome.deciding |= found.deciding
+                        return
+                    shown = tuple(found.deciding)
+                    if not found.unknown:
+                        case.shown[after] = shown
+                outcome.deciding |= dict.fromkeys(shown)
 
-    def _goals_after(self, case: _Case, part: _Part) -> Iterator[Operand]:
+    def _shows(self, case: _Case, after: Operand, outcome: _Outcome) -> None:
+        for goal in self._goals_after(case, after):
+            reply = self._entailed(case, goal, outcome)
+            if reply.answer is Answer.SATISFIABLE:
+                outcome.refuted = case, reply
+                return
+            if reply.answer is Answer.UNKNOWN and not outcome.unknown:
+                outcome.unknown = f"{_label(case.staged.instance)}: {reply.reason}"
+
+    def _goals_after(self, case: _Case, after: Operand) -> Iterator[Operand]:
         """What is left to show of a conjunct after the step."""
-        for after in part.after:
-            for goal in conjuncts(case.known.after(after, case.values, case.memo)):
-                reduced = case.known.reduced(goal)
-                if reduced is not True:
-                    yield reduced
+        for goal in conjuncts(case.known.after(after, case.values, case.memo)):
+            reduced = case.known.reduced(goal)
+            if reduced is not True:
+                yield reduced
 
-    def _kept_by_named(self, case: _Case, part: _Part, outcome: _Outcome) -> bool:
+    def _kept_by_named(self, case: _Case, after: Operand, outcome: _Outcome) -> bool:
         """Whether a step keeps a conjunct, whatever the terms are that were given names."""
-        return all(self._near(case, goal, outcome) for goal in self._goals_after(case, part))
+        return all(self._near(case, goal, outcome) for goal in self._goals_after(case, after))
 
     def _named(self, case: _Case, seen: set[Term]) -> _Case | None:
         """The case with a name for each new value that the facts speak of, too, as they do of a replay."""
@@ -337,13 +364,12 @@ class _Proof:
 
     def _near(self, case: _Case, goal: Operand, outcome: _Outcome) -> bool:
         """Whether the facts near to a goal exclude that it is false."""
-        outcome.asked = True
         for weaker in self._without_unmoved(case, goal, outcome):
             near = self.supports.of(weaker) | self.supports.of(case.staged.step.guard)
             broken = negation(weaker)  # type: ignore[arg-type]  # a goal is a formula
             question = self.questions.ask([*case.known.within(near), broken])
             if question.answer is Answer.UNSATISFIABLE:
-                outcome.deciding.append(question)
+                outcome.deciding[question] = None
                 return True
         return False
 
@@ -353,7 +379,7 @@ class _Proof:
             return _ENTAILED
         broken = negation(goal)  # type: ignore[arg-type]  # a goal is a formula
         question, reply = self.questions.values([*case.known.everything(), broken])
-        outcome.deciding.append(question)
+        outcome.deciding[question] = None
         return reply
 
     def _without_unmoved(self, case: _Case, goal: Operand, outcome: _Outcome) -> list[Operand]:
@@ -364,9 +390,12 @@ class _Proof:
             support = self.supports.of(addend)
             if support.isdisjoint(case.values):
                 negative = addend < 0  # type: ignore[operator]  # an addend is an integer
-                question = self.questions.ask([*case.known.within(support), negative])
+                question = self.natural.get(addend)
+                if question is None:
+                    question = self.questions.ask([*self.common.within(support), negative])
+                    self.natural[addend] = question
                 if question.answer is Answer.UNSATISFIABLE:
-                    outcome.deciding.append(question)
+                    outcome.deciding[question] = None
                     dropped.append(addend)
         return [self.polynomials.without(goal, dropped), goal] if dropped else [goal]
 
@@ -384,7 +413,7 @@ class _Proof:
         elif outcome.unknown:
             self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=outcome.unknown)
         else:
-            solver = SOLVER if outcome.asked else BY_IDENTITY
+            solver = SOLVER if outcome.deciding else BY_IDENTITY
             self._record(goal, action.name, ObligationVerdict.PROVED, solver=solver)
 
     def _refuted_at_few(self, action: ActionDeclaration, goal: _Goal) -> None:

@@ -18,7 +18,7 @@ from holdfast_model.spec.model import Model
 from holdfast_model.spec.terms import Operand
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Question:
     """Whether something satisfies all conditions, the answer, and the obligations that rest on it.
 
