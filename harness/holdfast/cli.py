@@ -234,10 +234,6 @@ def prove(
                     f" -> {item.after[name]}" if item.after.get(name, item.before[name]) != item.before[name] else ""
                 )
                 say(f"     {name} = {item.before[name]}{change}")
-    for suggestion in proof.suggestions:
-        say(f"  perhaps missing, for {suggestion.invariant} under {suggestion.action}: {suggestion.condition}")
-    for reason in proof.not_suggested:
-        say(f"  no auxiliary invariant suggested: {reason}")
     for bound in proof.bounds:
         say(f"  within: {bound.name}: {bound.value}")
     if proof.second_opinion is not None:

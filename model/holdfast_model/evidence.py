@@ -107,32 +107,14 @@ class SecondOpinion(Struct, frozen=True, kw_only=True):
     not_concluded: tuple[OpenQuestion, ...] = ()
 
 
-class Suggestion(Struct, frozen=True, kw_only=True):
-    """A condition that would exclude the state before a refuted step, and that holds wherever it was looked at.
-
-    It is a hint to whoever writes the spec, not evidence: `bounds` says where it was found to hold.
-    """
-
-    invariant: str
-    action: str
-    condition: str
-    bounds: tuple[Bound, ...]
-
-
 class Proof(Struct, frozen=True, kw_only=True):
-    """All obligations of one call of `prove`, with the bounds within which they speak.
-
-    `suggestions` are for refuted obligations of which no search found a reachable violation; `not_suggested` says
-    for what none was found, and why.
-    """
+    """All obligations of one call of `prove`, with the bounds within which they speak."""
 
     model: str
     verdict: Verdict
     bounds: tuple[Bound, ...]
     obligations: tuple[Obligation, ...]
     second_opinion: SecondOpinion | None = None
-    suggestions: tuple[Suggestion, ...] = ()
-    not_suggested: tuple[str, ...] = ()
 
 
 class TraceState(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from holdfast_model.checkers.polynomials import (
     unvisited,
 )
 from holdfast_model.spec.sorts import Enumeration, Index, Table, is_unbounded, size_of
-from holdfast_model.spec.terms import Operand, Operator, Term, any_of, negation, rebuild, summed, walk
+from holdfast_model.spec.terms import Formula, Operand, Operator, Term, any_of, negation, rebuild, summed, walk
 
 
 class Supports:
@@ -234,9 +234,11 @@ class Knowledge:
             return rebuild(fact, arguments)
         return rebuild(fact, tuple(self.rewritten(a) for a in fact.arguments))
 
-    def everything(self) -> list[Operand]:
+    def everything(self) -> list[Formula]:
         """All that is known, as conditions that together mean what was learned."""
-        return [*self.definitions, *self.facts]
+        found = [*self.definitions, *self.facts]
+        assert all(isinstance(fact, Formula) for fact in found)
+        return found  # type: ignore[return-value]  # see above
 
     def within(self, support: frozenset[int | str]) -> list[Operand]:
         """The facts that speak of nothing else."""

@@ -1,13 +1,21 @@
-"""Induction over unbounded integers: one query for each action and property, from any state that satisfies them all.
+"""Induction over unbounded integers, one action and property at a time, from any state that satisfies them all.
 
 The base case is that each property holds at first ("init"). The step is that each action keeps each property, from
 every state, reachable or not, in which all properties of the run hold. A property alone is seldom inductive, so every
 auxiliary invariant of the model joins each run, and with them that no `Nat` is below zero (`declared-ranges`). All
 that is assumed is proved in the same run: if one obligation is not proved, the verdict is not "held".
 
-A property that a step leaves as it is, term for term, needs no solver. Each refutation is checked by interpreting
-the step on plain ints. An action whose guard no state can satisfy would keep everything for no reason: its
-obligations are not attempted, and the run is inconclusive.
+A solver sees little of it. What the guard and the properties say first rewrites the property after the step
+(`knowledge.py`); a choice in the guard, or a counter of slots, is looked at value by value; sums cancel as
+polynomials (`polynomials.py`); what is left is asked with the facts near to it, and with all facts only where those
+do not suffice; and questions that differ only by names are asked once (`canonical.py`). A property that a step leaves
+as it is, term for term, needs no solver. Each refutation is checked by interpreting the step on plain ints. An action
+whose guard no state can satisfy would keep everything for no reason: its obligations are not attempted, and the run
+is inconclusive.
+
+With any number of members of a sort, families over it are tables and their totals sums; the laws of sums (`sums.py`)
+join the obligations. A solver may think of tables whose sums no numbers have, so that what it refutes is reported
+only as far as few members show it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +36,7 @@ from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, a
 from holdfast_model.spec.sorts import Table, sized
 from holdfast_model.spec.terms import (
     Condition,
+    Number,
     Operand,
     Operator,
     Term,
@@ -50,6 +59,9 @@ BY_IDENTITY = "identity of terms"
 _VACUOUS = "vacuous: in no state do the properties and the action's guard hold together"
 
 _ENTAILED = Reply(Answer.UNSATISFIABLE, {}, "")
+
+_SLOTS_FEWEST = 3
+"""From so many constants on, a number that a step compares with them is looked at value by value."""
 
 DECLARED_RANGES = "declared-ranges"
 """The stable name of the auxiliary invariant that every model has: no number is below its declared least value."""
@@ -84,6 +96,8 @@ class _Staged:
 
     instance: SymbolicInstance
     step: Step
+    compared: dict[Number, list[int]]
+    """The numbers in the state that the step compares with constants, and with which."""
 
 
 @dataclass(slots=True)
@@ -158,6 +172,7 @@ class _Proof:
         self.obligations: list[Obligation] = []
         self.common = Knowledge(self.polynomials, self.supports)
         self.natural: dict[Term, Question] = {}
+        self.excluding: dict[Question, None] = {}
         self.parts = [
             [(part, self.supports.of(part)) for part in conjuncts(simplified(goal.formula, self.simplified))]
             for goal in self.goals
@@ -210,7 +225,7 @@ class _Proof:
         vacuous = _VACUOUS
         try:
             staged = [
-                _Staged(instance, self._simplified(step))
+                self._staged(instance, step)
                 for instance in self.model.symbolic_instances(action)
                 if (step := self.model.stage(action, instance.arguments)) is not None
             ]
@@ -221,7 +236,7 @@ class _Proof:
             vacuous = f"the action has no form over any number of members: {_without_place(error)}"
         if staged:
             common, after = self._prepared(staged)
-            self.common, self.natural = common, {}
+            self.common, self.natural, self.excluding = common, {}, {}
             seen = set(walk(common.facts))
             for each in staged:
                 for case in self._cases(common, each):
@@ -234,9 +249,16 @@ class _Proof:
         for goal, outcome in zip(self.goals, outcomes, strict=True):
             self._conclude(action, goal, outcome, vacuous)
 
-    def _simplified(self, step: Step) -> Step:
+    def _staged(self, instance: SymbolicInstance, step: Step) -> _Staged:
         updates = {p: simplified(new, self.simplified) for p, new in step.updates.items()}
-        return Step(step.guard, updates)
+        compared: dict[Number, list[int]] = {}
+        for term in walk(updates.values()):
+            if term.operator is Operator.EQUAL:
+                number, constant = term.arguments
+                known = isinstance(constant, Term) or not is_variable(number)
+                if not known and isinstance(number, Number) and number.sort is int:
+                    compared.setdefault(number, []).append(int(constant))
+        return _Staged(instance, Step(step.guard, updates), compared)
 
     def _prepared(self, staged: list[_Staged]) -> tuple[Knowledge, list[list[_Part]]]:
         """What holds before each of these steps, and the properties with what is settled after all of them."""
@@ -251,9 +273,9 @@ class _Proof:
         memo: dict[int, Operand] = {}
         still: dict[Term, Operand] = {}
         prepared: list[list[_Part]] = []
-        for parts in self.parts:
+        for conditions in self.parts:
             prepared.append([])
-            for before, support in parts:
+            for before, support in conditions:
                 if support.isdisjoint(moving):
                     continue
                 after = [
@@ -275,6 +297,9 @@ class _Proof:
             if known.contradictory:
                 continue
             choice = next((f for f in known.facts if _is_choice(f) and self.supports.of(f) <= support), None)
+            if choice is None and (slot := self._slot(known, staged)) is not None:
+                waiting += self._by_slot(known, *slot)
+                continue
             if choice is None:
                 if self.model.unbounded:
                     known = known.and_also(self._parts(known, staged.step))
@@ -284,6 +309,24 @@ class _Proof:
             first = choice.arguments[0]
             waiting.append(known.and_also([negation(first)]))  # type: ignore[arg-type]  # a formula
             waiting.append(known.and_also([first]))
+
+    def _slot(self, known: Knowledge, staged: _Staged) -> tuple[Number, list[int]] | None:
+        """A number that the step compares with several constants, as a counter of slots is, if it is not known."""
+        for number, constants in staged.compared.items():
+            open_ones = [c for c in constants if not isinstance(known.rewritten(number == c), bool)]
+            if len(open_ones) >= _SLOTS_FEWEST:
+                return number, open_ones
+        return None
+
+    def _by_slot(self, known: Knowledge, number: Number, constants: list[int]) -> list[Knowledge]:
+        """One case for each constant that the number may be, and one for none of them unless the facts exclude it."""
+        others = known.and_also([negation(number == constant) for constant in constants])
+        cases = [known.and_also([number == constant]) for constant in constants]
+        question = self.questions.ask(others.within(self.supports.of(number)))
+        if question.answer is not Answer.UNSATISFIABLE:
+            return [*cases, others]
+        self.excluding[question] = None
+        return cases
 
     def _parts(self, known: Knowledge, step: Step) -> list[Condition]:
         """What is known of each table without negative numbers at the members that the step names."""
@@ -401,7 +444,7 @@ class _Proof:
 
     def _conclude(self, action: ActionDeclaration, goal: _Goal, outcome: _Outcome, vacuous: str) -> None:
         if not vacuous:
-            for question in outcome.deciding:
+            for question in [*outcome.deciding, *self.excluding]:
                 question.decides[goal.invariant, goal.name, action.name] = None
         if vacuous:
             self._record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=vacuous)
