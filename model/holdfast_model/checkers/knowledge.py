@@ -343,10 +343,11 @@ def _replaced(operand: Operand, known: dict[Term, Operand]) -> Operand:
 
 
 def _rebuilt(term: Term, memo: Mapping[Term, Operand]) -> Operand:
-    arguments = tuple(memo[a] if isinstance(a, Term) else a for a in term.arguments)
-    if all(new is old for new, old in zip(arguments, term.arguments, strict=True)):
-        return term
-    return rebuild(term, arguments)
+    arguments = tuple([memo[a] if isinstance(a, Term) else a for a in term.arguments])
+    for new, old in zip(arguments, term.arguments, strict=True):
+        if new is not old:
+            return rebuild(term, arguments)
+    return term
 
 
 def is_variable(operand: Operand) -> bool:

@@ -5,6 +5,7 @@ the same in every run.
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 from holdfast_model.spec.terms import Number, Operand, Operator, Term, any_of, choose, rebuild
@@ -174,21 +175,25 @@ def multiplied(one: Polynomial, other: Polynomial) -> Polynomial:
     return result
 
 
-def unvisited(root: Term, *done: Mapping[Term, object]) -> Iterator[Term]:
-    """The terms under `root` that are in none of `done`, arguments before their users.
+def unvisited(
+    root: Term, done: Mapping[Term, object], also_done: Mapping[Term, object] = MappingProxyType({})
+) -> Iterator[Term]:
+    """The terms under `root` that are in neither mapping, arguments before their users.
 
-    A term is expected to be done before the next one is taken.
+    A term is expected to be in one of them before the next one is taken.
     """
-    stack: list[tuple[Term, bool]] = [(root, False)]
+    stack = [root]
     while stack:
-        term, expanded = stack.pop()
-        if any(term in known for known in done):
+        term = stack[-1]
+        if term in done or term in also_done:
+            stack.pop()
             continue
-        if expanded:
+        waiting = [a for a in term.arguments[::-1] if isinstance(a, Term) and a not in done and a not in also_done]
+        if waiting:
+            stack += waiting
+        else:
+            stack.pop()
             yield term
-            continue
-        stack.append((term, True))
-        stack.extend((a, False) for a in term.arguments[::-1] if isinstance(a, Term))
 
 
 def conjuncts(condition: Operand) -> list[Operand]:
