@@ -173,11 +173,38 @@ def prove(
         list[str] | None, typer.Argument(metavar="[INVARIANT]...", help="Ids; all of the model's without any.")
     ] = None,
     model: Model = "spot",
-    accounts: Annotated[int | None, typer.Option("--accounts", min=1, help="How many accounts.")] = None,
+    accounts: Annotated[
+        str | None,
+        typer.Option(
+            "--accounts",
+            metavar="N|any",
+            help="How many accounts; `any` proves it for every number of them, with totals as sums over a table.",
+        ),
+    ] = None,
     orders: Annotated[int | None, typer.Option("--orders", min=1, help="How many orders.")] = None,
+    *,
+    second_opinion: Annotated[
+        bool,
+        typer.Option(
+            "--second-opinion",
+            help="Ask cvc5 the same questions (the extra `second-opinion`); a contradiction is a bug, status 4.",
+        ),
+    ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="DIR",
+            help="Write every question that decided something as SMT-LIB 2, with a manifest of the obligations.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
-    """Prove by induction, for amounts without bound, that each action keeps each invariant."""
+    """Prove by induction, for amounts without bound, that each action keeps each invariant.
+
+    Exit status 0: every obligation, those of the auxiliary invariants included, is proved. 1: one is refuted; the
+    action, the state before and what the step changes are printed. 3: something is unknown or was not attempted.
+    """
     from holdfast.console import say, telling, verdict_line
     from holdfast_invariants.catalogue import invariant_by_id
     from holdfast_model.checkers.prove import prove as run
@@ -185,13 +212,21 @@ def prove(
 
     session = _session("prove", json)
     wanted = tuple(invariant_by_id(identifier).id for identifier in invariants or ())
-    loaded = load_model(_sized(model, accounts=accounts, orders=orders))
+    any_number_of = "accounts" if accounts == "any" else ""
+    loaded = load_model(_sized(model, accounts=_accounts(accounts), orders=orders))
     with telling() as progress:
-        progress(f"proving {model}")
-        proof = run(loaded, wanted)
+        proof = run(
+            loaded,
+            wanted,
+            any_number_of=any_number_of,
+            second_opinion=second_opinion,
+            export=export,
+            progress=lambda done, actions, name: progress(f"proving {model}: {name} ({done + 1} of {actions})"),
+        )
     for item in proof.obligations:
         if item.verdict != "proved":
-            say(f"{item.verdict}: {item.invariant} ({item.property}) under {item.action} {item.reason}".rstrip())
+            under = f" under {item.action}" if item.action else ""
+            say(f"{item.verdict}: {item.invariant} ({item.property}){under} {item.reason}".rstrip())
             for name, value in item.arguments.items():
                 say(f"     with {name} = {value}")
             for name in item.before:
@@ -201,9 +236,30 @@ def prove(
                 say(f"     {name} = {item.before[name]}{change}")
     for bound in proof.bounds:
         say(f"  within: {bound.name}: {bound.value}")
+    if proof.second_opinion is not None:
+        opinion = proof.second_opinion
+        say(f"  second opinion: {opinion.solver} agrees on {opinion.agreed} of {opinion.asked} questions")
+        for open_question in opinion.not_concluded:
+            say(
+                f"     {opinion.solver} could not conclude: {open_question.invariant} ({open_question.property}) "
+                f"under {open_question.action}"
+            )
+    if export is not None:
+        say(f"  written: {export / 'manifest.json'}")
     proved = sum(item.verdict == "proved" for item in proof.obligations)
     verdict_line(proof.verdict, f"{proof.model}: {proved} of {len(proof.obligations)} obligations proved")
     _finish(session.report(proof.verdict, proof), json)
+
+
+def _accounts(text: str | None) -> int | None:
+    """The number of accounts that was asked for; None for the model's own, which `any` shows its refutations with."""
+    from holdfast_model.errors import HoldfastError
+
+    if text is None or text == "any":
+        return None
+    if text.isascii() and text.isdigit() and int(text) >= 1:
+        return int(text)
+    raise HoldfastError(f"--accounts is {text!r}; expected a whole number from 1, or any")
 
 
 def _sized(model: str, **parameters: int | None) -> str:

@@ -4,7 +4,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
 from time import monotonic
@@ -57,7 +57,16 @@ class Session:
             "python": platform.python_version(),
             "started": self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             **{package: version(package) for package in _PACKAGES},
+            **_second_solver(),
         }
+
+
+def _second_solver() -> dict[str, str]:
+    """The version of the solver for second opinions, where that extra is installed."""
+    try:
+        return {"cvc5": version("cvc5")}
+    except PackageNotFoundError:
+        return {}
 
 
 def _commit() -> str:

@@ -86,6 +86,27 @@ class Obligation(Struct, frozen=True, kw_only=True):
     after: dict[str, str] = {}
 
 
+class OpenQuestion(Struct, frozen=True, kw_only=True):
+    """An obligation about which a second solver could not conclude."""
+
+    invariant: str
+    property: str
+    action: str
+
+
+class SecondOpinion(Struct, frozen=True, kw_only=True):
+    """What another solver said to the questions that decided the obligations: `agreed` of `asked`.
+
+    It contradicts none of them, for a contradiction is a bug of Holdfast and ends the run. A question that it could
+    not answer within its resources is neither; `not_concluded` lists the obligations that rest on one.
+    """
+
+    solver: str
+    asked: int
+    agreed: int
+    not_concluded: tuple[OpenQuestion, ...] = ()
+
+
 class Proof(Struct, frozen=True, kw_only=True):
     """All obligations of one call of `prove`, with the bounds within which they speak."""
 
@@ -93,6 +114,7 @@ class Proof(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     bounds: tuple[Bound, ...]
     obligations: tuple[Obligation, ...]
+    second_opinion: SecondOpinion | None = None
 
 
 class TraceState(Struct, frozen=True, kw_only=True):

@@ -58,6 +58,8 @@ def test_help_needs_none_of_the_heavy_libraries(tmp_path: Path) -> None:
         (("explore", "--model", "yardstick:log=x"), "parameter 'log' of model 'yardstick' is 'x'"),
         (("explore", "--model", "yardstick:bug=x"), "bug"),
         (("prove", "FINAL-99"), "there is no invariant 'FINAL-99'; there are: CONS-1"),
+        (("prove", "--accounts", "some"), "--accounts is 'some'; expected a whole number from 1, or any"),
+        (("prove", "--orders", "0"), "greater than or equal to 1"),
         (("faults", "nothing"), "there is no fault 'nothing'"),
         (("diff", "--engine", "stdio:"), "stdio: needs a command"),
         (("diff", "--engine", "stdio:'open"), "No closing quotation"),
@@ -126,6 +128,23 @@ def test_conservation_and_finality_are_proved_for_unbounded_amounts(tmp_path: Pa
     assert {item["verdict"] for item in result["obligations"]} == {"proved"}
     assert {"CONS-1", "FINAL-1"} <= {item["invariant"] for item in result["obligations"]}
     assert any("unbounded" in bound["value"] for bound in result["bounds"])
+
+
+def test_any_number_of_accounts_is_proved_with_a_second_opinion_and_exported(tmp_path: Path) -> None:
+    options = ("--accounts", "any", "--second-opinion", "--export", "smt", "--json", "p.json")
+    run = holdfast("prove", "CONS-1", "CONS-2", *options, cwd=tmp_path)
+    assert run.returncode == 0
+    report = json.loads((tmp_path / "p.json").read_text())
+    assert {"name": "accounts", "value": "any number"} in report["result"]["bounds"]
+    assert report["result"]["second_opinion"]["agreed"] == report["result"]["second_opinion"]["asked"]
+    assert report["environment"]["cvc5"]
+    assert len(list((tmp_path / "smt").glob("*.smt2"))) == report["result"]["second_opinion"]["asked"]
+
+
+def test_a_model_without_a_form_for_any_number_of_accounts_is_not_concluded(tmp_path: Path) -> None:
+    run = holdfast("prove", "--model", "yardstick", "--accounts", "any", cwd=tmp_path)
+    assert run.returncode == 3
+    assert "not-attempted: CONS-1 (conservation) the model has no form over any number of members" in run.stdout
 
 
 def test_the_yardstick_with_its_bug_has_the_known_shortest_traces(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 import pytest
 
-from holdfast_model.checkers.prove import BY_IDENTITY, DECLARED_RANGES, prove
+from holdfast_model.checkers.prove import BY_IDENTITY, DECLARED_RANGES, _Proof, prove
 from holdfast_model.checkers.smt import Answer, Smt
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec import (
@@ -20,12 +20,14 @@ from holdfast_model.spec import (
     action,
     all_of,
     always,
+    any_of,
     auxiliary,
     eventually,
     step,
 )
 from holdfast_model.spec.language import PropertyKind
-from holdfast_model.spec.terms import Operand, negation, sort_of
+from holdfast_model.spec.sorts import sized
+from holdfast_model.spec.terms import Operand, choices_kept_whole, negation, sort_of
 from holdfast_model.specs import PlantedBug, list_models, load_model
 
 
@@ -44,6 +46,38 @@ def test_every_formula_of_a_correct_model_is_proved_for_unbounded_amounts(model:
     assert len(of(proof, ObligationVerdict.PROVED)) == len(proof.obligations)
     assert {o.invariant for o in proof.obligations if not o.auxiliary} == set(loaded.invariants)
     assert {b.name: b.value for b in proof.bounds}["numbers in the state"] == "unbounded integers"
+
+
+@pytest.mark.parametrize("model", ["yardstick:log=2", "spot:log=2", "spot:accounts=3,orders=4"])
+def test_larger_models_are_proved_with_nothing_unknown(model: str) -> None:
+    assert prove(load_model(model)).verdict is Verdict.HELD
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["yardstick:log=2", "spot:orders=3"])
+def test_the_cases_of_a_step_together_say_what_its_guard_and_the_properties_say(model: str) -> None:
+    loaded = load_model(model)
+    smt = Smt(loaded.variables, loaded.spec.sizes)
+
+    def found(*conditions: Operand) -> bool:
+        return smt.query(conditions, resources=500_000).answer is Answer.SATISFIABLE
+
+    with sized(loaded.spec.sizes), choices_kept_whole():
+        run = _Proof(loaded, (), resources=4_000_000)
+        assumed = all_of(*(goal.formula for goal in run.goals))
+        for declared in loaded.actions:
+            steps = [
+                run._staged(instance, step)
+                for instance in loaded.symbolic_instances(declared)
+                if (step := loaded.stage(declared, instance.arguments)) is not None
+            ]
+            common, _ = run._prepared(steps)
+            last = steps[-1]
+            guard = all_of(last.instance.assumption, last.step.guard)
+            cases = [all_of(*case.known.everything()) for case in run._cases(common, last)]
+            for case in cases:
+                assert not found(case, negation(all_of(assumed, guard))), f"{declared.name}: a case forgets something"
+            assert not found(assumed, guard, negation(any_of(*cases))), f"{declared.name}: a case is missing"
 
 
 def test_what_is_asked_for_is_proved_with_all_that_it_assumes() -> None:
@@ -266,6 +300,33 @@ def test_a_property_of_steps_is_proved_for_each_action_and_has_no_base_case() ->
         "take": "z3",
         "look": BY_IDENTITY,
     }
+
+
+def test_what_is_shown_of_the_state_before_a_step_is_not_taken_for_the_state_after_it() -> None:
+    class Spent(Spec):
+        purse = Int
+
+        @action
+        def spend(self, amount: Annotated[Number, Range(1)]) -> None:
+            """Money goes out, whether it is there or not."""
+            self.purse -= amount
+
+        @step("FINAL-3")
+        def had_something(self, after: Self) -> Condition:
+            """Of the state before a step this is the very term that the next property is of the state after it."""
+            del after
+            return self.purse >= 0
+
+        @always("CONS-2")
+        def has_something(self) -> Condition:
+            """Nothing is spent that is not there."""
+            return self.purse >= 0
+
+    proof = prove(Model(Spent(sizes={})))
+    assert [(o.invariant, o.verdict) for o in proof.obligations if o.action == "spend" and not o.auxiliary] == [
+        ("FINAL-3", ObligationVerdict.PROVED),
+        ("CONS-2", ObligationVerdict.REFUTED),
+    ]
 
 
 def test_a_property_of_steps_is_refuted_at_its_action_with_both_states() -> None:

@@ -1,4 +1,4 @@
-"""Induction over unbounded integers: one query for each action and property, from any state that satisfies them all.
+"""Induction over unbounded integers, one action and property at a time, from any state that satisfies them all.
 
 The base case is that each property holds at first ("init"). The step is that each action keeps each property, from
 every state, reachable or not, in which all properties of the run hold. A property alone is seldom inductive, so every
@@ -8,25 +8,64 @@ that is assumed is proved in the same run: if one obligation is not proved, the 
 A property of steps has no base case and is never assumed: its obligation is that each step, from such a state,
 satisfies it. Goals and eventualities speak of what can be reached, which induction does not decide.
 
-A property that a step leaves as it is, term for term, needs no solver. Each refutation is checked by interpreting
-the step on plain ints. An action whose guard no state can satisfy would keep everything for no reason: its
-obligations are not attempted, and the run is inconclusive.
+A solver sees little of it. What the guard and the properties say first rewrites the property after the step
+(`knowledge.py`); a choice in the guard, or a counter of slots, is looked at value by value; sums cancel as
+polynomials (`polynomials.py`); what is left is asked with the facts near to it, and with all facts only where those
+do not suffice; and questions that differ only by names are asked once (`canonical.py`). A property that a step leaves
+as it is, term for term, needs no solver. Each refutation is checked by interpreting the step on plain ints. An action
+whose guard no state can satisfy would keep everything for no reason: its obligations are not attempted, and the run
+is inconclusive.
+
+With any number of members of a sort, families over it are tables and their totals sums; the laws of sums (`sums.py`)
+join the obligations. A solver may think of tables whose sums no numbers have, so that what it refutes is reported
+only as far as few members show it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from holdfast_model.checkers.smt import SOLVER, Answer, Reply, Smt
+from msgspec import structs
+
+from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable, simplified
+from holdfast_model.checkers.polynomials import Polynomials, conjuncts
+from holdfast_model.checkers.questions import Question, Questions
+from holdfast_model.checkers.smt import SOLVER, Answer, Reply
+from holdfast_model.checkers.sums import laws_of_sums, parts
+from holdfast_model.errors import SpecError
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, PropertyKind, Range
 from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
-from holdfast_model.spec.terms import Condition, Operand, Term, all_of, negation, substitute
+from holdfast_model.spec.sorts import Table, sized
+from holdfast_model.spec.terms import (
+    Condition,
+    Number,
+    Operand,
+    Operator,
+    Term,
+    all_of,
+    any_member,
+    argument,
+    at,
+    choices_kept_whole,
+    negation,
+    same,
+    substitute,
+    walk,
+)
 
 QUERY_RESOURCES = 40_000_000
 """The limit of one query in z3's resource units: some ten seconds, where most queries need milliseconds."""
 
 BY_IDENTITY = "identity of terms"
 """Named as the solver of an obligation in which the property after the step is the one before it."""
+
+_VACUOUS = "vacuous: in no state do the properties and the action's guard hold together"
+
+_ENTAILED = Reply(Answer.UNSATISFIABLE, {}, "")
+
+_SLOTS_FEWEST = 3
+"""From so many constants on, a number that a step compares with them is looked at value by value."""
 
 DECLARED_RANGES = "declared-ranges"
 """The stable name of the auxiliary invariant that every model has: no number is below its declared least value."""
@@ -54,54 +93,116 @@ class _Goal:
         return self.declared is not None and self.declared.kind is PropertyKind.STEP
 
 
-@dataclass(slots=True)
-class _Case:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A conjunct of a property with what is settled after the step, which may be several.
+
+    One of a property of steps speaks of the state before a step only, as the step's updates stand in it already.
+    """
+
+    after: tuple[Operand, ...]
+    support: frozenset[int | str]
+    of_step: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
     """An action with concrete finite arguments, staged."""
 
     instance: SymbolicInstance
     step: Step
-    memo: dict[int, Operand]
-
-    @property
-    def conditions(self) -> list[Operand]:
-        return [self.instance.assumption, self.step.guard]
+    compared: dict[Number, list[int]]
+    """The numbers in the state that the step compares with constants, and with which."""
 
 
-def _goals(model: Model, invariants: Sequence[str]) -> list[_Goal]:
-    wanted = set(invariants) or set(model.invariants)
-    goals = [
-        _Goal(
-            p.invariant,
-            p.name,
-            p.invariant not in wanted,
-            p.kind is PropertyKind.STEP or model.formula(p),
-            p,
-        )
-        for p in model.properties
-        if p.strengthens or p.invariant in wanted
-    ]
+@dataclass(slots=True)
+class _Case:
+    """One way in which the guard of a staged action can hold, and the variables' values after the step."""
+
+    staged: _Staged
+    known: Knowledge
+    values: dict[int, Operand]
+    memo: dict[Term, Operand]
+    named: "_Case | None" = None
+    shown: dict[tuple[Operand, bool], tuple[Question, ...]] = field(default_factory=dict)
+    """The questions by which a conjunct was shown; those of properties of steps mean something else."""
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What the cases of an action said about one property."""
+
+    deciding: dict[Question, None] = field(default_factory=dict)
+    unknown: str = ""
+    refuted: tuple[_Case, Reply] | None = None
+
+
+def _wanted(model: Model, invariants: Sequence[str]) -> set[str]:
+    return set(invariants) or set(model.invariants)
+
+
+def _goals(model: Model, invariants: Sequence[str]) -> tuple[list[_Goal], dict[PropertyDeclaration, str]]:
+    """The properties to prove, and those that have no form over any number of members, with the reason."""
+    wanted = _wanted(model, invariants)
+    goals: list[_Goal] = []
+    formless: dict[PropertyDeclaration, str] = {}
+    for p in model.properties:
+        if p.strengthens or p.invariant in wanted:
+            try:
+                if p.kind is PropertyKind.STEP:
+                    model.step_formula(p, {})
+                    formula: Condition = True
+                else:
+                    formula = model.formula(p)
+                goals.append(_Goal(p.invariant, p.name, p.invariant not in wanted, formula, p))
+            except SpecError as error:
+                if not model.unbounded:
+                    raise
+                formless[p] = _without_place(error)
     limits: list[Condition] = []
     for symbol, variable in zip(model.symbols(), model.variables, strict=True):
-        if variable.sort is int and variable.least is not None and variable.least_is_meant:
+        if variable.sort in (int, Table) and variable.least is not None and variable.least_is_meant:
             assert isinstance(symbol, Term)
-            limits.append(negation(_below(symbol, variable.least)))
-    return [*goals, _Goal(DECLARED_RANGES, "declared_ranges", auxiliary=True, formula=all_of(*limits), declared=None)]
+            number = at(symbol, any_member(model.unbounded[0])) if variable.sort is Table else symbol
+            assert isinstance(number, Term)
+            limits.append(negation(_below(number, variable.least)))
+    ranges = _Goal(DECLARED_RANGES, "declared_ranges", auxiliary=True, formula=all_of(*limits), declared=None)
+    return [*goals, ranges], formless
 
 
-def _below(symbol: Term, least: int) -> Condition:
+def _without_place(error: SpecError) -> str:
+    """What is wrong, without the place in a file that a SpecError begins with."""
+    return str(error).rpartition(".py:")[2].partition(": ")[2] or str(error)
+
+
+def _below(symbol: Operand, least: int) -> Condition:
     return symbol < least  # type: ignore[operator]  # a variable of sort int is a Number
 
 
 class _Proof:
     """One run of `prove`."""
 
-    def __init__(self, model: Model, invariants: Sequence[str], *, resources: int) -> None:
+    def __init__(self, model: Model, invariants: Sequence[str], *, resources: int, few: Model | None = None) -> None:
         self.model = model
-        self.goals = _goals(model, invariants)
-        self.assumed: list[Operand] = [goal.formula for goal in self.goals]
-        self.smt = Smt(model.variables, model.spec.sizes)
+        self.invariants = tuple(invariants)
+        self.few = few
+        self.few_proved: Proof | None = None
+        self.goals, self.formless = _goals(model, invariants)
+        self.simplified: dict[Term, Operand] = {}
+        self.symbols = model.symbols()
         self.resources = resources
+        self.questions = Questions(model, resources=resources)
+        self.polynomials = Polynomials()
+        self.supports = Supports()
         self.obligations: list[Obligation] = []
+        self.common = Knowledge(self.polynomials, self.supports)
+        self.natural: dict[Term, Question] = {}
+        self.excluding: dict[Question, None] = {}
+        self.parts = [
+            [(part, self.supports.of(part)) for part in conjuncts(simplified(goal.formula, self.simplified))]
+            for goal in self.goals
+        ]
+        self.known = Knowledge(self.polynomials, self.supports, [part for parts in self.parts for part, _ in parts])
 
     def _record(self, goal: _Goal, action: str, verdict: ObligationVerdict, **details: object) -> None:
         self.obligations.append(
@@ -114,6 +215,21 @@ class _Proof:
                 **{"solver": SOLVER, **details},  # type: ignore[arg-type]  # the struct's own fields
             )
         )
+
+    def without_form(self) -> None:
+        """Report each property that cannot be said about any number of members."""
+        for declared, reason in self.formless.items():
+            self.obligations.append(
+                Obligation(
+                    invariant=declared.invariant,
+                    property=declared.name,
+                    action="",
+                    verdict=ObligationVerdict.NOT_ATTEMPTED,
+                    solver="",
+                    auxiliary=declared.invariant not in _wanted(self.model, self.invariants),
+                    reason=f"it has no form over any number of members: {reason}",
+                )
+            )
 
     def base(self) -> None:
         """Prove that the first state satisfies every property."""
@@ -132,61 +248,281 @@ class _Proof:
 
     def action(self, action: ActionDeclaration) -> None:
         """Prove that one action keeps every property."""
-        cases: list[_Case] = []
-        for instance in self.model.symbolic_instances(action):
-            step = self.model.stage(action, instance.arguments)
-            if step is not None:
-                cases.append(_Case(instance, step, {}))
-        reason = self._vacuous(cases)
-        for goal in self.goals:
-            if reason:
-                self._record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=reason)
-            else:
-                self._keeps(action, cases, goal)
+        outcomes = [_Outcome() for _ in self.goals]
+        vacuous = _VACUOUS
+        try:
+            staged = [
+                self._staged(instance, step)
+                for instance in self.model.symbolic_instances(action)
+                if (step := self.model.stage(action, instance.arguments)) is not None
+            ]
+        except SpecError as error:
+            if not self.model.unbounded:
+                raise
+            staged = []
+            vacuous = f"the action has no form over any number of members: {_without_place(error)}"
+        if staged:
+            common, after = self._prepared(staged)
+            self.common, self.natural, self.excluding = common, {}, {}
+            seen = set(walk(common.facts))
+            for each in staged:
+                shown = [
+                    self._parts_of_step(goal.declared, each) if goal.declared and goal.of_steps else parts
+                    for goal, parts in zip(self.goals, after, strict=True)
+                ]
+                for case in self._cases(common, each):
+                    case.named = self._named(case, seen)
+                    if vacuous:
+                        vacuous = self._vacuous(case)
+                    for outcome, parts in zip(outcomes, shown, strict=True):
+                        if outcome.refuted is None:
+                            self._keeps(case, parts, outcome)
+        for goal, outcome in zip(self.goals, outcomes, strict=True):
+            self._conclude(action, goal, outcome, vacuous)
 
-    def _vacuous(self, cases: list[_Case]) -> str:
-        """Why the action might never be taken; empty when some state satisfies the properties and its guard."""
-        unknown = ""
-        for case in cases:
-            reply = self.smt.query([*self.assumed, *case.conditions], resources=self.resources)
-            if reply.answer is Answer.SATISFIABLE:
-                return ""
-            if reply.answer is Answer.UNKNOWN:
-                unknown = reply.reason
-        if unknown:
-            return f"no state was found in which the properties and the action's guard hold: {unknown}"
-        return "vacuous: in no state do the properties and the action's guard hold together"
+    def _staged(self, instance: SymbolicInstance, step: Step) -> _Staged:
+        updates = {p: simplified(new, self.simplified) for p, new in step.updates.items()}
+        compared: dict[Number, list[int]] = {}
+        for term in walk(updates.values()):
+            if term.operator is Operator.EQUAL:
+                number, constant = term.arguments
+                known = isinstance(constant, Term) or not is_variable(number)
+                if not known and isinstance(number, Number) and number.sort is int:
+                    compared.setdefault(number, []).append(int(constant))
+        return _Staged(instance, Step(step.guard, updates), compared)
 
-    def _keeps(self, action: ActionDeclaration, cases: list[_Case], goal: _Goal) -> None:
-        unknown = ""
-        asked = False
-        for case in cases:
-            if goal.of_steps:
-                assert goal.declared is not None
-                after: Operand = self.model.step_formula(goal.declared, case.step.updates)
-            else:
-                after = substitute(goal.formula, dict(case.step.updates), memo=case.memo)
-            if after is True or (after is goal.formula and not goal.of_steps):
+    def _prepared(self, staged: list[_Staged]) -> tuple[Knowledge, list[list[_Part]]]:
+        """What holds before each of these steps, and the properties with what is settled after all of them."""
+        guards = [dict.fromkeys(conjuncts(each.step.guard)) for each in staged]
+        common = self.known.and_also(fact for fact in guards[0] if all(fact in guard for guard in guards))
+        settled: dict[int, Operand] = {}
+        for position, symbol in enumerate(self.symbols):
+            values = [common.rewritten(each.step.updates.get(position, symbol)) for each in staged]
+            if not isinstance(values[0], Term) and all(same(value, values[0]) for value in values):
+                settled[position] = values[0]
+        moving = frozenset(position for each in staged for position in each.step.updates)
+        memo: dict[int, Operand] = {}
+        still: dict[Term, Operand] = {}
+        prepared: list[list[_Part]] = []
+        for conditions in self.parts:
+            prepared.append([])
+            for before, support in conditions:
+                if support.isdisjoint(moving):
+                    continue
+                after = [
+                    part
+                    for part in conjuncts(substitute(before, settled, memo=memo))
+                    # What is settled and speaks of nothing that moves is known before the step already, or not.
+                    if not self.supports.of(part).isdisjoint(moving) or common.after(part, {}, still) is not True
+                ]
+                if after:
+                    prepared[-1].append(_Part(tuple(after), support))
+        return common, prepared
+
+    def _parts_of_step(self, declared: PropertyDeclaration, staged: _Staged) -> list[_Part]:
+        """What a property of steps says of this one."""
+        formula = simplified(self.model.step_formula(declared, staged.step.updates), self.simplified)
+        return [_Part((part,), self.supports.of(part), of_step=True) for part in conjuncts(formula)]
+
+    def _cases(self, common: Knowledge, staged: _Staged) -> Iterator[_Case]:
+        """The ways in which the guard can hold: one for each alternative in it about what is finite."""
+        support = self.supports.of(staged.step.guard)
+        waiting = [common.and_also([staged.instance.assumption, staged.step.guard])]
+        while waiting:
+            known = waiting.pop()
+            if known.contradictory:
                 continue
-            asked = True
-            assert isinstance(after, bool | Term)
-            broken = negation(after)  # type: ignore[arg-type]  # a formula stays a formula
-            reply = self.smt.query([*self.assumed, *case.conditions, broken], resources=self.resources)
-            if reply.answer is Answer.SATISFIABLE:
-                self._refuted(action, case, goal, reply)
-                return
-            if reply.answer is Answer.UNKNOWN and not unknown:
-                unknown = f"{_label(case.instance)}: {reply.reason}"
-        if unknown:
-            self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=unknown)
-        else:
-            self._record(goal, action.name, ObligationVerdict.PROVED, solver=SOLVER if asked else BY_IDENTITY)
+            choice = next((f for f in known.facts if _is_choice(f) and self.supports.of(f) <= support), None)
+            if choice is None and (slot := self._slot(known, staged)) is not None:
+                waiting += self._by_slot(known, *slot)
+                continue
+            if choice is None:
+                if self.model.unbounded:
+                    known = known.and_also(self._parts(known, staged.step))
+                values = {p: known.rewritten(new) for p, new in staged.step.updates.items()}
+                yield _Case(staged, known, values, {})
+                continue
+            first = choice.arguments[0]
+            waiting.append(known.and_also([negation(first)]))  # type: ignore[arg-type]  # a formula
+            waiting.append(known.and_also([first]))
 
-    def _refuted(self, action: ActionDeclaration, case: _Case, goal: _Goal, reply: Reply) -> None:
+    def _slot(self, known: Knowledge, staged: _Staged) -> tuple[Number, list[int]] | None:
+        """A number that the step compares with several constants, as a counter of slots is, if it is not known."""
+        for number, constants in staged.compared.items():
+            open_ones = [c for c in constants if not isinstance(known.rewritten(number == c), bool)]
+            if len(open_ones) >= _SLOTS_FEWEST:
+                return number, open_ones
+        return None
+
+    def _by_slot(self, known: Knowledge, number: Number, constants: list[int]) -> list[Knowledge]:
+        """One case for each constant that the number may be, and one for none of them unless the facts exclude it."""
+        others = known.and_also([negation(number == constant) for constant in constants])
+        cases = [known.and_also([number == constant]) for constant in constants]
+        question = self.questions.ask(others.within(self.supports.of(number)))
+        if question.answer is not Answer.UNSATISFIABLE:
+            return [*cases, others]
+        self.excluding[question] = None
+        return cases
+
+    def _parts(self, known: Knowledge, step: Step) -> list[Condition]:
+        """What is known of each table without negative numbers at the members that the step names."""
+        terms = walk([step.guard, *step.updates.values()])
+        indices = dict.fromkeys(
+            known.rewritten(t.arguments[1]) for t in terms if t.operator in (Operator.AT, Operator.STORE)
+        )
+        anyone = any_member(self.model.unbounded[0])
+        natural = [
+            symbol
+            for symbol, variable in zip(self.symbols, self.model.variables, strict=True)
+            if variable.sort is Table and known.entails(negation(_below(at(symbol, anyone), 0)))
+        ]
+        return [fact for table in natural for fact in parts(known.rewritten(table), indices)]
+
+    def _vacuous(self, case: _Case) -> str:
+        """Why this case might never happen; empty when some state satisfies the properties and its guard."""
+        question, reply = self.questions.values(case.known.everything())
+        question.decides["", "", case.staged.instance.action.name] = None
+        if reply.answer is Answer.SATISFIABLE:
+            return ""
+        if reply.answer is Answer.UNKNOWN:
+            return f"no state was found in which the properties and the action's guard hold: {reply.reason}"
+        return _VACUOUS
+
+    def _keeps(self, case: _Case, parts: list[_Part], outcome: _Outcome) -> None:
+        for part in parts:
+            if part.support.isdisjoint(case.values) and not part.of_step:
+                continue
+            for after in part.after:
+                # Several properties may come down to the same, such as that a balance is not negative.
+                shown = case.shown.get((after, part.of_step))
+                if shown is None:
+                    found = _Outcome()
+                    if not (case.named and self._kept_by_named(case.named, after, found, of_step=part.of_step)):
+                        self._shows(case, after, found, of_step=part.of_step)
+                    outcome.refuted, outcome.unknown = found.refuted, outcome.unknown or found.unknown
+                    if found.refuted is not None:
+                        outcome.deciding |= found.deciding
+                        return
+                    shown = tuple(found.deciding)
+                    if not found.unknown:
+                        case.shown[after, part.of_step] = shown
+                outcome.deciding |= dict.fromkeys(shown)
+
+    def _shows(self, case: _Case, after: Operand, outcome: _Outcome, *, of_step: bool) -> None:
+        for goal in self._goals_after(case, after, of_step=of_step):
+            reply = self._entailed(case, goal, outcome)
+            if reply.answer is Answer.SATISFIABLE:
+                outcome.refuted = case, reply
+                return
+            if reply.answer is Answer.UNKNOWN and not outcome.unknown:
+                outcome.unknown = f"{_label(case.staged.instance)}: {reply.reason}"
+
+    def _goals_after(self, case: _Case, after: Operand, *, of_step: bool) -> Iterator[Operand]:
+        """What is left to show of a conjunct after the step."""
+        known = case.known
+        left = known.rewritten(after) if of_step else known.after(after, case.values, case.memo)
+        for goal in conjuncts(left):
+            reduced = case.known.reduced(goal)
+            if reduced is not True:
+                yield reduced
+
+    def _kept_by_named(self, case: _Case, after: Operand, outcome: _Outcome, *, of_step: bool) -> bool:
+        """Whether a step keeps a conjunct, whatever the terms are that were given names."""
+        return all(self._near(case, goal, outcome) for goal in self._goals_after(case, after, of_step=of_step))
+
+    def _named(self, case: _Case, seen: set[Term]) -> _Case | None:
+        """The case with a name for each new value that the facts speak of, too, as they do of a replay."""
+        names: dict[Term, Operand] = {
+            value: argument(f"{self.model.variables[position].name}'", value.sort)
+            for position, value in case.values.items()
+            if isinstance(value, Term) and value.operator is Operator.ITE and value in seen
+        }
+        if not names:
+            return None
+        known = case.known.naming(names)
+        values = {p: known.rewritten(new) for p, new in case.values.items()}
+        return _Case(case.staged, known, values, {})
+
+    def _near(self, case: _Case, goal: Operand, outcome: _Outcome) -> bool:
+        """Whether the facts near to a goal exclude that it is false."""
+        for weaker in self._without_unmoved(case, goal, outcome):
+            near = self.supports.of(weaker) | self.supports.of(case.staged.step.guard)
+            broken = negation(weaker)  # type: ignore[arg-type]  # a goal is a formula
+            question = self.questions.ask([*case.known.within(near), broken])
+            if question.answer is Answer.UNSATISFIABLE:
+                outcome.deciding[question] = None
+                return True
+        return False
+
+    def _entailed(self, case: _Case, goal: Operand, outcome: _Outcome) -> Reply:
+        """Whether the case's facts exclude that the goal is false: first by those near to it, then by all."""
+        if self._near(case, goal, outcome):
+            return _ENTAILED
+        broken = negation(goal)  # type: ignore[arg-type]  # a goal is a formula
+        question, reply = self.questions.values([*case.known.everything(), broken])
+        outcome.deciding[question] = None
+        return reply
+
+    def _without_unmoved(self, case: _Case, goal: Operand, outcome: _Outcome) -> list[Operand]:
+        """Goals that each entail `goal`: without addends that the step leaves alone and that are not negative."""
+        addends = self.polynomials.addends(goal)
+        dropped = []
+        for addend in addends:
+            support = self.supports.of(addend)
+            if support.isdisjoint(case.values):
+                negative = addend < 0  # type: ignore[operator]  # an addend is an integer
+                question = self.natural.get(addend)
+                if question is None:
+                    question = self.questions.ask([*self.common.within(support), negative])
+                    self.natural[addend] = question
+                if question.answer is Answer.UNSATISFIABLE:
+                    outcome.deciding[question] = None
+                    dropped.append(addend)
+        return [self.polynomials.without(goal, dropped), goal] if dropped else [goal]
+
+    def _conclude(self, action: ActionDeclaration, goal: _Goal, outcome: _Outcome, vacuous: str) -> None:
+        if not vacuous:
+            for question in [*outcome.deciding, *self.excluding]:
+                question.decides[goal.invariant, goal.name, action.name] = None
+        if vacuous:
+            self._record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=vacuous)
+        elif outcome.refuted is not None:
+            if self.model.unbounded:
+                self._refuted_at_few(action, goal)
+            else:
+                self._refuted(action, *outcome.refuted, goal)
+        elif outcome.unknown:
+            self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=outcome.unknown)
+        else:
+            solver = SOLVER if outcome.deciding else BY_IDENTITY
+            self._record(goal, action.name, ObligationVerdict.PROVED, solver=solver)
+
+    def _refuted_at_few(self, action: ActionDeclaration, goal: _Goal) -> None:
+        """Look for the refutation among few members: a solver's tables may have sums that no numbers have."""
+        assert self.few is not None
+        if self.few_proved is None:
+            self.few_proved = prove(self.few, self.invariants, resources=self.resources)
+        shown = next(
+            (
+                o
+                for o in self.few_proved.obligations
+                if (o.invariant, o.property, o.action) == (goal.invariant, goal.name, action.name)
+                and o.verdict is ObligationVerdict.REFUTED
+            ),
+            None,
+        )
+        if shown is None:
+            reason = "the solver's counterexample is not one among few members, and perhaps none at all"
+            self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=reason)
+        else:
+            sizes = ", ".join(f"{b.value} {b.name}" for b in self.few_proved.bounds[: len(self.few.spec.sizes)])
+            self.obligations.append(structs.replace(shown, reason=f"shown with {sizes}"))
+
+    def _refuted(self, action: ActionDeclaration, case: _Case, reply: Reply, goal: _Goal) -> None:
         before = tuple(reply.values[position] for position in range(len(self.model.variables)))
         arguments = tuple(
             reply.values[p.name] if isinstance(p.domain, Range) else int(value)
-            for p, value in zip(action.parameters, case.instance.arguments, strict=True)
+            for p, value in zip(action.parameters, case.staged.instance.arguments, strict=True)
         )
         after = self.model.step(Instance(action, arguments), before)
         assert after is not None, "solver and interpreter disagree on a guard"
@@ -233,6 +569,17 @@ class _Proof:
         return Verdict.HELD if main and verdicts == {ObligationVerdict.PROVED} else Verdict.INCONCLUSIVE
 
 
+def _is_choice(fact: Term) -> bool:
+    """Whether a fact is an alternative between values of finite variables."""
+    return fact.operator is Operator.OR and all(
+        isinstance(a, Term)
+        and a.operator is Operator.EQUAL
+        and is_variable(a.arguments[0])
+        and not isinstance(a.arguments[1], Term)
+        for a in fact.arguments
+    )
+
+
 def _label(instance: SymbolicInstance) -> str:
     finite = [
         str(value)
@@ -242,28 +589,72 @@ def _label(instance: SymbolicInstance) -> str:
     return f"{instance.action.name}({', '.join(finite)})" if finite else instance.action.name
 
 
+def _without_any_form(model: Model, invariants: Sequence[str], reason: str) -> Proof:
+    """The evidence about a model that cannot be stated for any number of members at all."""
+    wanted = _wanted(model, invariants)
+    return Proof(
+        model=model.name,
+        verdict=Verdict.INCONCLUSIVE,
+        bounds=(),
+        obligations=tuple(
+            Obligation(
+                invariant=p.invariant,
+                property=p.name,
+                action="",
+                verdict=ObligationVerdict.NOT_ATTEMPTED,
+                solver="",
+                auxiliary=p.invariant not in wanted,
+                reason=f"the model has no form over any number of members: {reason}",
+            )
+            for p in model.properties
+            if p.strengthens or p.invariant in wanted
+        ),
+    )
+
+
 def prove(
     model: Model,
     invariants: Sequence[str] = (),
     *,
     progress: Progress | None = None,
     resources: int = QUERY_RESOURCES,
+    any_number_of: str = "",
+    second_opinion: bool = False,
+    export: Path | None = None,
 ) -> Proof:
     """The obligations that together show these invariants (all of the model's, if none is named) for every sequence.
 
     Auxiliary invariants are proved in the same run. An invariant without a formula in this model is reported as not
     attempted. `resources` limits each query in z3's units; what exceeds it is `unknown`, which is never green.
+    With `any_number_of` ("accounts") the proof is for every number of them: families of numbers over them are
+    tables, their totals sums, and the laws by which a sum follows its table are proved in the same run. What cannot
+    be said so is `not-attempted`. A refutation is shown at the model's own number of them.
+    With `second_opinion` cvc5 is asked as well. With `export` the queries are written to that folder.
     """
-    run = _Proof(model, invariants, resources=resources)
-    run.missing(invariants)
-    run.base()
-    for done, action in enumerate(model.actions):
-        if progress is not None:
-            progress(done, len(model.actions), action.name)
-        run.action(action)
+    few = model if any_number_of else None
+    if any_number_of:
+        try:
+            model = model.with_any_number_of(any_number_of)
+        except SpecError as error:
+            return _without_any_form(model, invariants, _without_place(error))
+    with sized(model.spec.sizes), choices_kept_whole():
+        run = _Proof(model, invariants, resources=resources, few=few)
+        run.missing(invariants)
+        if model.unbounded:
+            run.obligations += laws_of_sums(run.questions, model.unbounded[0])
+        run.without_form()
+        run.base()
+        for done, action in enumerate(model.actions):
+            if progress is not None:
+                progress(done, len(model.actions), action.name)
+            run.action(action)
+        opinion = run.questions.second_opinion() if second_opinion else None
+        if export is not None:
+            run.questions.export(export, run.obligations)
     return Proof(
         model=model.name,
         verdict=run.verdict(),
         bounds=model.bounds(explored=False),
         obligations=tuple(run.obligations),
+        second_opinion=opinion,
     )

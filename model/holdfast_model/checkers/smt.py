@@ -5,13 +5,14 @@ finite sort is an integer within 0..n-1. Resources are limited in z3's own deter
 every query has a fresh solver with fixed seeds, so that an answer is the same on every machine.
 """
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NewType
 
 import z3
 
-from holdfast_model.spec.sorts import Enumeration, Index
+from holdfast_model.spec.sorts import UNBOUNDED, Enumeration, Index, Table
 from holdfast_model.spec.terms import Operand, Operator, Term, walk
 from holdfast_model.spec.variables import Variable
 
@@ -31,6 +32,22 @@ SOLVER = "z3"
 """The solver, as evidence names it; its version belongs to the environment."""
 
 
+_FUNCTIONS: Mapping[Operator, Callable[..., Any]] = {
+    Operator.ADD: operator.add,
+    Operator.SUBTRACT: operator.sub,
+    Operator.MULTIPLY: operator.mul,
+    Operator.LESS: operator.lt,
+    Operator.AT_MOST: operator.le,
+    Operator.EQUAL: operator.eq,
+    Operator.NOT: z3.Not,
+    Operator.AND: z3.And,
+    Operator.OR: z3.Or,
+    Operator.ITE: z3.If,
+    Operator.AT: z3.Select,
+    Operator.STORE: z3.Store,
+}
+
+
 class Smt:
     """A z3 context for one model: translates terms, each once, and answers queries about them."""
 
@@ -40,17 +57,25 @@ class Smt:
         self._translated: dict[int, Any] = {}
         self._terms: list[Term] = []  # keeps the terms alive, whose identities are the keys
         self._symbols: dict[int | str, Any] = {}
+        self._within_sorts: list[Any] = []
+        self._integers: Any = z3.IntSort(self._context)
+        self._tables: Any = z3.ArraySort(self._integers, self._integers)
+        self._sum: Any = z3.Function("sum", self._tables, self._integers)
         for position, variable in enumerate(variables):
-            make = z3.Bool if issubclass(variable.sort, bool) else z3.Int
-            self._symbols[position] = make(variable.name, self._context)
-        self._within_sorts = [
-            z3.And(self._symbols[position] >= 0, self._symbols[position] < self._size(variable.sort))
-            for position, variable in enumerate(variables)
-            if issubclass(variable.sort, Index | Enumeration)
-        ]
+            self._symbols[position] = self._declared(variable.name, variable.sort)
 
-    def _size(self, sort: type) -> int:
-        return len(sort.__members__) if issubclass(sort, Enumeration) else self._sizes[sort]
+    def _declared(self, name: str, sort: type) -> Any:  # noqa: ANN401 - z3 has no types
+        if issubclass(sort, bool):
+            return z3.Bool(name, self._context)
+        if issubclass(sort, Table):
+            return z3.Const(name, self._tables)
+        symbol = z3.Int(name, self._context)
+        if issubclass(sort, Index | Enumeration):
+            size = len(sort.__members__) if issubclass(sort, Enumeration) else self._sizes[sort]
+            self._within_sorts.append(symbol >= 0)
+            if size != UNBOUNDED:
+                self._within_sorts.append(symbol < size)
+        return symbol
 
     def _constant(self, value: int, *, is_bool: bool) -> Any:  # noqa: ANN401 - z3 has no types
         return z3.BoolVal(bool(value), self._context) if is_bool else z3.IntVal(int(value), self._context)
@@ -72,35 +97,27 @@ class Smt:
             case Operator.VARIABLE:
                 return self._symbols[term.payload]
             case Operator.ARGUMENT:
-                return self._symbols.setdefault(term.payload, z3.Int(f"argument {term.payload}", self._context))
-            case Operator.ADD:
-                return parts[0] + parts[1]
-            case Operator.SUBTRACT:
-                return parts[0] - parts[1]
-            case Operator.MULTIPLY:
-                return parts[0] * parts[1]
-            case Operator.LESS:
-                return parts[0] < parts[1]
-            case Operator.AT_MOST:
-                return parts[0] <= parts[1]
-            case Operator.EQUAL:
-                return parts[0] == parts[1]
-            case Operator.NOT:
-                return z3.Not(parts[0])
-            case Operator.AND:
-                return z3.And(*parts)
-            case Operator.OR:
-                return z3.Or(*parts)
-            case Operator.ITE:
-                return z3.If(*parts)
+                return self._argument(term)
+            case Operator.EVERYWHERE:
+                return z3.K(self._integers, parts[0])
+            case Operator.SUM:
+                return self._sum(parts[0])
+            case _:
+                return _FUNCTIONS[term.operator](*parts)
+
+    def _argument(self, term: Term) -> Any:  # noqa: ANN401 - z3 has no types
+        if term.payload not in self._symbols:
+            self._symbols[term.payload] = self._declared(f"argument {term.payload}", term.sort)
+        return self._symbols[term.payload]
 
     def query(self, conditions: Sequence[Operand], *, resources: int) -> "Reply":
         """Whether some state and arguments satisfy all conditions, within this many of z3's resource units."""
         solver: Any = z3.SimpleSolver(ctx=self._context)
         solver.set("rlimit", resources)
         solver.set("random_seed", 0)
+        expressions = [self.expression(c) for c in conditions]
         solver.add(*self._within_sorts)
-        solver.add(*(self.expression(c) for c in conditions))
+        solver.add(*expressions)
         answer = solver.check()
         if answer == z3.sat:
             return Reply(Answer.SATISFIABLE, self._values(solver.model()), "")
@@ -111,6 +128,8 @@ class Smt:
     def _values(self, model: Any) -> dict[int | str, int]:  # noqa: ANN401 - z3 has no types
         values: dict[int | str, int] = {}
         for key, symbol in self._symbols.items():
+            if z3.is_array(symbol):
+                continue
             value = model.eval(symbol, model_completion=True)
             values[key] = int(z3.is_true(value)) if z3.is_bool(value) else value.as_long()
         return values

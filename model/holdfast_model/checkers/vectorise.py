@@ -88,8 +88,8 @@ class _Intervals:
                 return min(p[0] for p in parts), min(p[1] for p in parts)
             case Operator.OR:
                 return max(p[0] for p in parts), max(p[1] for p in parts)
-            case Operator.ARGUMENT:
-                raise SpecError(f"argument `{term.payload}` has no value; exploring needs concrete arguments")
+            case Operator.ARGUMENT | Operator.AT | Operator.STORE | Operator.EVERYWHERE | Operator.SUM:
+                raise SpecError(f"`{term!r}` has no value; exploring needs concrete arguments and sizes")
 
 
 def _width(interval: Interval) -> int:
@@ -204,8 +204,8 @@ class _Function:
                 width = _width(self._intervals.of(term))
                 arms = [f"int{width}({self.value(x)})" if self._decided(x) else self.value(x) for x in a[1:]]
                 return f"where({self.value(a[0])}, {arms[0]}, {arms[1]})"
-            case Operator.ARGUMENT:
-                raise AssertionError("the interval analysis refuses arguments")
+            case Operator.ARGUMENT | Operator.AT | Operator.STORE | Operator.EVERYWHERE | Operator.SUM:
+                raise AssertionError("the interval analysis refuses arguments and tables")
 
     def _column(self, position: int, *, is_bool: bool) -> str:
         if self._gathered is not None and position in self._gathered:

@@ -18,13 +18,14 @@ from holdfast_model.spec.language import (
     Spec,
 )
 from holdfast_model.spec.location import of_traceback
-from holdfast_model.spec.sorts import members, printed, sized
+from holdfast_model.spec.sorts import UNBOUNDED, Index, Loop, is_unbounded, members, printed, sized
 from holdfast_model.spec.terms import (
     Condition,
     Operand,
     Operator,
     Term,
     all_of,
+    any_member,
     any_of,
     argument,
     same,
@@ -94,6 +95,9 @@ class Model:
     def __init__(self, spec: Spec, *, name: str = "") -> None:
         self.spec = spec
         self.name = name or type(spec).__name__
+        self.unbounded: tuple[type[Index], ...] = tuple(
+            sort for sort, size in spec.sizes.items() if size == UNBOUNDED and issubclass(sort, Index)
+        )
         self.actions = type(spec).declared_actions()
         declared = type(spec).declared_properties()
         self.properties = tuple(p for p in declared if p.kind in {PropertyKind.ALWAYS, PropertyKind.STEP})
@@ -107,7 +111,7 @@ class Model:
             self.initial: State = tuple(v.initial for v in self.variables)
             self._ghosts = frozenset(position for position, v in enumerate(self.variables) if v.ghost)
             self._domains = {
-                (action.name, parameter.name): self._members(action, parameter)
+                (action.name, parameter.name): self._members(parameter)
                 for action in self.actions
                 for parameter in action.parameters
                 if not isinstance(parameter.domain, Range)
@@ -116,10 +120,26 @@ class Model:
             raise SpecError(f"{type(spec).__name__} has no action; expected at least one method under @action")
 
     @staticmethod
-    def _members(action: ActionDeclaration, parameter: Parameter) -> list[int]:
-        del action
+    def _members(parameter: Parameter) -> list[Operand]:
+        """What a parameter can be: all members of its sort, of an unbounded one a symbol."""
         assert not isinstance(parameter.domain, Range)
-        return members(parameter.domain)
+        if is_unbounded(parameter.domain):
+            return [argument(parameter.name, parameter.domain)]
+        return list(members(parameter.domain))
+
+    def with_any_number_of(self, counted: str) -> "Model":
+        """The same model with any number of members of one sort, known by what it is counted as ("accounts").
+
+        It can be proved and not searched: families of numbers over the sort are tables, and their totals sums.
+        HoldfastError where the model has no such sort.
+        """
+        sort = next((s for s in self.spec.sizes if issubclass(s, Index) and s.counted == counted), None)
+        if sort is None:
+            raise HoldfastError(f"model {self.name} has no sort counted as {counted!r}, so not any number of them")
+        spec = copy.copy(self.spec)
+        spec.__dict__.update(sizes={**self.spec.sizes, sort: UNBOUNDED}, root=spec)
+        spec.__dict__.pop("_layouts", None)
+        return Model(spec, name=self.name)
 
     @property
     def invariants(self) -> tuple[str, ...]:
@@ -138,7 +158,7 @@ class Model:
     def bounds(self, *, explored: bool) -> tuple[Bound, ...]:
         """The limits within which a verdict about this model holds: of a search, or of a proof."""
         found: list[Bound] = [
-            Bound(name=sort.counted, value=str(size))
+            Bound(name=sort.counted, value=str(size) if size else "any number")
             for sort, size in self.spec.sizes.items()
             if hasattr(sort, "counted")
         ]
@@ -189,7 +209,7 @@ class Model:
                     assert greatest is not None
                     domains.append(list(range(least, greatest + 1)))
                 else:
-                    domains.append(self._domains[action.name, parameter.name])
+                    domains.append([v for v in self._domains[action.name, parameter.name] if isinstance(v, int)])
             found.extend(Instance(action, arguments) for arguments in product(*domains))
         return found
 
@@ -335,7 +355,12 @@ class Model:
     def _results(self, run: Run, declared: PropertyDeclaration, *states: list[Operand]) -> list[object]:
         """What the property returns for each combination of its parameters' values: of the kind that it must be."""
         with sized(self.spec.sizes):
-            domains = [members(p.domain) for p in declared.parameters if not isinstance(p.domain, Range)]
+            domains = [
+                [any_member(p.domain, self._parameter_number(declared, p))]
+                if not isinstance(p.domain, Range) and is_unbounded(p.domain)
+                else self._members(p)
+                for p in declared.parameters
+            ]
         before = [list(cells) for cells in states]
         responds = declared.kind is PropertyKind.EVENTUALLY
         further = tuple(self._bound(run, cells) for cells in states[1:])
@@ -355,6 +380,12 @@ class Model:
                 )
         return results
 
+    @staticmethod
+    def _parameter_number(declared: PropertyDeclaration, parameter: Parameter) -> int:
+        """Which of the property's parameters of one sort this is, from 1."""
+        alike = [p.name for p in declared.parameters if p.domain is parameter.domain]
+        return alike.index(parameter.name) + 1
+
     def _bound(self, run: Run, cells: list[Operand]) -> Spec:
         """The spec as a view of a state."""
         bound = copy.copy(self.spec)
@@ -366,7 +397,11 @@ class Model:
     ) -> object:
         bound = self._bound(run, cells)
         with sized(self.spec.sizes):
-            return _guarded(lambda: function(bound, *arguments))
+            Loop.restart()
+            result = _guarded(lambda: function(bound, *arguments))
+            if Loop.unsummed:
+                raise SpecError("it loops over a sort that has any number of members, and not in a sum")
+            return result
 
 
 def _guarded(call: Callable[[], Result]) -> Result:

@@ -1,12 +1,15 @@
 """The sorts that a spec ranges over: index sorts, whose size each model chooses, and enumerations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 from holdfast_model.spec.location import refuse
+
+UNBOUNDED = 0
+"""The size of an index sort that has any number of members: a proof can leave it open, a search cannot."""
 
 _sizes: ContextVar[Mapping[type, int]] = ContextVar("sizes")
 
@@ -17,6 +20,8 @@ class _IndexMeta(type):
     """Makes `for account in Account` and `len(Account)` speak of the model that is running."""
 
     def __iter__(cls: type[IndexMember]) -> Iterator[IndexMember]:  # type: ignore[misc]  # as enum.EnumMeta does
+        if is_unbounded(cls):
+            return Loop(cls)
         return (cls(number) for number in range(size_of(cls)))
 
     def __len__(cls: type[IndexMember]) -> int:  # type: ignore[misc]  # as above
@@ -74,11 +79,49 @@ class Enumeration(IntEnum):
 Finite: TypeAlias = type[Index] | type[Enumeration]
 
 
+class Table(int):
+    """The sort of a family of numbers over an unbounded sort: one value that has a number for each member."""
+
+
+def is_unbounded(sort: type) -> bool:
+    """Whether a sort has any number of members in the model that is running."""
+    return _sizes.get({}).get(sort) == UNBOUNDED
+
+
+class Loop(Iterator[Any]):
+    """A loop over an unbounded sort. It gives one member that stands for all, and only a sum can make sense of it."""
+
+    member: ClassVar[Callable[[type, int], Any]]
+    """The member that stands for all of a sort, by the number of its loop; the terms set it."""
+    started: ClassVar[int] = 0
+    unsummed: ClassVar[set[int]] = set()
+    """The loops that no sum has made sense of yet."""
+
+    def __init__(self, sort: type) -> None:
+        Loop.started += 1
+        Loop.unsummed.add(Loop.started)
+        self.number = Loop.started
+        self._left = [Loop.member(sort, self.number)]
+
+    def __next__(self) -> Any:  # noqa: ANN401 - a member of the sort
+        if not self._left:
+            raise StopIteration
+        return self._left.pop()
+
+    @classmethod
+    def restart(cls) -> None:
+        """Number the loops of an action or a property from the beginning."""
+        cls.started = 0
+        cls.unsummed = set()
+
+
 def size_of(sort: Finite) -> int:
     """How many members a sort has in the model that is running."""
     if issubclass(sort, Enumeration):
         return len(sort.__members__)
     size = _sizes.get({}).get(sort)
+    if size == UNBOUNDED:
+        refuse(f"index sort {sort.__name__} has any number of members here; this needs it to have a size")
     if size is None:
         refuse(f"index sort {sort.__name__} has no size here; the spec's `sizes` must give it one")
     return size

@@ -6,13 +6,15 @@ folds constants and applies a few local rules; none of them depends on anything 
 the functions here (`ite`, `minimum`, `implies`, ...) compute the value: that is how a spec is interpreted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import Enum, auto
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from holdfast_model.spec.location import refuse
-from holdfast_model.spec.sorts import Enumeration, Index
+from holdfast_model.spec.sorts import Enumeration, Index, Loop, Table
 
 
 class Operator(Enum):
@@ -32,6 +34,14 @@ class Operator(Enum):
     AND = auto()
     OR = auto()
     ITE = auto()
+    AT = auto()
+    """The number that a table has for a member."""
+    STORE = auto()
+    """A table with another number for one member."""
+    EVERYWHERE = auto()
+    """The table with one number for all members."""
+    SUM = auto()
+    """The sum of a table."""
 
 
 class Term:
@@ -158,9 +168,30 @@ def variable(position: int, sort: type) -> Term:
     return _make(Operator.VARIABLE, (), sort, position)
 
 
-def argument(name: str) -> Number:
-    """An integer argument of an action."""
-    return _number(_make(Operator.ARGUMENT, (), int, name))
+def argument(name: str, sort: type = int) -> Number:
+    """An argument of an action, an integer if nothing else is said."""
+    return _number(_make(Operator.ARGUMENT, (), sort, name))
+
+
+def any_member(sort: type, number: int = 1) -> Operand:
+    """The member of an unbounded sort for which a property is stated: what holds for it holds for all."""
+    return argument(f"any {sort.__name__} {number}", sort)
+
+
+_kept_whole: ContextVar[bool] = ContextVar("kept_whole", default=False)
+
+
+@contextmanager
+def choices_kept_whole() -> Iterator[None]:
+    """Within this context a comparison of a choice with a constant is not drawn into the choice.
+
+    A prover that knows what a choice comes down to then finds it again wherever it is compared.
+    """
+    token = _kept_whole.set(True)
+    try:
+        yield
+    finally:
+        _kept_whole.reset(token)
 
 
 def sort_of(value: Operand) -> type:
@@ -245,7 +276,7 @@ def _equal(one: Operand, other: Operand) -> Formula:
     assert isinstance(one, Term)
     if one.sort is bool and not isinstance(other, Term):
         return _formula(one if other else negation(_formula(one)))
-    if one.operator is Operator.ITE and not isinstance(other, Term):
+    if one.operator is Operator.ITE and not isinstance(other, Term) and not _kept_whole.get():
         condition, then, otherwise = one.arguments
         if not isinstance(then, Term) or not isinstance(otherwise, Term):
             assert isinstance(condition, Formula)
@@ -388,9 +419,119 @@ def exists(conditions: Iterable[Condition]) -> Condition:
 def total(numbers: Iterable[Value]) -> Number:
     """The sum of numbers: `total(self.free[account] for account in Account)`."""
     result: Value = 0
+    started = Loop.started
+    frame = getattr(numbers, "gi_frame", None)
+    outermost = frame.f_locals.get(".0") if frame is not None else None
+    mine = {outermost.number} if isinstance(outermost, Loop) else set()
     for number in numbers:
-        result = result + number
+        # Of an unbounded sort one member stands for all. A loop around the sum is not the sum's own.
+        loops = mine | {n for n in Loop.unsummed if n > started}
+        if len(loops) > 1:
+            refuse("a sum over two sorts that have any number of members")
+        addend: Value = number
+        for loop in loops:
+            addend = _summed_over(number, loop)
+        result = result + addend
+        mine = loops
+    Loop.unsummed -= mine
     return _number(result)
+
+
+def at(table: Operand, index: Operand) -> Operand:
+    """The number that a table has for a member.
+
+    For the member that stands for all it stays with the table, so that a sum can find the table again.
+    """
+    if isinstance(table, Term) and not _is_each(index, None):
+        match table.operator:
+            case Operator.STORE:
+                inner, changed, value = table.arguments
+                equal = changed == index if isinstance(changed, Term) else index == changed
+                return choose(_formula(equal), value, at(inner, index))
+            case Operator.ITE:
+                condition, then, otherwise = table.arguments
+                return choose(_formula(condition), at(then, index), at(otherwise, index))
+            case Operator.EVERYWHERE:
+                return table.arguments[0]
+            case _:
+                pass
+    return _make(Operator.AT, (table, index), int)
+
+
+def stored(table: Operand, index: Operand, value: Operand) -> Operand:
+    """The table with another number for one member."""
+    if same(value, at(table, index)):
+        return table
+    return _make(Operator.STORE, (table, index, value), Table)
+
+
+def everywhere(value: Operand) -> Operand:
+    """The table that has one number for every member."""
+    return _make(Operator.EVERYWHERE, (value,), Table)
+
+
+def summed(table: Operand) -> Operand:
+    """The sum of a table; with another number for one member it differs by what that number differs.
+
+    The prover proves this law by induction on the number of members before it relies on it.
+    """
+    if isinstance(table, Term):
+        match table.operator:
+            case Operator.STORE:
+                inner, index, value = table.arguments
+                less = _arithmetic(Operator.SUBTRACT, summed(inner), at(inner, index))
+                return _arithmetic(Operator.ADD, less, value)
+            case Operator.ITE:
+                condition, then, otherwise = table.arguments
+                return choose(_formula(condition), summed(then), summed(otherwise))
+            case Operator.EVERYWHERE:
+                if not same(table.arguments[0], 0):
+                    refuse("the sum over any number of members of a number other than 0 is no number")
+                return 0
+            case _:
+                pass
+    return _make(Operator.SUM, (table,), int)
+
+
+def each(sort: type, loop: int) -> Number:
+    """The member that stands for all of an unbounded sort in a loop over it."""
+    return argument(f"each {sort.__name__} {loop}", sort)
+
+
+Loop.member = each
+
+
+def speaks_of_each(operand: Operand, loop: int | None = None) -> bool:
+    """Whether an operand depends on a member that stands for all: that of one loop, or of any."""
+    return any(_is_each(term, loop) for term in walk([operand]))
+
+
+def _is_each(operand: Operand, loop: int | None) -> bool:
+    if not isinstance(operand, Term) or operand.operator is not Operator.ARGUMENT:
+        return False
+    name = str(operand.payload)
+    start = f"each {operand.sort.__name__} "
+    return name.startswith(start) and (loop is None or name == f"{start}{loop}")
+
+
+def _summed_over(number: Operand, loop: int) -> Value:
+    """The sum of a number over all members of a loop: of tables alone, added or multiplied by constants."""
+    if isinstance(number, Term):
+        if number.operator is Operator.AT and _is_each(number.arguments[1], loop):
+            if not speaks_of_each(number.arguments[0], loop):
+                return _number(summed(number.arguments[0]))
+        elif number.operator in (Operator.ADD, Operator.SUBTRACT):
+            one, other = (_summed_over(argument, loop) for argument in number.arguments)
+            return _number(_arithmetic(number.operator, one, other))
+        elif number.operator is Operator.MULTIPLY and not speaks_of_each(number.arguments[0], loop):
+            factor, summand = number.arguments
+            return _number(_arithmetic(Operator.MULTIPLY, factor, _summed_over(summand, loop)))
+        elif number.operator is Operator.ITE and not speaks_of_each(number.arguments[0], loop):
+            condition, then, otherwise = number.arguments
+            return ite(_formula(condition), _summed_over(then, loop), _summed_over(otherwise, loop))
+    if not isinstance(number, Term) and number == 0:
+        return 0
+    return refuse(f"a sum over any number of members of something other than their balances: {str(number)[:80]}")
 
 
 def walk(roots: Iterable[Operand]) -> list[Term]:
@@ -433,6 +574,14 @@ def rebuild(term: Term, arguments: tuple[Operand, ...]) -> Operand:
             return term
         case Operator.ADD | Operator.SUBTRACT | Operator.MULTIPLY:
             return _arithmetic(term.operator, *arguments)
+        case Operator.AT:
+            return at(*arguments)
+        case Operator.STORE:
+            return stored(*arguments)
+        case Operator.EVERYWHERE:
+            return everywhere(arguments[0])
+        case Operator.SUM:
+            return summed(arguments[0])
         case Operator.LESS | Operator.AT_MOST:
             return _ordered(term.operator, *arguments)
         case Operator.EQUAL:

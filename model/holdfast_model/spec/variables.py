@@ -12,8 +12,34 @@ from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, overload
 
 from holdfast_model.spec.location import here, refuse
-from holdfast_model.spec.sorts import Enumeration, Finite, Index, members, printed, size_of
-from holdfast_model.spec.terms import Condition, Formula, Number, Operand, Term, Value, all_of, choose, sort_of
+from holdfast_model.spec.sorts import (
+    UNBOUNDED,
+    Enumeration,
+    Finite,
+    Index,
+    Loop,
+    Table,
+    is_unbounded,
+    members,
+    printed,
+    size_of,
+)
+from holdfast_model.spec.terms import (
+    Condition,
+    Formula,
+    Number,
+    Operand,
+    Term,
+    Value,
+    all_of,
+    any_member,
+    at,
+    choose,
+    everywhere,
+    sort_of,
+    speaks_of_each,
+    stored,
+)
 
 Kind = TypeVar("Kind", Number, Formula)
 RecordType = TypeVar("RecordType", bound="Record")
@@ -154,6 +180,8 @@ class Declaration(_Field, Generic[Kind]):
         least, greatest = limit(self.least), limit(self.greatest)
         if issubclass(self.sort, bool):
             least, greatest = 0, 1
+        elif is_unbounded(self.sort):
+            least = 0
         elif issubclass(self.sort, Index | Enumeration):
             least, greatest = 0, size_of(self.sort) - 1
         initial = self.initial(*indices) if callable(self.initial) else self.initial
@@ -209,22 +237,36 @@ class FamilyDeclaration(_Field, Generic[Kind]):
     def variables(self, scope: "Scope") -> list[Variable]:
         """All cells, the last index running fastest."""
         member: Declaration[Kind] = self.member.bound(self.name)
+        if any(is_unbounded(sort) for sort in self.sorts):
+            return self._tables(scope, member)
         return [
             member.one(scope, f"[{', '.join(map(str, indices))}]", indices)
             for indices in product(*(members(sort) for sort in self.sorts))
         ]
 
+    def _tables(self, scope: "Scope", member: Declaration[Kind]) -> list[Variable]:
+        """One table for each combination of the other indices, in the places of the cells."""
+        if member.sort is not int or sum(is_unbounded(sort) for sort in self.sorts) > 1:
+            refuse(f"`{self.name}` is no family of numbers by one unbounded sort")
+        found = []
+        for indices in product(*([Loop.member(s, 0)] if is_unbounded(s) else members(s) for s in self.sorts)):
+            shown = ", ".join("*" if is_unbounded(s) else str(i) for s, i in zip(self.sorts, indices, strict=True))
+            cell = member.one(scope, f"[{shown}]", indices)
+            found.append(replace(cell, sort=Table))
+        return found
+
 
 class Family(Generic[Kind]):
     """A family in a running spec: `free[account, asset]`, where an index may itself be a variable's value."""
 
-    __slots__ = ("_declaration", "_offset", "_scope", "_sizes")
+    __slots__ = ("_by", "_declaration", "_offset", "_scope", "_sizes")
 
     def __init__(self, scope: "Scope", declaration: FamilyDeclaration[Kind], offset: int) -> None:
         self._scope = scope
         self._declaration: FamilyDeclaration[Kind] = declaration
         self._offset = offset
-        self._sizes = [size_of(sort) for sort in declaration.sorts]
+        self._sizes = [1 if is_unbounded(sort) else size_of(sort) for sort in declaration.sorts]
+        self._by = next((place for place, sort in enumerate(declaration.sorts) if is_unbounded(sort)), None)
 
     def _places(self, key: object) -> Iterator[tuple[Condition, int]]:
         """Each cell that `key` may mean, with the condition under which it does."""
@@ -240,6 +282,9 @@ class Family(Generic[Kind]):
             if isinstance(index, Term):
                 if index.sort is not sort:
                     refuse(f"`{name}` is indexed with a {index.sort.__name__}; expected a {sort.__name__}")
+                if is_unbounded(sort):
+                    ways.append([(True, 0)])
+                    continue
                 ways.append([(index == member, int(member)) for member in members(sort)])
             elif isinstance(index, int):
                 if isinstance(index, Index | Enumeration) and type(index) is not sort:
@@ -257,18 +302,29 @@ class Family(Generic[Kind]):
             if condition is not False:
                 yield condition, self._offset + position
 
+    def _index(self, key: object) -> Operand:
+        """Which member of the unbounded sort a key names."""
+        assert self._by is not None
+        index: Operand = key[self._by] if isinstance(key, tuple) else key  # type: ignore[assignment]  # checked before
+        return index
+
     def __getitem__(self, key: object) -> Kind:
-        sort = self._declaration.member.sort
+        sort = self._declaration.member.sort if self._by is None else Table
         value: Operand | None = None
         for condition, position in self._places(key):
             cell = self._scope.read(position, sort)
             value = cell if value is None else choose(condition, cell, value)
         assert value is not None
+        if self._by is not None:
+            value = at(value, self._index(key))
         return value  # type: ignore[return-value]  # a plain int stands in for a term when interpreting
 
     def __setitem__(self, key: object, value: Kind | int) -> None:
         for condition, position in self._places(key):
-            self._scope.write(position, value, sort=self._declaration.member.sort, condition=condition)
+            if self._by is None:
+                self._scope.write(position, value, sort=self._declaration.member.sort, condition=condition)
+            else:
+                self._scope.write_at(position, self._index(key), value, condition=condition)
 
 
 class _When:
@@ -350,6 +406,18 @@ class Scope:
         cells: list[Operand] = self.__dict__["_cells"]
         cells[position] = choose(all_of(condition, *run.conditions), value, cells[position])
 
+    def write_at(self, position: int, index: Operand, value: object, *, condition: Condition) -> None:
+        """Change the number that a table has for a member, where the conditions hold."""
+        run: Run = self.__dict__["_run"]
+        if not isinstance(value, Term | int) or sort_of(value) is not int:
+            refuse(f"found {value!r}; expected a number")
+        if speaks_of_each(index):
+            refuse(f"`{self._name_of(position)}` is written for every member of an unbounded sort in a loop")
+        cells: list[Operand] = self.__dict__["_cells"]
+        before = at(cells[position], index)
+        new = choose(all_of(condition, *run.conditions), value, before)
+        cells[position] = stored(cells[position], index, new)
+
     def when(self, *conditions: Condition) -> _When:
         """Within `with self.when(condition):` updates happen only where all conditions hold.
 
@@ -423,11 +491,12 @@ class Record(Scope):
     def in_range(self) -> Condition:
         """True when no number is below the least value that it is declared with."""
         _, cells = self._extent()
+        anyone = [any_member(sort) for sort, size in self.root.sizes.items() if size == UNBOUNDED]
         return all_of(
             *(
-                cell >= variable.least  # type: ignore[operator]  # a variable of sort int is a Number
+                (at(cell, anyone[0]) if variable.sort is Table else cell) >= variable.least  # type: ignore[operator]  # a variable of these sorts is a Number
                 for cell, variable in zip(cells, self.layout().variables, strict=True)
-                if variable.sort is int and variable.least is not None and variable.least_is_meant
+                if variable.sort in (int, Table) and variable.least is not None and variable.least_is_meant
             )
         )
 
@@ -438,8 +507,10 @@ class Record(Scope):
         return all_of(*(one == another for one, another in zip(mine, theirs, strict=True)))
 
 
-def first_value(variable: Variable) -> int:
+def first_value(variable: Variable) -> Operand:
     """The initial value, as a member of its sort."""
+    if variable.sort is Table:
+        return everywhere(variable.initial)
     if issubclass(variable.sort, bool | Index | Enumeration):
         return variable.sort(variable.initial)
     return variable.initial
