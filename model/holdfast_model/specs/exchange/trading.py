@@ -102,13 +102,9 @@ class Book(Engine):
                 case Kind.PLACE:
                     self.place(command.account, command.side, price=command.price, size=command.amount)
                 case Kind.CANCEL:
-                    for order in self.cases(command.order, Order):
-                        self.cancel(order)
+                    self.cancel(command.order)
                 case Kind.TRADE:
-                    for buy in self.cases(command.order, Order):
-                        for sell in self.cases(command.counter_order, Order):
-                            if buy != sell:
-                                self.trade(buy, sell)
+                    self.trade(command.order, command.counter_order)
                 case _:
                     """Another part's command."""
 
@@ -126,7 +122,7 @@ class Book(Engine):
                 self.left[order] = size
         self.placed_next += 1
 
-    def cancel(self, order: Order) -> None:
+    def cancel(self, order: Value) -> None:
         """An order ends, and what it still set aside is released; the size it had left stays on record."""
         owner, asset = self.owner[order], reserve_asset(self.side[order])
         amount = reserve(self.side[order], self.price[order], self.left[order])
@@ -134,10 +130,10 @@ class Book(Engine):
         self.free[owner, Asset.SOL if self.root.bug == "refund" else asset] += amount
         self.status[order] = Status.CANCELLED
 
-    def trade(self, buy: Order, sell: Order) -> None:
+    def trade(self, buy: Value, sell: Value) -> None:
         """Two orders trade the smaller size at the older one's price; the buyer gets back what it saved."""
         size = minimum(self.left[buy], self.left[sell])
-        price = self.price[min(buy, sell)]
+        price = ite(buy < sell, self.price[buy], self.price[sell])
         buyer, seller = self.owner[buy], self.owner[sell]
         self.held[buyer, Asset.USDT] -= self.price[buy] * size
         self.free[buyer, Asset.USDT] += (self.price[buy] - price) * size
@@ -145,7 +141,7 @@ class Book(Engine):
         self.held[seller, Asset.SOL] -= size
         self.free[seller, Asset.USDT] += price * size
         for order in (buy, sell):
-            if not (self.root.bug == "double-fill" and order == sell):
+            if not (self.root.bug == "double-fill" and order is sell):
                 self.left[order] -= size
             with self.when(self.left[order] == 0):
                 self.status[order] = Status.FILLED
