@@ -10,6 +10,7 @@ from holdfast.margin_machine import MarginMachine
 from holdfast.setups import OPERATIONS_SETUP
 from holdfast_model.vocabulary import (
     ActivateRelease,
+    Amount,
     AnnounceMaintenance,
     AskReplica,
     Burst,
@@ -24,10 +25,12 @@ from holdfast_model.vocabulary import (
     KillReplica,
     PartitionReplica,
     PauseReplica,
+    PayWithdrawal,
     Phase,
     PlaceOrder,
     PromoteReplica,
     ReadAccount,
+    RequestWithdrawal,
     Restart,
     RestoreSnapshot,
     SetPhase,
@@ -208,6 +211,30 @@ class OperationsMachine(MarginMachine):
         self._begin_maintenance(announced=True)
         self._deploy(self.setup.releases[0].release if back else name, len(self.setup.replicas))
         self.do(ActivateRelease(release=self.setup.releases[0].release if back else name))
+        self._leave_maintenance(confirmed=True)
+
+    @needs(Capability.PROCEDURE, Capability.PHASES)
+    @rule(client=_index, price=_prices)
+    def activate_over_open_orders(self, client: int, price: int) -> None:
+        """A release that changes the worth of a tick is to be activated while orders rest."""
+        name = self.setup.releases[-1].release
+        for order in (self._order_of(client, price), self._order_of(client, price)):
+            self.do(order)
+        self._begin_maintenance(announced=True)
+        self._deploy(name, len(self.setup.replicas))
+        self.do(ActivateRelease(release=name))
+        self._leave_maintenance(confirmed=True)
+        self.do(CancelAllOrders())
+
+    @needs(Capability.PROCEDURE, Capability.PHASES, Capability.FUNDS)
+    @rule(client=_index)
+    def pay_in_maintenance(self, client: int) -> None:
+        """A withdrawal that was requested before is to be paid while the venue is in maintenance."""
+        owner, name = self._client(client), self._id("w")
+        asset = self.setup.assets[client % len(self.setup.assets)]
+        self.do(RequestWithdrawal(client=owner, withdrawal=name, asset=asset, amount=Amount(5)))
+        self._begin_maintenance(announced=True)
+        self.do(PayWithdrawal(client=owner, withdrawal=name))
         self._leave_maintenance(confirmed=True)
 
     @needs(Capability.PROCEDURE)

@@ -27,7 +27,7 @@ def spread(work: Callable[[T], R], items: Sequence[T], *, workers: int = WORKERS
     if workers < 2 or len(items) < 2:  # noqa: PLR2004 - there is nobody to share with, or nothing to share
         yield from map(work, items)
         return
-    pool = _pool(workers)
+    pool, waits = _pool(workers), True
     try:
         futures = [pool.submit(work, item) for item in items]
         for place, item in enumerate(items):
@@ -36,11 +36,14 @@ def spread(work: Callable[[T], R], items: Sequence[T], *, workers: int = WORKERS
             except BrokenProcessPool:
                 # Whoever was at work when a process died is lost with it: this item is tried alone, the rest anew.
                 yield _alone(work, item)
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 pool = _pool(workers)
                 futures = _again(pool, work, items, futures, place)
+    except KeyboardInterrupt:
+        waits = False  # for what is still at work
+        raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=waits, cancel_futures=True)
 
 
 def _again(
@@ -62,7 +65,7 @@ def _alone(work: Callable[[T], R], item: T) -> R | None:
     except BrokenProcessPool:
         return None
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
