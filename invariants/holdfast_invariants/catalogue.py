@@ -70,7 +70,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         id="CONS-4",
         kind=Kind.ALWAYS,
-        sentence="No command moves more than its cause allows, or lends or grants what was not paid in.",
+        sentence="No command moves more than its cause allows, lends what is not there, or adds risk without margin.",
         severity=Severity.CRITICAL,
         incidents=("bithumb-2026-02-06", "knight-2012-08-01"),
         needs=frozenset({Capability.FUNDS, Capability.ENTRIES}),

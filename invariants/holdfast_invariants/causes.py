@@ -6,6 +6,7 @@ from itertools import zip_longest
 from operator import attrgetter
 from typing import Any
 
+from holdfast_invariants.cover import NewRiskIsBorne
 from holdfast_invariants.flows import (
     BORROWED,
     FREE,
@@ -24,7 +25,7 @@ from holdfast_invariants.flows import (
     settled_by_deleveraging,
     settled_by_funding,
 )
-from holdfast_invariants.monitor import Monitor, after, on
+from holdfast_invariants.monitor import after, on
 from holdfast_model.vocabulary import (
     CLEARING,
     INSURANCE,
@@ -100,8 +101,11 @@ def _text(total: Moved) -> str:
     return ", ".join(lines) or "nothing"
 
 
-class CausesBoundEffects(Monitor):
-    """CONS-4: what else an answer tells explains each of its entries; credit and grants are within the pools."""
+class CausesBoundEffects(NewRiskIsBorne):
+    """CONS-4: what else an answer tells explains each of its entries; credit and grants are within the pools.
+
+    Margin accounts bear what they take on (`NewRiskIsBorne`).
+    """
 
     invariant = "CONS-4"
 

@@ -29,6 +29,8 @@ from holdfast_model.vocabulary import (
     OrderAccepted,
     OrderCancelled,
     Phase,
+    Reason,
+    Rejected,
     Side,
     TimeInForce,
     TradeExecuted,
@@ -39,6 +41,10 @@ _IN_BOOK = frozenset({_REDUCE, _INSURE})
 _CLOSES = frozenset({_REDUCE, _INSURE, _DELEVERAGE})
 _BEYOND = frozenset({_INSURE, _DELEVERAGE})
 _PAYS = frozenset({CauseKind.INSURANCE, CauseKind.SEIZURE})
+_SPARES = frozenset(
+    {Reason.NOT_BELOW_MAINTENANCE, Reason.NOTHING_TO_LIQUIDATE, Reason.MARK_UNAVAILABLE, Reason.PRODUCT_HALTED}
+)
+"""The refusals of a liquidation that say something of the account, which can be looked at."""
 
 
 class Closing(Struct, frozen=True, kw_only=True):
@@ -255,7 +261,10 @@ class _Liquidations(Monitor):
         """Look at the step that a command to liquidate brought about."""
         self._asked = True
         stepped = [event for event in answer.events if isinstance(event, LiquidationStepped)]
-        if self.steps is None or not stepped:
+        if self.steps is None:
+            return
+        if not stepped:
+            self.refused(command, answer)
             return
         self.checked += 1
         account = self.steps.accounts.account(command.client, command.product)
@@ -266,6 +275,9 @@ class _Liquidations(Monitor):
     def look(self, account: Account, stepped: Sequence[LiquidationStepped], due: Due | None, events: Events) -> None:
         """Look at the steps of an account, at the one that was due, and at all that was answered."""
         raise NotImplementedError
+
+    def refused(self, command: Liquidate, answer: Answer) -> None:
+        """Look at a command to liquidate that brought no step about."""
 
     @after(Liquidate)
     def answered(self, command: Liquidate, answer: Answer) -> None:  # noqa: ARG002 - the answer is over
@@ -287,6 +299,26 @@ class LiquidatedOnlyAsNeeded(_Liquidations):
         """A step is the answer to a command to take one."""
         if not self._asked:
             self._wrong(event, "step", found=f"a step {event.kind}", expected="a command to liquidate")
+
+    def refused(self, command: Liquidate, answer: Answer) -> None:
+        """Nobody who is below maintenance is spared: a step that is due is not refused for the account's sake."""
+        refusals = [event for event in answer.events if isinstance(event, Rejected) and event.reason in _SPARES]
+        if self.steps is None or not refusals:
+            return
+        accounts = self.steps.accounts
+        account = accounts.account(command.client, command.product)
+        equity, maintenance = accounts.equity(account), accounts.maintenance(account)
+        self.checked += 1
+        if equity is None or maintenance is None or equity >= maintenance:
+            return
+        due = self.steps.due(account, equity)
+        if due is not None and not accounts.closed_products(account) and self.told.phase is Phase.OPEN:
+            self.report(
+                f"liquidation of {command.client} in {command.product}",
+                found=f"refused: {refusals[0].reason}",
+                expected=f"{_closes(due)}: equity {equity} is below the maintenance margin {maintenance}",
+                evidence=[command],
+            )
 
     def _wrong(self, event: LiquidationStepped, what: str, *, found: str, expected: str) -> None:
         self.report(

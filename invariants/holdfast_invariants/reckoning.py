@@ -225,6 +225,10 @@ def auction_price(bids: Mapping[int, int], asks: Mapping[int, int], reference: i
 # Accounts -----------------------------------------------------------------------------------------------------------
 
 
+Fills = Sequence[tuple[int, int]]
+"""The price and the lots of each trade of an order."""
+
+
 class Account(Struct, frozen=True, kw_only=True):
     """A client's cross-margin account, or its account in an isolated product.
 
@@ -301,11 +305,29 @@ class Accounts:
         products = {self._told.markets[market].product for market in markets}
         return sorted(product for product in products if not self._told.triggers.is_open(product))
 
-    def equity(self, account: Account) -> int | None:
-        """Collateral less haircuts, minus debts, plus what positions gain; None while a mark is missing."""
+    def engaged(self, account: Account) -> bool:
+        """Whether the account has a position, or an open order in a perpetual."""
+        return any(True for _ in self.held(account)) or bool(self.open_orders(account))
+
+    def mark(self, market: Market) -> PriceTicks | None:
+        """The mark of a market; None while there is none."""
+        return self._margin.marks.get(market.market)
+
+    def equity(
+        self,
+        account: Account,
+        *,
+        taken: Mapping[AssetId, int] | None = None,
+        lent: Mapping[AssetId, int] | None = None,
+    ) -> int | None:
+        """Collateral less haircuts, minus debts, plus what positions gain; None while a mark is missing.
+
+        `taken` is collateral that is gone, `lent` what is owed more.
+        """
         total = 0
         for item in account.collateral:
-            has, owes = self.cash(account.name, item.asset), self.debt(account, item.asset)
+            has = self.cash(account.name, item.asset) - (taken or {}).get(item.asset, 0)
+            owes = self.debt(account, item.asset) + (lent or {}).get(item.asset, 0)
             worth, owed = self.worth(item, has), self.owed(item, owes)
             if worth is None or owed is None:
                 return None
@@ -343,13 +365,79 @@ class Accounts:
                 return None
             total += needed
         margin = self._setup.margin
+        return self._with_loans(account, total, margin.loan_maintenance_ppm if margin is not None else 0)
+
+    def _with_loans(
+        self, account: Account, total: int, rate_ppm: int, lent: Mapping[AssetId, int] | None = None
+    ) -> int | None:
         owed = 0
         for item in account.collateral:
-            value = self.owed(item, self.debt(account, item.asset))
+            value = self.owed(item, self.debt(account, item.asset) + (lent or {}).get(item.asset, 0))
             if value is None:
                 return None
             owed += value
-        return total + rounded_up(owed * (margin.loan_maintenance_ppm if margin is not None else 0), PPM)
+        return total + rounded_up(owed * rate_ppm, PPM)
+
+    def initial(
+        self,
+        account: Account,
+        *,
+        added: Mapping[tuple[MarketId, Side], int] | None = None,
+        lent: Mapping[AssetId, int] | None = None,
+    ) -> int | None:
+        """The equity that the account must have to take more risk; None while a mark is missing.
+
+        `added` are lots more in its orders, `lent` what is owed more.
+        """
+        orders = self.open_orders(account)
+        total = self.resting_loss(account)
+        for market in account.markets:
+            lots = self._margin.position(account.client, market.market).lots
+            bought, sold = (
+                (added or {}).get((market.market, side), 0)
+                + sum(
+                    order.left_lots
+                    for order in orders
+                    if (order.market, order.side) == (market.market, side) and self.counts(order)
+                )
+                for side in (Side.BUY, Side.SELL)
+            )
+            worst = max(abs(lots + bought), abs(lots - sold))
+            mark = self.mark(market)
+            if worst and (mark is None or market.perpetual is None):
+                return None
+            if worst and mark is not None and market.perpetual is not None:
+                total += margin_of(worst * mark * market.tick_amount, market.perpetual.tiers, initial=True)
+        margin = self._setup.margin
+        return self._with_loans(account, total, margin.loan_initial_ppm if margin is not None else 0, lent)
+
+    def counts(self, order: ToldOrder) -> bool:
+        """Whether an open order counts in the initial margin: not a waiting stop, nor one that only reduces."""
+        conditions = self._told.triggers.conditions.get(order.key)
+        return order.key in self._told.book.where and not (conditions is not None and conditions.reduce_only)
+
+    def resting_loss(self, account: Account) -> int:
+        """What the account's resting orders may lose, if all are filled at their limits."""
+        return sum(self.loss_of(order, self._told.markets[order.market]) for order in self.open_orders(account))
+
+    def loss_of(self, order: ToldOrder, market: Market) -> int:
+        """What a resting order may lose if the rest of it is filled at its limit; nothing while there is no mark."""
+        mark = self.mark(market)
+        if mark is None or order.price_ticks is None or order.key not in self._told.book.where:
+            return 0
+        fills = [(order.price_ticks, order.left_lots)]
+        return self.loss_at_worst(market, mark, order.side, fills, fee_numerator=order.fee_numerator)
+
+    def loss_at_worst(self, market: Market, mark: int, side: Side, fills: Fills, *, fee_numerator: int = 0) -> int:
+        """What an order may lose at once: its fee at the higher rate, and its prices against the mark.
+
+        `fee_numerator` is that of its trades so far, already charged.
+        """
+        value = sum(price * lots for price, lots in fills) * market.tick_amount
+        fair = sum(mark * lots for _, lots in fills) * market.tick_amount
+        rate_ppm = max(market.maker_fee_ppm, market.taker_fee_ppm)
+        fee = rounded_up(fee_numerator + value * rate_ppm, PPM) - rounded_up(fee_numerator, PPM)
+        return fee + max(0, value - fair if side is Side.BUY else fair - value)
 
     def maintenance_of(self, market: Market, position: ToldPosition) -> int | None:
         """What one position adds to the maintenance margin."""

@@ -11,8 +11,7 @@ from msgspec import Struct
 
 from holdfast.setups import MARGIN_SETUP
 from holdfast_engine.exchange import Exchange
-from holdfast_engine.faults import Fault
-from holdfast_engine.faults.margin import FAULTS
+from holdfast_engine.faults import Fault, cover, margin
 from holdfast_engine.storage import MemoryStorage
 from holdfast_model.vocabulary import (
     INSURANCE,
@@ -22,8 +21,10 @@ from holdfast_model.vocabulary import (
     SPOT,
     AccrueInterest,
     AdvanceTime,
+    AmendOrder,
     Amount,
     Borrow,
+    Borrowed,
     Bucket,
     Command,
     CreditDeposit,
@@ -34,6 +35,8 @@ from holdfast_model.vocabulary import (
     HaltProduct,
     Liquidate,
     LiquidationStepped,
+    OrderAccepted,
+    OrderAmended,
     OrderCancelled,
     Phase,
     PlaceOrder,
@@ -48,8 +51,10 @@ from holdfast_model.vocabulary import (
     Stage,
     TradeExecuted,
     TransferMargin,
+    TransferStarted,
 )
 
+FAULTS = (*margin.FAULTS, *cover.FAULTS)
 BUY, SELL = Side.BUY, Side.SELL
 FREE, COLLATERAL, BORROWED, HELD = Bucket.FREE, Bucket.COLLATERAL, Bucket.BORROWED, Bucket.HELD
 PERP = "BTC-PERP"
@@ -402,6 +407,53 @@ def transferred(times: int) -> Callable[[Desk], object]:
     return act
 
 
+def leveraged(desk: Desk) -> object:
+    """20 lots at 100 take 100 of margin and 1 of fee, of which a pledge of 90 has too little."""
+    desk.pledge("alice", 90)
+    desk.order("alice", BUY, 20, 100)
+    return desk.count(OrderAccepted)
+
+
+def amended(desk: Desk) -> object:
+    """One lot is borne, ninety are not."""
+    desk.pledge("alice", 90)
+    order = PlaceOrder(
+        client="alice", order="x", market=PERP, side=BUY, size_lots=SizeLots(1), price_ticks=PriceTicks(100)
+    )
+    larger = AmendOrder(client="alice", order="x", size_lots=SizeLots(90), price_ticks=PriceTicks(100))
+    desk.do(order, larger)
+    return desk.count(OrderAmended)
+
+
+def taken_out(desk: Desk) -> object:
+    """A position of 10 lots at 100 needs some of the 2,000 that are there."""
+    opened(desk)
+    before = desk.count(TransferStarted)
+    desk.do(desk.transfer("alice", "USD", desk.amount("alice", COLLATERAL), "linear", SPOT))
+    return desk.count(TransferStarted) - before
+
+
+def unsecured(desk: Desk) -> object:
+    desk.pay(LENDING, 1_000)
+    desk.do(Borrow(client="alice", request="x", asset="USD", amount=Amount(500)))
+    return desk.count(Borrowed)
+
+
+def secured_in_full(desk: Desk) -> object:
+    """100 units of BTC are worth 1,000 at their mark, count for 900, and bear a loan of 750 at most."""
+    desk.pay(LENDING, 2_000)
+    desk.pledge("alice", 100, asset="BTC")
+    desk.do(Borrow(client="alice", request="x", asset="USD", amount=Amount(800)))
+    return desk.count(Borrowed)
+
+
+def bankrupt(desk: Desk) -> object:
+    """At 80 the account has lost more than it had."""
+    long(desk, mark=80)
+    desk.do(STEP)
+    return desk.count(LiquidationStepped)
+
+
 # Where three were short, dave's 40 lots with little behind them come first, and bob's 30 before carol's by id alone.
 BY_RANK = deleveraged(("bob", 30, 3_000), ("dave", 40, 900))
 HALTED = ["open", "halted", "open"]
@@ -439,6 +491,12 @@ CASES = {
         act=BY_RANK, healthy=[("dave", 40, 85)], faulty=[("bob", 30, 85), ("carol", 10, 85)]
     ),
     "deleveraged-at-another-price": Case(act=BY_RANK, healthy=[("dave", 40, 85)], faulty=[("dave", 40, 90)]),
+    "order-without-margin": Case(act=leveraged, healthy=0, faulty=1),
+    "amendment-without-margin": Case(act=amended, healthy=0, faulty=1),
+    "collateral-let-go": Case(act=taken_out, healthy=0, faulty=1),
+    "loan-unsecured": Case(act=unsecured, healthy=0, faulty=1),
+    "haircut-ignored": Case(act=secured_in_full, healthy=0, faulty=1),
+    "bankrupt-spared": Case(act=bankrupt, healthy=1, faulty=0),
     "halt-cancels-orders": Case(act=halted, healthy=(0, 1, HALTED), faulty=(1, 1, HALTED)),
     "halt-spreads": Case(act=halted, healthy=(0, 1, HALTED), faulty=(0, 3, ["halted"] * 3)),
     "stage-skipped": Case(act=opened_at_once, healthy="halted", faulty="open"),

@@ -3,7 +3,7 @@
 They exist to prove that the invariants can fail. None is ever active unless asked for by name.
 """
 
-from holdfast_engine.faults import custody, margin, money, operations, orders, procedure, replicas, trading
+from holdfast_engine.faults import cover, custody, margin, money, operations, orders, procedure, replicas, trading
 from holdfast_engine.faults.fault import Fault
 from holdfast_model.errors import HoldfastError
 
@@ -15,6 +15,7 @@ FAULTS: tuple[Fault, ...] = (
     *trading.FAULTS,
     *orders.FAULTS,
     *margin.FAULTS,
+    *cover.FAULTS,
     *custody.FAULTS,
 )
 _BY_NAME = {fault.name: fault for fault in FAULTS}
