@@ -424,14 +424,13 @@ def final_1(history: list[Moment]) -> Verdict:
         match moment:
             case OrderRested() | OrderFilled() | OrderCancelled() | OrderReduced():
                 keys = [(moment.client, moment.order)]
-            case OrderAmended():
+            case OrderAmended() | StopArmed() | StopTriggered():
                 keys = [(moment.client, moment.order)]
-            case StopArmed(client=client, order=order) | StopTriggered(client=client, order=order):
-                keys = [(client, order)]
             case TradeExecuted():
                 keys = parties(moment)
             case View():
-                keys = [(shown.client, shown.order) for shown in (*moment.orders, *moment.stops)]
+                keys = [(shown.client, shown.order) for shown in moment.orders]
+                keys += [(stop.client, stop.order) for stop in moment.stops]
             case _:
                 pass
         checked += len(keys)
