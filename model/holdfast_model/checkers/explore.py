@@ -1,10 +1,10 @@
 """Every reachable state, breadth first: what a search of a whole model says about it.
 
 States are packed into 64-bit words and kept (`packing`, `states`); their successors are computed in numpy, for whole
-frontiers at a time (`vectorise`, `expansion`), by two processes (`partitions`, `search`). A candidate is compared with the whole packed
-state that it may equal. So the search is exact at any size of state: the probability that two states are taken for
-one is 0. Each state keeps the number of its first parent and the step taken, from which traces are replayed by the
-interpreter: a trace is therefore also a check of the generated code.
+frontiers at a time (`vectorise`, `expansion`), by two processes (`partitions`, `search`). A candidate is compared
+with the whole packed state that it may equal. So the search is exact at any size of state: the probability that two
+states are taken for one is 0. Each state keeps the number of its first parent and the step taken, from which traces
+are replayed by the interpreter: a trace is therefore also a check of the generated code.
 
 **Violations.** A state that breaks a property is counted and reported but not expanded: what follows from a broken
 state says nothing about the other properties. The search goes on elsewhere until every property has its
@@ -22,8 +22,9 @@ satisfies the first condition and is not met on the way back is the report. So i
 unreachable, not that every path comes to it.
 
 **Deadlocks.** A state in which no action can be taken, and which breaks nothing, is counted, and a shortest way to
-the first one is kept. Within bounds such a state is often only the end of what the bounds allow, so it is judged where
-the spec says what a legitimate end is (`Spec.may_end`): then any other is a violation. `Deadlocks` overrides that.
+the first one is kept. Within bounds such a state is often only the end of what the bounds allow, so it is judged
+where the spec says what a legitimate end is (`Spec.may_end`): then any other is a violation. `Deadlocks` overrides
+that.
 
 **Symmetry.** With `symmetry` the states that differ only by the names of a sort's members are counted once
 (`symmetry`); that this is sound is checked in every state. Traces, goals and eventualities are those of real states.
