@@ -57,7 +57,7 @@ def telling() -> Iterator[Teller]:
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Within the block an interrupt only asks to stop, and the function says whether one came; a second interrupts."""
+    """Within the block an interrupt only asks to stop; the function says whether one came. A second interrupts."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -144,11 +144,11 @@ def _end_of(model: Model) -> PropertyDeclaration | None:
 
 def _learnt(symmetry: Symmetry, program: Program) -> Symmetry:
     """The symmetry, ready to be used: a plain search of some first levels shows what is in use where."""
+    symmetry.check_initial()
     if symmetry.holders:
         sample = Search(program, memory_bytes_max=MEMORY_BYTES_MAX, states_max=SAMPLED_STATES)
         sample.run()
         symmetry.learn(list(zip(*sample.first_levels(), strict=True)))
-    symmetry.check_initial()
     program.use(symmetry)
     return symmetry
 

@@ -15,9 +15,10 @@ singles out a member (a literal `Account(0)` that is more than nobody's name) fa
 price is one further expansion for each permutation, so what is saved is memory more than time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
+from typing import NoReturn
 
 import numpy as np
 
@@ -128,14 +129,15 @@ class Symmetry:
         Where a variable is in use, the sample has as many states for each member that it may hold.
         """
         for holder in self.holders:
-            found = next(
-                filter(None, (self._selector(holder, other, complete) for other in self._beside(holder))), None
-            )
-            if found is None:
-                raise self._refusal(
-                    f"nothing beside `{self.model.variables[holder].name}` tells when it is more than its first value"
-                )
-            self.selectors[holder] = found
+            found = [self._selector(holder, other, complete) for other in self._beside(holder)]
+            fitting = [selector for selector, fits in found if fits] + [selector for selector, _ in found]
+            self.selectors[holder] = next(
+                (selector for selector in fitting if not self._in_use(selector, self.model.initial)), None
+            ) or self._no_selector(holder)
+
+    def _no_selector(self, holder: int) -> NoReturn:
+        name = self.model.variables[holder].name
+        raise self._refusal(f"nothing beside `{name}` tells when it is more than its first value")
 
     def _beside(self, holder: int) -> list[int]:
         """The other variables of the same record and indices: those that have named values first."""
@@ -150,8 +152,8 @@ class Symmetry:
     def _is_named(self, position: int) -> bool:
         return issubclass(self._cells[position].sort, Enumeration | bool)
 
-    def _selector(self, holder: int, other: int, complete: Sequence[Sequence[int]]) -> Selector | None:
-        """The other variable as a selector, if the sample does not speak against it."""
+    def _selector(self, holder: int, other: int, complete: Sequence[Sequence[int]]) -> tuple[Selector, bool]:
+        """The other variable as a selector, and whether it fits all of the sample."""
         by_value = self._is_named(other)
         first = self.model.initial[other]
         counts: dict[int, list[int]] = {}
@@ -159,10 +161,11 @@ class Symmetry:
             told = beside if by_value else int(beside != first)
             counts.setdefault(told, [0] * len(self.identity))[held] += 1
         used = {told for told, by_member in counts.items() if any(by_member[1:])}
-        alike = any(sort is self.sort for sort, _ in self._cells[holder].indices)
-        if any(len(set(counts[told])) > 1 for told in used if not alike) or (first if by_value else 0) in used:
-            return None
-        return Selector(other, by_value, frozenset(used) if by_value else frozenset())
+        moves = any(sort is self.sort for sort, _ in self._cells[holder].indices)
+        fits = moves or all(len(set(counts[told])) == 1 for told in used)
+        if by_value:
+            return Selector(other, by_value=True, values=frozenset(used)), fits
+        return Selector(other, by_value=False), fits and 0 not in used
 
     def extend(self, state: State) -> None:
         """Count the selectors' values in this state as "in use" where something is; HoldfastError where none can."""
@@ -298,11 +301,3 @@ class Symmetry:
     def asymmetry(self, what: str, path: str) -> HoldfastError:
         """The refusal of a model of which a visited state shows that it treats members differently."""
         return self._refusal(f"{what} (in the state reached by {path})")
-
-
-def learnt(symmetry: Symmetry, sample: Callable[[], Sequence[Sequence[int]]]) -> Symmetry:
-    """The symmetry with its selectors; the sample is taken only where there is something to select."""
-    if symmetry.holders:
-        symmetry.learn(sample())
-    symmetry.check_initial()
-    return symmetry
