@@ -333,8 +333,10 @@ def explore(
             ),
         )
     say_exploration(found)
-    verdict_line(found.verdict, found.model + ("" if found.complete else f": stopped by {found.stopped_by}"))
-    status = ExitStatus.INTERRUPTED if found.stopped_by == INTERRUPTED else EXIT_STATUS_BY_VERDICT[found.verdict]
+    interrupted = found.stopped_by == INTERRUPTED
+    ended = "" if found.complete else ": interrupted" if interrupted else f": stopped by {found.stopped_by}"
+    verdict_line(found.verdict, found.model + ended)
+    status = ExitStatus.INTERRUPTED if interrupted else EXIT_STATUS_BY_VERDICT[found.verdict]
     if session is None:
         raise typer.Exit(status)
     _finish(session.report(found.verdict, found, exit_status=status), json)
