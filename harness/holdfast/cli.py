@@ -275,45 +275,71 @@ def explore(
     model: Model = "spot",
     symmetry: Annotated[
         str | None,
-        typer.Option("--symmetry", metavar="SORT", help="Count states that differ only by names of this sort once."),
+        typer.Option(
+            "--symmetry",
+            metavar="SORT",
+            help="Count states that differ only by names of this sort (accounts, say) once; checked in every state.",
+        ),
+    ] = None,
+    deadlocks: Annotated[
+        str,
+        typer.Option(
+            "--deadlocks",
+            metavar="MEANING",
+            help=(
+                "What a state without a step is: violation (unless the spec declares it as an end), report, or "
+                "declared: a violation where the spec declares ends."
+            ),
+        ),
+    ] = "declared",
+    memory: Annotated[
+        int, typer.Option("--memory", metavar="MB", min=16, help="Stop when states take this much; status 3.")
+    ] = 4096,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, max=2, help="How many processes; the result is the same. All cores without."
+        ),
     ] = None,
     json: Json = None,
 ) -> None:
-    """Visit every reachable state of a model; the shortest way to each violation."""
-    from holdfast.console import say, telling, verdict_line
+    """Visit every reachable state of a model; the shortest way to each violation.
+
+    Exit status 0: every state was visited, all properties hold and all goals were reached. 1: a violation. 3: a limit
+    stopped the search, or a goal was never reached. 130: interrupted. What was covered is printed in each case.
+    """
+    from holdfast.console import stoppable, telling, verdict_line
+    from holdfast.exploring import say_exploration
+    from holdfast_model.checkers.explore import INTERRUPTED, Deadlocks
     from holdfast_model.checkers.explore import explore as run
+    from holdfast_model.errors import HoldfastError
+    from holdfast_model.evidence import EXIT_STATUS_BY_VERDICT, ExitStatus
     from holdfast_model.specs import load_model
 
-    session = _session("explore", json)
+    session = None if json is None else _session("explore", json)
+    if deadlocks not in list(Deadlocks):
+        raise HoldfastError(f"--deadlocks is {deadlocks!r}; expected one of: {', '.join(Deadlocks)}")
     loaded = load_model(model)
-    with telling() as progress:
+    with telling() as progress, stoppable() as stop:
         found = run(
             loaded,
             symmetry=symmetry,
+            deadlocks=Deadlocks(deadlocks),
+            memory_bytes_max=memory << 20,
+            workers=workers,
+            stop=stop,
             progress=lambda level, distinct, generated: progress(
                 f"exploring {model}: level {level}, {distinct:,} distinct of {generated:,} generated"
             ),
         )
-    for violation in found.violations:
-        say(f"{violation.invariant} ({violation.property}) is violated in {violation.states} states:")
-        before: dict[str, str] = {}
-        for state in violation.trace:
-            say(f"  {state.action}")
-            for name, value in state.state.items():
-                if before and before.get(name) != value:
-                    say(f"       {name}: {before.get(name, 'nothing')} -> {value}")
-            before = state.state
-    for action in found.actions:
-        if not action.taken:
-            say(f"  never enabled: {action.action}")
-    for bound in found.bounds:
-        say(f"  within: {bound.name}: {bound.value}")
-    say(
-        f"  {found.distinct:,} distinct states, {found.generated:,} generated, depth {found.depth}; probability that "
-        f"a state was missed: {found.collision_probability:.2g}"
-    )
-    verdict_line(found.verdict, found.model + ("" if found.complete else f": stopped by {found.stopped_by}"))
-    _finish(session.report(found.verdict, found), json)
+    say_exploration(found)
+    interrupted = found.stopped_by == INTERRUPTED
+    ended = "" if found.complete else ": interrupted" if interrupted else f": stopped by {found.stopped_by}"
+    verdict_line(found.verdict, found.model + ended)
+    status = ExitStatus.INTERRUPTED if interrupted else EXIT_STATUS_BY_VERDICT[found.verdict]
+    if session is None:
+        raise typer.Exit(status)
+    _finish(session.report(found.verdict, found, exit_status=status), json)
 
 
 @app.command()

@@ -1,7 +1,9 @@
 """What a person sees: progress on a terminal, plain lines elsewhere, and verdicts that do not need colour."""
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from rich.console import Console
 from rich.markup import escape
@@ -51,6 +53,24 @@ def telling() -> Iterator[Teller]:
         yield teller
     finally:
         teller.stop()
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Within the block an interrupt only asks to stop; the function says whether one came. A second interrupts."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            signal.default_int_handler(number, frame)
+        asked = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def clear_standard_output() -> None:

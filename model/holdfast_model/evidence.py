@@ -163,8 +163,9 @@ class Exploration(Struct, frozen=True, kw_only=True):
     `generated` counts the initial state and every successor computed, duplicates included; `depth` the number of
     breadth-first levels, the initial one included (TLC counts both in this way). `complete` is false when a limit
     stopped the search; `stopped_by` then says which. `collision_probability` bounds the probability that two
-    different states shared a fingerprint, so that one was never expanded. The verdict is `HELD` only if every goal
-    was reached.
+    different states shared a fingerprint, so that one was never expanded. `deadlocks` counts the states in which no
+    action can be taken and which the spec does not declare as an end; `deadlock` is a shortest path to the first. The
+    verdict is `HELD` only if every goal was reached.
     """
 
     model: str
@@ -181,3 +182,4 @@ class Exploration(Struct, frozen=True, kw_only=True):
     deadlocks: int = 0
     stopped_by: str = ""
     goals: tuple[GoalCoverage, ...] = ()
+    deadlock: tuple[TraceState, ...] = ()

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import jinja2
 from markupsafe import Markup, escape
 
 from holdfast_model.evidence import Obligation, ObligationVerdict, TraceState, Verdict
@@ -35,6 +34,9 @@ from holdfast_reports.glossary import GLOSSARY
 from holdfast_reports.sums import is_safe_path
 from holdfast_reports.text import SENTENCE_CHARACTERS_MAX, visible_runs
 from holdfast_reports.words import meaning, reproduction, sentence, title
+
+if TYPE_CHECKING:
+    import jinja2
 
 COUNTEREXAMPLES_MAX = 40
 STEPS_MAX = 60
@@ -333,8 +335,10 @@ def _resource(name: str) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def _template() -> "jinja2.Template":
     """The page's template, compiled once."""
+    import jinja2  # noqa: PLC0415 - most commands load this module and render nothing
+
     environment = jinja2.Environment(
         autoescape=True,
         finalize=_shown,

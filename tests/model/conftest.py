@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from holdfast_model.checkers.explore import _Search
+from holdfast_model.checkers.expansion import Program
 from holdfast_model.checkers.packing import packing_of
 from holdfast_model.spec import Model, State
 from holdfast_model.spec.language import PropertyKind
@@ -33,27 +33,27 @@ def walked(model: Model, *, walks: int, steps: int, seed: int) -> list[State]:
 def compared(model: Model, states: Sequence[State], *, auxiliary: bool) -> int:
     """Compare generated guards, successors, properties and goals with the interpreter's; how many successors."""
     properties = [p for p in model.properties if auxiliary or not p.auxiliary]
-    search = _Search(model, properties, memory_bytes_max=1 << 30, states_max=None)
+    program = Program(model, properties)
     packing = packing_of(model)
     packed = [packing.pack(state) for state in states]
     assert [packing.unpack(words) for words in packed] == list(states)
     words = [np.array(column, np.uint64) for column in zip(*packed, strict=True)]
-    columns, guards, formulas = search.code.check(words)
+    columns, guards, formulas = program.code.check(words)
     of_states = [p for p in properties if p.kind is PropertyKind.ALWAYS]
     of_steps = [p for p in properties if p.kind is PropertyKind.STEP]
     for declared, formula in zip([*of_states, *model.goals], formulas, strict=True):
         values = [formula] * len(states) if isinstance(formula, bool) else formula.tolist()
         assert values == [model.holds(declared, state) for state in states]
     successors = 0
-    for number, (instance, guard) in enumerate(zip(search.instances, guards, strict=True)):
+    for number, (instance, guard) in enumerate(zip(program.instances, guards, strict=True)):
         enabled = np.full(len(states), guard) if isinstance(guard, bool) else guard
         expected = [model.step(instance, state, exploring=True) for state in states]
         assert enabled.tolist() == [after is not None for after in expected]
         indices = np.flatnonzero(enabled)
         if not indices.size:
             continue
-        after_words, left_range = search.code.steps[number](words, columns, indices)
-        judge = search._step_judges[number]
+        after_words, left_range = program.code.steps[number](words, columns, indices)
+        judge = program.step_judges[number]
         judged = [True] * len(of_steps) if judge is None else judge([word[indices] for word in words])
         for row, index in enumerate(indices.tolist()):
             after = expected[index]

@@ -5,7 +5,7 @@ from typing import Self
 
 import pytest
 
-from holdfast_model.checkers.explore import explore
+from holdfast_model.checkers.explore import Deadlocks, explore
 from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import Verdict
 from holdfast_model.spec import (
@@ -205,6 +205,75 @@ def test_a_deadlock_and_an_action_that_is_never_enabled_are_counted() -> None:
     assert found.verdict is Verdict.HELD
 
 
+def test_a_deadlock_is_a_violation_where_it_is_asked_for() -> None:
+    found = explore(Model(Counter(holds=20, stops=8)), deadlocks=Deadlocks.VIOLATION)
+    assert found.verdict is Verdict.VIOLATED
+    (violation,) = found.violations
+    assert (violation.invariant, violation.property) == ("DEADLOCK", "may_end")
+    assert [s.state["value"] for s in violation.trace] == ["0", "2", "4", "6", "8"]
+    assert violation.trace == found.deadlock
+
+
+class Ending(Counter):
+    """May rest at 8 and nowhere else."""
+
+    def may_end(self) -> Condition:
+        return self.value == 8
+
+
+@pytest.mark.parametrize(
+    ("stops", "deadlocks", "stuck", "verdict"),
+    [
+        (8, Deadlocks.DECLARED, 0, Verdict.HELD),
+        (8, Deadlocks.VIOLATION, 0, Verdict.HELD),
+        (6, Deadlocks.DECLARED, 1, Verdict.VIOLATED),
+        (6, Deadlocks.VIOLATION, 1, Verdict.VIOLATED),
+        (6, Deadlocks.REPORT, 1, Verdict.HELD),
+    ],
+)
+def test_an_end_that_the_spec_declares_is_no_deadlock(
+    stops: int, deadlocks: Deadlocks, stuck: int, verdict: Verdict
+) -> None:
+    found = explore(Model(Ending(holds=20, stops=stops)), deadlocks=deadlocks)
+    assert (found.deadlocks, found.verdict) == (stuck, verdict)
+    assert len(found.deadlock) == (4 if stuck else 0)
+    judged = {row.invariant for row in found.properties}
+    assert judged == ({"CONS-1"} if deadlocks is Deadlocks.REPORT else {"CONS-1", "DEADLOCK"})
+
+
+class Pit(Spec):
+    """Breaks its property at once, and has no step left somewhat later."""
+
+    value = Nat.upto(3)
+    spoilt = Bool
+
+    def __init__(self) -> None:
+        super().__init__(sizes={})
+
+    @action
+    def spoil(self) -> None:
+        """Now it is broken."""
+        self.require(self.value == 0)
+        self.spoilt = True
+
+    @action
+    def climb(self) -> None:
+        """One more, up to three."""
+        self.require(self.value < 3)
+        self.value += 1
+
+    @always("CONS-1")
+    def is_not_spoilt(self) -> Condition:
+        """It is not broken."""
+        return negation(self.spoilt)
+
+
+def test_the_search_goes_on_for_a_deadlock_when_all_else_is_broken() -> None:
+    found = explore(Model(Pit()), deadlocks=Deadlocks.VIOLATION)
+    assert {v.invariant: v.states for v in found.violations} == {"CONS-1": 2, "DEADLOCK": 4}
+    assert explore(Model(Pit())).stopped_by == "every property is violated"
+
+
 def test_a_state_that_breaks_a_property_is_reported_and_not_expanded() -> None:
     found = explore(Model(Counter(holds=20, stops=18)))
     assert found.verdict is Verdict.VIOLATED
@@ -285,8 +354,10 @@ def test_without_a_property_nothing_is_concluded() -> None:
 
 
 def test_a_symmetry_that_a_model_does_not_have_is_refused() -> None:
-    with pytest.raises(HoldfastError, match="symmetry 'accounts' is not available for model yardstick"):
-        explore(load_model("yardstick"), symmetry="accounts")
+    with pytest.raises(
+        HoldfastError, match="symmetry 'clients' is not available for model yardstick; expected one of: acc"
+    ):
+        explore(load_model("yardstick"), symmetry="clients")
 
 
 def test_two_searches_give_equal_evidence() -> None:

@@ -1,9 +1,10 @@
 """Numpy code for whole arrays of packed states, generated from the terms of a model's steps and properties.
 
-Two kinds of functions are generated. `check(W)` takes the words of n states (a list of `uint64` arrays of length n)
+Three kinds of functions are generated. `check(W)` takes the words of n states (a list of `uint64` arrays of length n)
 and returns the columns it unpacked, each step's guard and each property, all as arrays of length n. `step_k(W, C, i)`
 takes the same words and columns and the indices of the states in which step k can be taken; it returns the words of
-their successors and which of them left a declared range (or None). Columns are the narrowest signed integers that an
+their successors and which of them left a declared range (or None). `judging` and `rewriting` make functions of whole
+words alone: the values of formulas, and the words of other states. Columns are the narrowest signed integers that an
 interval analysis allows, so nothing can wrap around; what the ranges alone decide is folded away.
 """
 
@@ -26,6 +27,7 @@ Columns: TypeAlias = dict[int, npt.NDArray[Any]]
 Check: TypeAlias = Callable[[Words], tuple[Columns, list[Flags | bool], list[Flags | bool]]]
 Take: TypeAlias = Callable[[Words, Columns, Indices], tuple[Words, Flags | None]]
 Judge: TypeAlias = Callable[[Words], list[Flags | bool]]
+Rewrite: TypeAlias = Callable[[Words], Words]
 Interval: TypeAlias = tuple[int, int]
 
 
@@ -220,9 +222,11 @@ class _Function:
         return text if place.least == 0 else f"{text} + int{width}({place.least})"
 
 
-def _step_lines(step: Step, intervals: _Intervals, packing: Packing, *, columns: frozenset[int]) -> list[str]:
-    """The body of `step_k`: new words from gathered old ones, changing only what the step changes."""
+def _step_lines(step: Step, intervals: _Intervals, packing: Packing, *, columns: frozenset[int] | None) -> list[str]:
+    """The body of `step_k`: new words from old ones (gathered where there are columns), changed as the step says."""
     function = _Function(intervals, packing, gathered=columns)
+    if columns is None:
+        function.lines.append(_unpacked_words(packing))
     constants = [0] * packing.words
     cleared = [0] * packing.words
     shifted: dict[tuple[int, int, int], int] = {}
@@ -275,7 +279,7 @@ def vectorise(steps: Sequence[Step], properties: Iterable[Operand], packing: Pac
     """Compiled functions for these steps and properties of a model with this packing."""
     intervals = _Intervals(packing)
     check = _Function(intervals, packing, gathered=None)
-    check.lines.append(f"{', '.join(f'w{word}' for word in range(packing.words))}, = W")
+    check.lines.append(_unpacked_words(packing))
     guards = [check.value(step.guard) for step in steps]
     formulas = [check.value(formula) for formula in properties]
     columns = frozenset(check.unpacked)
@@ -294,11 +298,26 @@ def vectorise(steps: Sequence[Step], properties: Iterable[Operand], packing: Pac
 def judging(formulas: Sequence[Operand], packing: Packing) -> Judge:
     """A compiled function from the words of n states to the values of these formulas in them."""
     function = _Function(_Intervals(packing), packing, gathered=None)
-    function.lines.append(f"{', '.join(f'w{word}' for word in range(packing.words))}, = W")
+    function.lines.append(_unpacked_words(packing))
     values = [function.value(formula) for formula in formulas]
     function.lines.append(f"return [{', '.join(values)}]")
     judge: Judge = _compiled(_source([("judge(W)", function.lines)]))["judge"]
     return judge
+
+
+def rewriting(step: Step, packing: Packing) -> Rewrite:
+    """A compiled function from the words of n states to those of the states after a step that all of them take.
+
+    The step keeps every variable within its range.
+    """
+    lines = _step_lines(step, _Intervals(packing), packing, columns=None)
+    assert lines[-1].endswith(", None"), "a step that can leave a range is no rewriting"
+    rewrite: Callable[[Words], tuple[Words, None]] = _compiled(_source([("rewrite(W)", lines)]))["rewrite"]
+    return lambda words: rewrite(words)[0]
+
+
+def _unpacked_words(packing: Packing) -> str:
+    return f"{', '.join(f'w{word}' for word in range(packing.words))}, = W"
 
 
 def _source(functions: list[tuple[str, list[str]]]) -> str:

@@ -271,6 +271,10 @@ class Spec(Scope):
         """Limits that only the search has, by name, as evidence prints them beside the sizes and ranges."""
         return {}
 
+    def may_end(self) -> Condition:
+        """Where the system may rest for good. A spec that defines it says that any other state has a step."""
+        return True
+
     @classmethod
     def declared_actions(cls) -> tuple[ActionDeclaration, ...]:
         """The actions, in the order written, those of base classes first."""

@@ -1,0 +1,333 @@
+"""The states of a search in parts, by their hashes, each of which a process of its own can keep and expand.
+
+Each part expands its own states and sorts their successors by the part that they belong to; then each part adds what
+the others have for it, in the order of the parts. The number of parts is fixed, so what is found does not depend on
+how many processes there are. Threads would wait for Python's lock, since a step is many short calls of numpy (two of
+them took longer than one): so parts are given to forked processes once there is enough to do. These inherit the
+generated code; successors go between them through shared memory, and what they found through a pipe.
+"""
+
+import mmap
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import NoReturn, TypeAlias
+
+import numpy as np
+
+from holdfast_model.checkers.expansion import Expansion, Finding, Program
+from holdfast_model.checkers.states import Candidates, Hashes, LimitReachedError, Numbers, States
+from holdfast_model.checkers.vectorise import Words
+from holdfast_model.errors import InconclusiveError
+
+PARTS = 2
+"""A power of 2. Two processes are what a search can use."""
+
+_OWNER_SHIFT = np.uint64(20)
+"""Which bits of a hash say whose state it is: not those that say where it lies in its part's table."""
+
+Kept: TypeAlias = tuple[tuple[int, ...], int, int]
+"""A state's words, its parent and the step that led to it."""
+
+Piece: TypeAlias = tuple[int, int] | None
+"""Places in a part, from the first up to the second; None is no place."""
+
+Edges: TypeAlias = tuple[Numbers, Numbers]
+"""States and, in the same places, their successors."""
+
+
+def usable_cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def can_fork() -> bool:
+    """Whether a process can be forked here without harm; elsewhere one process does all the work."""
+    return sys.platform == "linux"
+
+
+def owner_of(hashes: Hashes) -> Hashes:
+    """The part that each state belongs to."""
+    return (hashes >> _OWNER_SHIFT) & np.uint64(PARTS - 1)
+
+
+class Outbox:
+    """Shared memory in which a part leaves successors for the parts that they belong to."""
+
+    def __init__(self, program: Program, pieces_max: int) -> None:
+        """`pieces_max` is how many states are expanded at a time at most."""
+        # Each state has at most one successor for each step. Pages that nobody touches cost nothing.
+        rows = pieces_max * max(1, len(program.instances))
+        memory = mmap.mmap(-1, rows * (8 * program.packing.words + 16))
+        wide = np.frombuffer(memory, np.uint64, rows * (program.packing.words + 1)).reshape(-1, rows)
+        self._words: Words = [*wide[:-1]]
+        self._hashes = wide[-1]
+        self._parents, self._steps = np.frombuffer(memory, np.int32, rows * 2, wide.nbytes).reshape(2, rows)
+
+    def put(self, found: Candidates) -> list[int]:
+        """Leave candidates, sorted by their parts; where each part's begin, and the end of all."""
+        owners = owner_of(found.hashes)
+        bounds = [0]
+        for part in range(PARTS):
+            mine = np.flatnonzero(owners == part)
+            first, last = bounds[-1], bounds[-1] + len(mine)
+            for kept, word in zip(self._words, found.words, strict=True):
+                np.take(word, mine, out=kept[first:last], mode="clip")
+            np.take(found.hashes, mine, out=self._hashes[first:last], mode="clip")
+            np.take(found.parents, mine, out=self._parents[first:last], mode="clip")
+            np.take(found.steps, mine, out=self._steps[first:last], mode="clip")
+            bounds.append(last)
+        return bounds
+
+    def get(self, first: int, last: int) -> Candidates:
+        """Candidates in place: they are gone when the box is used again."""
+        return Candidates(
+            [word[first:last] for word in self._words],
+            self._hashes[first:last],
+            self._parents[first:last],
+            self._steps[first:last],
+        )
+
+
+class Part:
+    """A part of the states. A state's number is its place in its part and the part: place * PARTS + part."""
+
+    def __init__(
+        self, part: int, program: Program, outboxes: Sequence[Outbox], *, memory_bytes_max: int, keeps_edges: bool
+    ) -> None:
+        self._part = part
+        self._program = program
+        self._outboxes = outboxes
+        self._states = States(program.packing.words, memory_bytes_max=memory_bytes_max)
+        self._keeps_edges = keeps_edges
+        self._edges: list[Edges] = []
+
+    def _words(self, start: int, stop: int) -> Words:
+        return [word[start:stop] for word in self._states.words]
+
+    def expand(self, start: int, stop: int) -> tuple[Expansion, list[int]]:
+        """What is to know of the states in these places; their successors are left in the outbox, within bounds."""
+        expansion = self._program.expand(self._words(start, stop), start)
+        found = expansion.candidates
+        bounds = [0] * (PARTS + 1)
+        if found is not None:
+            bounds = self._outboxes[self._part].put(replace(found, parents=self._numbers(found.parents)))
+        return self._numbered(expansion), bounds
+
+    def check(self, start: int, stop: int) -> Expansion:
+        """What the properties and goals say of the states in these places; they are not expanded."""
+        return self._numbered(self._program.checked(self._words(start, stop), start))
+
+    def _numbers(self, places: Numbers) -> Numbers:
+        return places * np.int32(PARTS) + np.int32(self._part)
+
+    def _numbered(self, expansion: Expansion) -> Expansion:
+        def number(place: int) -> int:
+            return place * PARTS + self._part
+
+        findings: list[Finding] = [replace(finding, state=number(finding.state)) for finding in expansion.findings]
+        stuck = expansion.stuck_first
+        return replace(
+            expansion, findings=findings, stuck_first=None if stuck is None else number(stuck), candidates=None
+        )
+
+    def add(self, bounds: Sequence[Sequence[int]]) -> tuple[int, bool]:
+        """Add what the parts left for this one, in their order; how many states there are, and if all were added."""
+        boxes = zip(self._outboxes, bounds, strict=True)
+        found = [box.get(ends[self._part], ends[self._part + 1]) for box, ends in boxes]
+        joined = Candidates(
+            [np.concatenate(words) for words in zip(*(c.words for c in found), strict=True)],
+            np.concatenate([c.hashes for c in found]),
+            np.concatenate([c.parents for c in found]),
+            np.concatenate([c.steps for c in found]),
+        )
+        try:
+            places = self._states.add(joined)
+        except LimitReachedError:
+            return self._states.count, False
+        if self._keeps_edges:
+            self._edges.append((joined.parents, self._numbers(places)))
+            self._states.kept_besides += 2 * places.nbytes
+        return self._states.count, True
+
+    def add_first(self, candidates: Candidates) -> int:
+        """Add the first state, if it is of this part; how many states there are."""
+        if int(owner_of(candidates.hashes)[0]) == self._part:
+            self._states.add(candidates)
+        return self._states.count
+
+    def cut(self, count: int) -> None:
+        """Forget all states but the first ones; nothing is added afterwards."""
+        self._states.count = count
+
+    def kept(self, place: int) -> Kept:
+        """What is kept of a state."""
+        words = tuple(int(word[place]) for word in self._states.words)
+        return words, int(self._states.parent[place]), int(self._states.via[place])
+
+    def all_words(self) -> Words:
+        """The words of all states."""
+        return self._words(0, self._states.count)
+
+    def all_edges(self) -> list[Edges]:
+        """Every step into a state of this part, where they are kept."""
+        return self._edges
+
+
+class RemotePart:
+    """A part that another process keeps. What it is asked to do at the same time as others is begun, then awaited."""
+
+    def __init__(self, part: Part, others: Sequence["RemotePart"]) -> None:
+        """The process is forked here and takes over the part as it is."""
+        self._pipe, theirs = Pipe()
+        with warnings.catch_warnings():
+            # Python warns of forking beside threads. This child calls numpy and its pipe, and leaves at once.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process = os.fork()
+        if self._process == 0:
+            for pipe in (self._pipe, *(other.pipe for other in others)):
+                pipe.close()
+            _serve(part, theirs)
+        theirs.close()
+
+    @property
+    def pipe(self) -> Connection:
+        """The near end of the pipe between the two processes."""
+        return self._pipe
+
+    def begin(self, call: str, *arguments: object) -> None:
+        """Begin a call of one of the part's methods."""
+        with suppress(ConnectionError):  # `end` tells of it
+            self._pipe.send((call, arguments))
+
+    def end(self) -> object:
+        """The result of the call that was begun."""
+        try:
+            result: object = self._pipe.recv()
+        except (EOFError, ConnectionError) as error:
+            raise InconclusiveError(
+                "a process of the search ended unexpectedly; perhaps it was killed for want of memory"
+            ) from error
+        assert not isinstance(result, _Failed), result
+        return result
+
+    def dismiss(self) -> None:
+        """End the process, whatever it does."""
+        self._pipe.close()
+        with suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self._process, 0)
+
+
+class _Failed(str):
+    """What went wrong in another process by a bug of ours."""
+
+    __slots__ = ()
+
+
+def _serve(part: Part, pipe: Connection) -> NoReturn:
+    """Do what is asked of a part until the search is gone."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while True:
+            call, arguments = pipe.recv()
+            try:
+                result = getattr(part, call)(*arguments)
+            except Exception as error:  # noqa: BLE001 - a bug of ours, told to the process that can tell it
+                result = _Failed(f"{type(error).__name__} in another process of the search: {error}")
+            pipe.send(result)
+    finally:
+        os._exit(0)
+
+
+class Parts:
+    """All parts, some of them with other processes."""
+
+    def __init__(self, program: Program, *, pieces_max: int, memory_bytes_max: int, keeps_edges: bool) -> None:
+        outboxes = [Outbox(program, pieces_max) for _ in range(PARTS)]
+        self._parts: list[Part | RemotePart] = [
+            Part(part, program, outboxes, memory_bytes_max=memory_bytes_max // PARTS, keeps_edges=keeps_edges)
+            for part in range(PARTS)
+        ]
+        self.counts = [0] * PARTS
+
+    def dismiss(self) -> None:
+        """End the other processes."""
+        for part in self._remote():
+            part.dismiss()
+
+    def _remote(self) -> list[RemotePart]:
+        return [part for part in self._parts if isinstance(part, RemotePart)]
+
+    def spread(self, workers: int) -> None:
+        """Give parts to other processes, so that at most `workers` do the work. Once is enough."""
+        for number, part in enumerate(self._parts):
+            if 0 < number < workers and isinstance(part, Part) and can_fork():
+                self._parts[number] = RemotePart(part, self._remote())
+
+    def _each(self, call: str, arguments: Callable[[int], tuple[object, ...] | None]) -> list[object]:
+        """The results of a method of all parts, at the same time where they are with other processes.
+
+        `arguments` says with what each part is called; None is not at all.
+        """
+        given = [arguments(number) for number in range(PARTS)]
+        for part, values in zip(self._parts, given, strict=True):
+            if isinstance(part, RemotePart) and values is not None:
+                part.begin(call, *values)
+        results: list[object] = []
+        for part, values in zip(self._parts, given, strict=True):
+            if values is None:
+                results.append(None)
+            else:
+                results.append(part.end() if isinstance(part, RemotePart) else getattr(part, call)(*values))
+        return results
+
+    def add_first(self, candidates: Candidates) -> None:
+        """Add the first state."""
+        self.counts = self._each("add_first", lambda _: (candidates,))  # type: ignore[assignment]  # what it returns
+
+    def expand(self, pieces: Sequence[Piece]) -> tuple[list[Expansion], list[list[int]]]:
+        """Expand some states of each part; what is to know of them, and where in the outboxes successors lie."""
+        results: list[tuple[Expansion, list[int]] | None]
+        results = self._each("expand", lambda number: pieces[number])  # type: ignore[assignment]  # what it returns
+        nothing = [0] * (PARTS + 1)
+        return [r[0] for r in results if r is not None], [nothing if r is None else r[1] for r in results]
+
+    def add(self, bounds: list[list[int]]) -> bool:
+        """Add what was left in the outboxes; whether there was memory for all of it."""
+        results: list[tuple[int, bool]]
+        results = self._each("add", lambda _: (bounds,))  # type: ignore[assignment]  # what it returns
+        self.counts = [count for count, _ in results]
+        return all(added for _, added in results)
+
+    def cut(self, counts: list[int]) -> None:
+        """Forget all states but the first ones of each part."""
+        self._each("cut", lambda number: (counts[number],))
+        self.counts = [*counts]
+
+    def check(self, pieces: Sequence[Piece]) -> list[Expansion]:
+        """What the properties and goals say of some states of each part."""
+        results: list[Expansion | None]
+        results = self._each("check", lambda number: pieces[number])  # type: ignore[assignment]  # what it returns
+        return [result for result in results if result is not None]
+
+    def kept(self, number: int) -> Kept:
+        """What is kept of a state."""
+        place, part = divmod(number, PARTS)
+        return self._each("kept", lambda n: (place,) if n == part else None)[part]  # type: ignore[return-value]  # what it returns
+
+    def all_words(self) -> list[Words]:
+        """The words of all states, by part."""
+        return self._each("all_words", lambda _: ())  # type: ignore[return-value]  # what it returns
+
+    def all_edges(self) -> list[Edges]:
+        """Every step, where they are kept."""
+        found: list[list[Edges]] = self._each("all_edges", lambda _: ())  # type: ignore[assignment]  # what it returns
+        return [edges for part in found for edges in part]
