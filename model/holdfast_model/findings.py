@@ -104,6 +104,34 @@ class NotChecked(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class LinkDifference(Struct, frozen=True, kw_only=True):
+    """The first step at which a model and an exchange that go the same way differ, and in what.
+
+    `action` is the model's action, or what was done to the exchange; `variable` one of the model's variables, or in
+    parentheses or words what is compared besides; `model` and `engine` are its values as they are printed.
+    """
+
+    step: int
+    action: str
+    variable: str
+    model: str
+    engine: str
+
+
+class Replay(Struct, frozen=True, kw_only=True):
+    """A path of a model that an exchange followed for so many steps, the states compared after each.
+
+    It is matched only if it was followed to its end without a difference. `unsupported` says why a step was not taken
+    on the exchange: nothing was then concluded.
+    """
+
+    model: str
+    matched: bool
+    steps: int
+    difference: LinkDifference | None = None
+    unsupported: str | None = None
+
+
 class FaultVerdict(StrEnum):
     """`CAUGHT` when every invariant that the fault names fired."""
 
@@ -338,7 +366,9 @@ __all__ = [
     "FuzzResult",
     "GateResult",
     "InvariantCoverage",
+    "LinkDifference",
     "NotChecked",
+    "Replay",
     "ReplayResult",
     "Report",
     "Run",
