@@ -50,7 +50,7 @@ class History:
         offered = [move for move in offered if move.logged <= room]
         if not offered:
             return None
-        move = self._random.choice(offered)
+        (move,) = self._random.choices(offered, [each.weight for each in offered])
         move.do(self.world)
         self.world.look()
         self.moves.append(move.name)

@@ -165,7 +165,10 @@ class Walk:
 
     def next(self) -> tuple[Instance, State] | None:
         """A step that can be taken now, drawn at random; None where there is none."""
-        weights = {name: self._random.random() * (1 + self.taken[name]) for name in self._instances}
+        weights = {
+            name: self._random.random() * (1 + self.taken[name]) * rule_of(self.follower.model, name).rarity
+            for name in self._instances
+        }
         for name in sorted(weights, key=weights.__getitem__):
             instances = list(self._instances[name])
             self._random.shuffle(instances)

@@ -90,7 +90,7 @@ class FundsLink(Subject):
     )
     actions = (
         ActionRule("deposit", "`CreditDeposit`, each of a transaction of its own", _deposit),
-        ActionRule("withdraw", "`RequestWithdrawal`, then `PayWithdrawal` of the same", _withdraw),
+        ActionRule("withdraw", "`RequestWithdrawal`, then `PayWithdrawal` of the same", _withdraw, rarity=6),
     )
 
     def beside(self, world: World) -> Values:
@@ -125,5 +125,5 @@ class FundsLink(Subject):
         taken = Taken(arguments, {}, {})
         return (
             Move("deposit", lambda world: _deposit(world, taken), (("deposit",),), {"deposit": arguments}, 1),
-            Move("withdraw", lambda world: _withdraw(world, taken), (("withdraw",),), {"withdraw": arguments}, 1),
+            Move("withdraw", lambda world: _withdraw(world, taken), (("withdraw",),), {"withdraw": arguments}, 1, weight=0.4),
         )

@@ -62,7 +62,7 @@ class PhasesLink(Subject):
         ),
     )
     actions = (
-        ActionRule("restrict", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY)),
+        ActionRule("restrict", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY), rarity=2),
         ActionRule("admit_orders", "`SetPhase` post-only", lambda world, _: enter(world, Phase.POST_ONLY)),
         ActionRule("open", "`SetPhase` open", lambda world, _: enter(world, Phase.OPEN)),
     )
@@ -119,7 +119,7 @@ class RecoveryLink(Subject):
     )
     actions = (
         ActionRule("snapshot", "`TakeSnapshot`", lambda world, _: world.take_snapshot()),
-        ActionRule("crash", "`Crash`; with replicas `KillReplica` of the primary", _crash),
+        ActionRule("crash", "`Crash`; with replicas `KillReplica` of the primary", _crash, rarity=4),
         ActionRule("restore", "`Restart`; with replicas `StartReplica` of the primary", _restore),
     )
 
@@ -229,7 +229,7 @@ class MaintenanceLink(Subject):
         ActionRule("confirm_load", "`ConfirmLoad`", lambda world, _: world.do(ConfirmLoad()) and None),
         ActionRule("reconcile", "`Reconcile`; nothing where there is no custody", _reconcile),
         ActionRule("end_maintenance", "`SetPhase` post-only", lambda world, _: enter(world, Phase.POST_ONLY)),
-        ActionRule("abort_maintenance", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY)),
+        ActionRule("abort_maintenance", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY), rarity=2),
     )
 
     def beside(self, world: World) -> Values:
@@ -243,7 +243,11 @@ class MaintenanceLink(Subject):
         return found | ({"reconciled": int(_is_done(world, Reconciled))} if world.has(Custody) else {})
 
     def moves(self, world: World, random: Random) -> Sequence[Move]:
-        """The steps of the procedure, in any order; without custody there is nothing to reconcile."""
+        """The steps of the procedure, in any order; without custody there is nothing to reconcile.
+
+        The exchange also counts a reconciliation before the load barrier, and takes the announcement of the next
+        maintenance in this one; the model does not, so that neither is done.
+        """
         if world.down:
             return ()
         steps: list[Move] = [
@@ -254,7 +258,7 @@ class MaintenanceLink(Subject):
                 (("begin_maintenance",),),
             ),
         ]
-        if world.has(Custody):
+        if world.has(Custody) and _is_done(world, LoadConfirmed):
             steps.append(Move("reconcile", lambda world: world.attempt(Reconcile()), (("reconcile",),)))
         if world.view.phase is Phase.MAINTENANCE:
             reconciled = () if world.has(Custody) else ("reconcile*",)

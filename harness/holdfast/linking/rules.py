@@ -67,6 +67,8 @@ class ActionRule:
     act: "Callable[[World, Taken], None] | None"
     is_linked: "Callable[[World, Taken], str] | None" = None
     """Why the exchange cannot take this step although the model can ("" where it can)."""
+    rarity: float = 1
+    """How much rarer than others a walk takes it: what undoes or disturbs, so that walks get somewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Move:
     explained_by: tuple[tuple[str, ...], ...]
     fixed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     logged: int = 0
+    weight: float = 1
+    """How much more often than others a history has it."""
 
 
 class Subject:

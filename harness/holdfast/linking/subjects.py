@@ -1,5 +1,6 @@
 """The parts of the exchange and their links."""
 
+from holdfast.linking.custody import CustodyLink
 from holdfast.linking.ledger import FundsLink, LedgerLink
 from holdfast.linking.operations import MaintenanceLink, PhasesLink, RecoveryLink
 from holdfast.linking.rules import ActionRule, Subject
@@ -10,6 +11,7 @@ SUBJECTS: tuple[Subject, ...] = (
     LedgerLink(),
     FundsLink(),
     TradingLink(),
+    CustodyLink(),
     PhasesLink(),
     RecoveryLink(),
     MaintenanceLink(),

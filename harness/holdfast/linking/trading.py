@@ -220,12 +220,13 @@ class TradingLink(Subject):
                     (("place", "trade*"), ("place", "trade*", "cancel")),
                     {"place": arguments},
                     1 + met,
+                    weight=2,
                 )
             )
         if told:
             one = random.choice(sorted(told.values(), key=lambda order: order.id))
             cancel = CancelOrder(client=one.client, order=one.id)
-            found.append(Move("cancel", lambda world: world.attempt(cancel), (("cancel",),), logged=1))
+            found.append(Move("cancel", lambda world: world.attempt(cancel), (("cancel",),), logged=1, weight=0.6))
         return found
 
 
@@ -328,6 +329,6 @@ TradingLink.actions = (
         "parked",
         _trade,
     ),
-    ActionRule("cancel", "`CancelOrder`", _cancel),
+    ActionRule("cancel", "`CancelOrder`", _cancel, rarity=3),
 )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.engine import Engine
+from holdfast.linking.chain import Chain
 from holdfast.linking.rules import MISSING, Subject, Values
 from holdfast.linking.scope import MARKET, setup_of
 from holdfast.running import Runner
@@ -55,6 +56,7 @@ class World:
         """Answers that were not the ones expected since the last look."""
         self.roles: list[ReplicaId] = list(self.setup.replicas)
         """The replicas by role: the primary, then the standbys in the model's order."""
+        self.chain = Chain()
         self.snapshot_seq = 0
         self.pending: list[Command] = []
         """What operators decided while nothing acted; it is given as soon as something does."""
@@ -165,6 +167,12 @@ class World:
             if refused and not self.failure:
                 self.surprises.append(f"{type(step).__name__} is refused: {', '.join(refused)}")
         return events
+
+    def are_accepted(self, *steps: Step) -> bool:
+        """Take steps that must not be refused; whether none was."""
+        known = len(self.surprises)
+        self.do(*steps)
+        return len(self.surprises) == known and not self.failure
 
     def refuse(self, command: Command, *reasons: Reason, replica: ReplicaId | None = None) -> None:
         """Give a command that must be refused for one of these reasons."""

@@ -602,7 +602,8 @@ class Custody(Exchange):
 
     @action
     def approve_withdrawal(self, payment: Payment) -> None:
-        """A withdrawal is approved, as it was asked for."""
+        """A withdrawal is approved, as it was asked for, while its asset is not suspended."""
+        self.require(negation(self.live.suspended))
         self.decide(Kind.APPROVE_WITHDRAWAL, payment, PaymentStatus.REQUESTED)
 
     def decide(self, kind: Kind, payment: Payment, *statuses: PaymentStatus) -> None:
