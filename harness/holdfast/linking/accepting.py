@@ -10,7 +10,7 @@ from random import Random
 
 from holdfast.engine import Engine
 from holdfast.linking.following import first_difference
-from holdfast.linking.rules import Move, Values
+from holdfast.linking.rules import By, Move, Values
 from holdfast.linking.subjects import subjects_of
 from holdfast.linking.world import World
 from holdfast_model.findings import LinkDifference
@@ -55,8 +55,8 @@ class History:
         self.world.look()
         self.moves.append(move.name)
         reached = set(self.states)
-        for names in move.explained_by:
-            reached |= self._after(move, names)
+        for sequence in move.explained_by:
+            reached |= self._after(sequence)
         self._keep(move.name, reached)
         return move
 
@@ -65,22 +65,21 @@ class History:
         world = self.world
         return len(world.names(Slot)) - len(world.logs()) if world.has(Recovery) else NO_LIMIT
 
-    def _after(self, move: Move, names: Iterable[str]) -> set[State]:
+    def _after(self, sequence: Iterable[By]) -> set[State]:
         """The states that these actions lead to, one after the other."""
         states = self.states
-        for name in names:
-            if not name.endswith("*"):
-                states = self._steps(states, move, name)
+        for by in sequence:
+            if not by.any_number:
+                states = self._steps(states, by)
                 continue
             latest = states
             for _ in range(REPEATED_MAX):
-                latest = self._steps(latest, move, name.removesuffix("*")) - states
+                latest = self._steps(latest, by) - states
                 states = states | latest
         return states
 
-    def _steps(self, states: set[State], move: Move, name: str) -> set[State]:
-        fixed = move.fixed.get(name, {})
-        instances = [instance for instance in self._instances.get(name, ()) if has_arguments(instance, fixed)]
+    def _steps(self, states: set[State], by: By) -> set[State]:
+        instances = [one for one in self._instances.get(by.action, ()) if has_arguments(one, by.arguments)]
         found = (self.model.step(instance, state) for state in states for instance in instances)
         return {state for state in found if state is not None}
 

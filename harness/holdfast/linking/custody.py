@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from holdfast.linking.chain import Sent
-from holdfast.linking.rules import MISSING, ActionRule, Move, Reading, Subject, Taken, Values, VariableRule
+from holdfast.linking.rules import MISSING, ActionRule, By, Move, Reading, Subject, Taken, Values, VariableRule
 from holdfast.linking.scope import TIER
-from holdfast.linking.world import World
+from holdfast.linking.world import World, was_refused
 from holdfast_model.specs.exchange.custody import Custody, DepositStatus, PaymentStatus, Signer, Transaction
 from holdfast_model.specs.exchange.custody import Deposit as ModelDeposit
 from holdfast_model.specs.exchange.custody import Payment as ModelPayment
@@ -208,7 +208,9 @@ class CustodyLink(Subject):
         VariableRule("deposit_amount", Reading.SHOWN, "journal: as it was last seen"),
         VariableRule("arrived", Reading.SHOWN, "journal: it became final"),
         VariableRule("credits", Reading.SHOWN, "journal: how often it was credited"),
-        VariableRule("payment_status", Reading.SHOWN, "view: of the payment while it is under way, else of the withdrawal"),
+        VariableRule(
+            "payment_status", Reading.SHOWN, "view: of the payment while it is under way, else of the withdrawal"
+        ),
         VariableRule("payment_account", Reading.SHOWN, "view: the withdrawal's client"),
         VariableRule("payment_asset", Reading.SHOWN, "view: the withdrawal's asset"),
         VariableRule("payment_amount", Reading.SHOWN, "view: the withdrawal's amount"),
@@ -338,6 +340,8 @@ class CustodyLink(Subject):
     def logged(self, world: World, record: JournalRecord) -> Sequence[Values]:
         """What the chain and its payments are told; of what is told for each asset the last."""
         command = record.command
+        if was_refused(record):
+            return ()
         match command:
             case ReportBlock() | ReportReorganisation() if command.asset == LAST_ASSET:
                 is_block = isinstance(command, ReportBlock)
@@ -545,11 +549,15 @@ CustodyLink.actions = (
     ActionRule(
         "replace_blocks",
         "the chain loses its last blocks",
-        lambda world, taken: world.chain.replace(taken.arguments["height"]), rarity=8),
+        lambda world, taken: world.chain.replace(taken.arguments["height"]),
+        rarity=8,
+    ),
     ActionRule(
         "lose_provider",
         "`SetProvider` down, for each asset, as soon as the exchange acts",
-        lambda world, _: _set_provider(world, up=False), rarity=8),
+        lambda world, _: _set_provider(world, up=False),
+        rarity=8,
+    ),
     ActionRule(
         "regain_provider",
         "`SetProvider` up, for each asset, as soon as the exchange acts",
@@ -562,7 +570,11 @@ CustodyLink.actions = (
     ),
     ActionRule("report_payment", "`ReportPayment`, under the broadcast or another transaction id", _report_payment),
     ActionRule(
-        "suspend_asset", "`SuspendAsset` both ways, for each asset", lambda world, _: _suspend(world, is_open=False), rarity=8),
+        "suspend_asset",
+        "`SuspendAsset` both ways, for each asset",
+        lambda world, _: _suspend(world, is_open=False),
+        rarity=8,
+    ),
     ActionRule(
         "resume_asset", "`SuspendAsset` neither way, for each asset", lambda world, _: _suspend(world, is_open=True)
     ),
@@ -596,7 +608,7 @@ def _moves_of_the_chain(world: World, random: Random) -> Sequence[Move]:
         act = rule.act
         assert act is not None
         taken = Taken(arguments, {}, {})
-        found.append(Move(action, lambda world: act(world, taken), ((action,),), {action: arguments}, logged))
+        found.append(Move(action, lambda world: act(world, taken), ((By(action, arguments),),), logged))
 
     if chain.tip < world.parameter("blocks"):
         offer("mine", {})
@@ -673,8 +685,7 @@ def _move(rule: ActionRule, arguments: Mapping[str, int]) -> Move:
     return Move(
         rule.action,
         lambda world: act(world, taken),
-        ((rule.action,),),
-        {rule.action: arguments},
+        ((By(rule.action, arguments),),),
         1,
         weight=4 if said else 1,
     )

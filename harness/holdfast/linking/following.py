@@ -15,6 +15,7 @@ from holdfast_model.spec.model import Instance, Model, State
 from holdfast_model.spec.variables import Variable
 from holdfast_model.specs import load_model
 
+
 class Follower:
     """A model and an exchange that go the same way, step by step, from their first states."""
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from holdfast.linking.rules import ActionRule, Move, Reading, Subject, Taken, Values, VariableRule
-from holdfast.linking.world import World
+from holdfast.linking.rules import ActionRule, By, Move, Reading, Subject, Taken, Values, VariableRule
+from holdfast.linking.world import World, was_refused
 from holdfast_model.specs.exchange.ledger import Account, Asset, Exchange, Funds, Kind
 from holdfast_model.vocabulary import (
     ARRIVING,
@@ -85,9 +85,7 @@ class FundsLink(Subject):
     """Deposits and withdrawals where a slice says nothing of chains."""
 
     part = Funds
-    variables = (
-        VariableRule("outside", Reading.SHOWN, "view: minus the balance of `@outside`", of_engine=False),
-    )
+    variables = (VariableRule("outside", Reading.SHOWN, "view: minus the balance of `@outside`", of_engine=False),)
     actions = (
         ActionRule("deposit", "`CreditDeposit`, each of a transaction of its own", _deposit),
         ActionRule("withdraw", "`RequestWithdrawal`, then `PayWithdrawal` of the same", _withdraw, rarity=6),
@@ -95,12 +93,12 @@ class FundsLink(Subject):
 
     def beside(self, world: World) -> Values:
         """What came in less what went out."""
-        return {
-            f"outside[{asset}]": -world.balance(world.view, OUTSIDE, Bucket.FREE, asset) for asset in Asset
-        }
+        return {f"outside[{asset}]": -world.balance(world.view, OUTSIDE, Bucket.FREE, asset) for asset in Asset}
 
     def logged(self, world: World, record: JournalRecord) -> Sequence[Values]:
         """A deposit; of a withdrawal its payment, with which it leaves."""
+        if was_refused(record):
+            return ()
         match record.command:
             case CreditDeposit(client=client, asset=asset, amount=amount):
                 kind = Kind.DEPOSIT
@@ -124,6 +122,6 @@ class FundsLink(Subject):
         }
         taken = Taken(arguments, {}, {})
         return (
-            Move("deposit", lambda world: _deposit(world, taken), (("deposit",),), {"deposit": arguments}, 1),
-            Move("withdraw", lambda world: _withdraw(world, taken), (("withdraw",),), {"withdraw": arguments}, 1, weight=0.4),
+            Move("deposit", lambda world: _deposit(world, taken), ((By("deposit", arguments),),), 1),
+            Move("withdraw", lambda world: _withdraw(world, taken), ((By("withdraw", arguments),),), 1, weight=0.4),
         )

@@ -6,7 +6,7 @@ Where a slice has no replicas of its own, the exchange has three that are always
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from holdfast.linking.rules import ActionRule, Move, Reading, Subject, Taken, Values, VariableRule
+from holdfast.linking.rules import ActionRule, By, Move, Reading, Subject, Taken, Values, VariableRule
 from holdfast.linking.world import World
 from holdfast_model.specs.exchange.custody import Custody
 from holdfast_model.specs.exchange.operations import Phase as ModelPhase
@@ -82,7 +82,7 @@ class PhasesLink(Subject):
         explained = {Phase.OPEN: "open", Phase.POST_ONLY: "admit_orders", Phase.CANCEL_ONLY: "restrict"}[phase]
         if world.view.phase is Phase.MAINTENANCE:
             return ()
-        return (Move(f"phase {phase}", lambda world: world.attempt(SetPhase(phase=phase)), ((explained,),)),)
+        return (Move(f"phase {phase}", lambda world: world.attempt(SetPhase(phase=phase)), ((By(explained),),)),)
 
 
 def _crash(world: World, _: Taken) -> None:
@@ -90,6 +90,7 @@ def _crash(world: World, _: Taken) -> None:
         world.do(KillReplica(replica=world.roles[0]))
     else:
         world.kill()
+    world.forget()
 
 
 def _restore(world: World, _: Taken) -> None:
@@ -108,7 +109,9 @@ class RecoveryLink(Subject):
 
     part = Recovery
     variables = (
-        VariableRule("up", Reading.SHOWN, "the process runs and its primary acts: the link killed neither", of_engine=False),
+        VariableRule(
+            "up", Reading.SHOWN, "the process runs and its primary acts: the link killed neither", of_engine=False
+        ),
         VariableRule(
             "snapshot_taken",
             Reading.SHOWN,
@@ -132,8 +135,12 @@ class RecoveryLink(Subject):
         if world.has(Replication):
             return ()
         if world.down:
-            return (Move("restart", lambda world: _restore(world, NOTHING), (("restore",),)),)
-        found = [Move("crash", lambda world: world.kill(), (("crash",),))] if random.random() < CRASHES else []
+            return (Move("restart", lambda world: _restore(world, NOTHING), ((By("restore"),),)),)
+        found = (
+            [Move("crash", lambda world: _crash(world, NOTHING), ((By("crash"),),))]
+            if random.random() < CRASHES
+            else []
+        )
         return (*found, *snapshot_moves(world))
 
 
@@ -143,7 +150,7 @@ NOTHING = Taken({}, {}, {})
 
 def snapshot_moves(world: World) -> Sequence[Move]:
     """A snapshot, where the model can take one."""
-    return (Move("snapshot", lambda world: world.take_snapshot(), (("snapshot",),)),) if world.logs() else ()
+    return (Move("snapshot", lambda world: world.take_snapshot(), ((By("snapshot"),),)),) if world.logs() else ()
 
 
 # Maintenance ------------------------------------------------------------------------------------------------------
@@ -151,7 +158,9 @@ def snapshot_moves(world: World) -> Sequence[Move]:
 
 def _since(world: World, *kinds: type) -> int:
     """The number of the last record that tells of one of these; 0 where none does."""
-    return max((record.seq for record in world.records if any(isinstance(e, kinds) for e in record.events)), default=0)
+    return max(
+        (record.seq for record in world.records if any(isinstance(e, kinds) for e in record.events)), default=0
+    )
 
 
 def _maintenance_began(world: World) -> int:
@@ -199,9 +208,7 @@ class MaintenanceLink(Subject):
 
     part = Procedure
     variables = (
-        VariableRule(
-            "announced", Reading.SHOWN, "journal: announced since maintenance last began", of_engine=False
-        ),
+        VariableRule("announced", Reading.SHOWN, "journal: announced since maintenance last began", of_engine=False),
         VariableRule(
             "load_confirmed",
             Reading.SHOWN,
@@ -217,9 +224,7 @@ class MaintenanceLink(Subject):
     )
     actions = (
         ActionRule("announce", "`AnnounceMaintenance` for now", _announce),
-        ActionRule(
-            "begin_maintenance", "`SetPhase` maintenance", lambda world, _: enter(world, Phase.MAINTENANCE)
-        ),
+        ActionRule("begin_maintenance", "`SetPhase` maintenance", lambda world, _: enter(world, Phase.MAINTENANCE)),
         ActionRule(
             "deploy",
             "`DeployRelease` of the other release on each replica, then `ActivateRelease`; with replicas of the model's "
@@ -229,7 +234,9 @@ class MaintenanceLink(Subject):
         ActionRule("confirm_load", "`ConfirmLoad`", lambda world, _: world.do(ConfirmLoad()) and None),
         ActionRule("reconcile", "`Reconcile`; nothing where there is no custody", _reconcile),
         ActionRule("end_maintenance", "`SetPhase` post-only", lambda world, _: enter(world, Phase.POST_ONLY)),
-        ActionRule("abort_maintenance", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY), rarity=2),
+        ActionRule(
+            "abort_maintenance", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY), rarity=2
+        ),
     )
 
     def beside(self, world: World) -> Values:
@@ -251,30 +258,30 @@ class MaintenanceLink(Subject):
         if world.down:
             return ()
         steps: list[Move] = [
-            Move("confirm the load", lambda world: world.attempt(ConfirmLoad()), (("confirm_load",),)),
+            Move("confirm the load", lambda world: world.attempt(ConfirmLoad()), ((By("confirm_load"),),)),
             Move(
                 "phase maintenance",
                 lambda world: world.attempt(SetPhase(phase=Phase.MAINTENANCE)),
-                (("begin_maintenance",),),
+                ((By("begin_maintenance"),),),
             ),
         ]
         if world.has(Custody) and _is_done(world, LoadConfirmed):
-            steps.append(Move("reconcile", lambda world: world.attempt(Reconcile()), (("reconcile",),)))
+            steps.append(Move("reconcile", lambda world: world.attempt(Reconcile()), ((By("reconcile"),),)))
         if world.view.phase is Phase.MAINTENANCE:
-            reconciled = () if world.has(Custody) else ("reconcile*",)
+            reconciled = () if world.has(Custody) else (By("reconcile", any_number=True),)
             steps += [
                 Move(
                     "phase post-only",
                     lambda world: world.attempt(SetPhase(phase=Phase.POST_ONLY)),
-                    ((*reconciled, "end_maintenance"),),
+                    ((*reconciled, By("end_maintenance")),),
                 ),
                 Move(
                     "phase cancel-only",
                     lambda world: world.attempt(SetPhase(phase=Phase.CANCEL_ONLY)),
-                    (("abort_maintenance",),),
+                    ((By("abort_maintenance"),),),
                 ),
-                Move("deploy", lambda world: _deploy(world, NOTHING), (("deploy",),)),
+                Move("deploy", lambda world: _deploy(world, NOTHING), ((By("deploy"),),)),
             ]
         else:
-            steps.append(Move("announce", lambda world: _announce(world, NOTHING), (("announce",),)))
+            steps.append(Move("announce", lambda world: _announce(world, NOTHING), ((By("announce"),),)))
         return (random.choice(steps), random.choice(steps))

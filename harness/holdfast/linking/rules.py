@@ -72,17 +72,24 @@ class ActionRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """Something that is done to the exchange, and how the model explains it, if it changes anything.
+class By:
+    """An action that explains what was shown, maybe with some arguments known, once or any number of times."""
 
-    `explained_by` are sequences of actions, `name*` for any number of one; in them the actions named in `fixed` have
-    these arguments. It adds at most so many commands to the model's log (`logged`).
+    action: str
+    arguments: Mapping[str, int] = field(default_factory=dict)
+    any_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Something that is done to the exchange, and the sequences of actions by which the model may explain it.
+
+    None is needed where it changes nothing. It adds at most so many commands to the model's log (`logged`).
     """
 
     name: str
     do: "Callable[[World], None]"
-    explained_by: tuple[tuple[str, ...], ...]
-    fixed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    explained_by: tuple[tuple[By, ...], ...] = ()
     logged: int = 0
     weight: float = 1
     """How much more often than others a history has it."""
@@ -119,6 +126,10 @@ class Subject:
     def settle(self, world: "World", after: Values) -> None:
         """What is still to be done after a step of the model, whichever it was."""
         del world, after
+
+    def forget(self, world: "World") -> None:
+        """What is lost with the primary besides its engine."""
+        del world
 
     def moves(self, world: "World", random: Random) -> Sequence[Move]:
         """What may be done to the exchange now, drawn at random; most of it may be refused."""

@@ -72,9 +72,7 @@ def setup_of(model: Model) -> Setup:
     if isinstance(spec, Custody):
         custody = CustodyRules(
             tiers=(TierRule(tier=TIER, signers=signers, threshold=parameters["threshold"]),),
-            chains=tuple(
-                ChainRule(asset=str(asset), confirmations=parameters["confirmations"]) for asset in Asset
-            ),
+            chains=tuple(ChainRule(asset=str(asset), confirmations=parameters["confirmations"]) for asset in Asset),
         )
     return Setup(
         assets=tuple(str(asset) for asset in Asset),

@@ -4,6 +4,7 @@ from holdfast.linking.custody import CustodyLink
 from holdfast.linking.ledger import FundsLink, LedgerLink
 from holdfast.linking.operations import MaintenanceLink, PhasesLink, RecoveryLink
 from holdfast.linking.rules import ActionRule, Subject
+from holdfast.linking.surge import SurgeLink
 from holdfast.linking.trading import TradingLink
 from holdfast_model.spec.model import Model
 
@@ -15,6 +16,7 @@ SUBJECTS: tuple[Subject, ...] = (
     PhasesLink(),
     RecoveryLink(),
     MaintenanceLink(),
+    SurgeLink(),
 )
 
 

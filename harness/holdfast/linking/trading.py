@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from holdfast.linking.rules import MISSING, ActionRule, Move, Reading, Subject, Taken, Values, VariableRule
+from holdfast.linking.rules import MISSING, ActionRule, By, Move, Reading, Subject, Taken, Values, VariableRule
 from holdfast.linking.scope import MARKET
-from holdfast.linking.world import World
+from holdfast.linking.world import World, was_refused
 from holdfast_model.specs.exchange.ledger import Kind
 from holdfast_model.specs.exchange.trading import Order, Status, Trading
 from holdfast_model.specs.exchange.trading import Side as ModelSide
@@ -146,6 +146,8 @@ class TradingLink(Subject):
 
     def logged(self, world: World, record: JournalRecord) -> Sequence[Values]:
         """An order that is placed, each of its trades, and a cancel; nothing for what is only parked or put back."""
+        if was_refused(record):
+            return ()
         match record.command:
             case PlaceOrder(market=market) if market == MARKET:
                 return self._placed(world, record, record.command)
@@ -212,13 +214,13 @@ class TradingLink(Subject):
                 "price": command.price_ticks or 0,
                 "size": command.size_lots,
             }
+            trades = By("trade", any_number=True)
             met = sum(order.side is not command.side for order in world.view.orders)
             found.append(
                 Move(
                     "place",
                     lambda world: world.attempt(command),
-                    (("place", "trade*"), ("place", "trade*", "cancel")),
-                    {"place": arguments},
+                    ((By("place", arguments), trades), (By("place", arguments), trades, By("cancel"))),
                     1 + met,
                     weight=2,
                 )
@@ -226,7 +228,9 @@ class TradingLink(Subject):
         if told:
             one = random.choice(sorted(told.values(), key=lambda order: order.id))
             cancel = CancelOrder(client=one.client, order=one.id)
-            found.append(Move("cancel", lambda world: world.attempt(cancel), (("cancel",),), logged=1, weight=0.6))
+            found.append(
+                Move("cancel", lambda world: world.attempt(cancel), ((By("cancel"),),), logged=1, weight=0.6)
+            )
         return found
 
 
@@ -331,4 +335,3 @@ TradingLink.actions = (
     ),
     ActionRule("cancel", "`CancelOrder`", _cancel, rarity=3),
 )
-

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from holdfast.engine import Engine
 from holdfast.linking.chain import Chain
 from holdfast.linking.rules import MISSING, Subject, Values
-from holdfast.linking.scope import MARKET, setup_of
+from holdfast.linking.scope import setup_of
 from holdfast.running import Runner
 from holdfast_model.spec import Enumeration, Index
 from holdfast_model.spec.model import Model, State
@@ -30,8 +30,6 @@ from holdfast_model.vocabulary import (
     TakeSnapshot,
     View,
 )
-
-__all__ = ["MARKET", "Logged", "World"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +130,14 @@ class World:
 
     def logs(self) -> list[Logged]:
         """The commands of the model's log: what the journal has since the snapshot, as each part reads it."""
+        return [logged for logged in self.all_logs() if logged.seq > self.snapshot_seq]
+
+    def all_logs(self) -> list[Logged]:
+        """The journal from its beginning, as each part reads it."""
         found: list[Logged] = []
         for record in self.records:
-            if record.seq > self.snapshot_seq and not any(isinstance(event, Rejected) for event in record.events):
-                for subject in self.subjects:
-                    found.extend(Logged(record.seq, fields) for fields in subject.logged(self, record))
+            for subject in self.subjects:
+                found.extend(Logged(record.seq, fields) for fields in subject.logged(self, record))
         return found
 
     # Doing ----------------------------------------------------------------------------------------------------------
@@ -200,6 +201,11 @@ class World:
         self.look()
         self.snapshot_seq = self.view.seq
         self.snapshot_fields = self.fields_at(self.view.seq)
+
+    def forget(self) -> None:
+        """The primary is gone, and with it what is not the engine's."""
+        for subject in self.subjects:
+            subject.forget(self)
 
     def kill(self) -> None:
         """The whole process dies."""
@@ -266,3 +272,8 @@ class World:
         missing = [name for name in observed if name not in named and name not in together]
         assert not missing, f"observed and not in the model: {missing}"
         return {name: together.get(name, named.get(name, MISSING)) for name in observed}
+
+
+def was_refused(record: JournalRecord) -> bool:
+    """Whether a record is of a command that had no effect."""
+    return any(isinstance(event, Rejected) for event in record.events)
