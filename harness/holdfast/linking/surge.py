@@ -122,8 +122,15 @@ class SurgeLink(Subject):
             *(_order(world, one) for one in orders),
             *(_cancel(world, one) for one in cancels),
         ]
-        random.shuffle(commands)
-        commands.sort(key=lambda command: requests.index(command.order) if isinstance(command, PlaceOrder) else 0)
+
+        def arrival(command: PlaceOrder | CancelOrder) -> tuple[int, int]:
+            """Orders arrive by number, a cancel first if its order was sent before, or else right behind it."""
+            place = requests.index(command.order)
+            if isinstance(command, PlaceOrder):
+                return place, 0
+            return (-1, place) if command.order in known and random.random() < 0.5 else (place, 1)  # noqa: PLR2004 - half
+
+        commands.sort(key=arrival)
         found: list[Move] = []
         if commands:
             arrivals = [
