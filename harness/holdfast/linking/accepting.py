@@ -17,7 +17,7 @@ from holdfast_model.findings import LinkDifference
 from holdfast_model.spec.model import Instance, Model, State
 from holdfast_model.specs.exchange.operations import Recovery, Slot
 
-REPEATED_MAX = 4
+REPEATED_MAX = 16
 """How often one action may be repeated to explain one move."""
 
 NO_LIMIT = 1_000_000

@@ -145,6 +145,7 @@ class RecoveryLink(Subject):
 
 
 CRASHES = 0.5
+WAITS = "maintenance waits for the exchange to act, which the model's does not"
 NOTHING = Taken({}, {}, {})
 
 
@@ -195,12 +196,11 @@ def _deploy(world: World, _: Taken) -> None:
 
 def _reconcile(world: World, _: Taken) -> None:
     if world.has(Custody):
-        world.do(Reconcile())
-    world.notes["reconciled without custody"] = world.view.seq + 1
+        world.decide(Reconcile())
 
 
 def _announce(world: World, _: Taken) -> None:
-    world.do(AnnounceMaintenance(begins_ms=world.view.time_ms))
+    world.decide(AnnounceMaintenance(begins_ms=world.view.time_ms))
 
 
 class MaintenanceLink(Subject):
@@ -230,6 +230,7 @@ class MaintenanceLink(Subject):
             "`DeployRelease` of the other release on each replica, then `ActivateRelease`; with replicas of the model's "
             "own the same release on the primary again",
             _deploy,
+            is_linked=lambda world, _: WAITS if world.pending else "",
         ),
         ActionRule("confirm_load", "`ConfirmLoad`", lambda world, _: world.do(ConfirmLoad()) and None),
         ActionRule("reconcile", "`Reconcile`; nothing where there is no custody", _reconcile),
@@ -240,8 +241,8 @@ class MaintenanceLink(Subject):
     )
 
     def beside(self, world: World) -> Values:
-        """What of the procedure is done."""
-        if world.down:
+        """What of the procedure is done, as far as nothing of it waits for the exchange to act."""
+        if world.down or world.pending:
             return {}
         found = {
             "announced": int(_since(world, MaintenanceAnnounced) > max(0, _maintenance_began(world))),

@@ -3,6 +3,7 @@
 from holdfast.linking.custody import CustodyLink
 from holdfast.linking.ledger import FundsLink, LedgerLink
 from holdfast.linking.operations import MaintenanceLink, PhasesLink, RecoveryLink
+from holdfast.linking.replication import ReplicationLink
 from holdfast.linking.rules import ActionRule, Subject
 from holdfast.linking.surge import SurgeLink
 from holdfast.linking.trading import TradingLink
@@ -16,6 +17,7 @@ SUBJECTS: tuple[Subject, ...] = (
     PhasesLink(),
     RecoveryLink(),
     MaintenanceLink(),
+    ReplicationLink(),
     SurgeLink(),
 )
 

@@ -56,6 +56,8 @@ class World:
         """The replicas by role: the primary, then the standbys in the model's order."""
         self.chain = Chain()
         self.snapshot_seq = 0
+        self.followed: Values | None = None
+        """The state of the model that the exchange follows, where it follows one."""
         self.pending: list[Command] = []
         """What operators decided while nothing acted; it is given as soon as something does."""
         self.notes: dict[str, int] = {}
@@ -189,11 +191,13 @@ class World:
     def settle(self, after: Values) -> None:
         """Let each part do what the exchange and the world outside still owe the model's state after a step."""
         self.look()
+        self.followed = after
+        for subject in self.subjects:
+            subject.settle(self, after)
+        self.look()
         if self.pending and self.acts:
             self.do(*self.pending)
             self.pending = []
-        for subject in self.subjects:
-            subject.settle(self, after)
 
     def take_snapshot(self) -> None:
         """A snapshot is written; what is shown then is what is in it."""
@@ -224,9 +228,11 @@ class World:
         self.view, self.records = self.engine.observe(0)
         seq = self.view.seq
         self._fields[seq] = self._read(self.view)
-        for replica in self.view.replicas:
-            if replica.replica == self.view.primary and replica.state_sha256 is not None:
-                self._hashes[seq] = replica.state_sha256
+        # Without a primary that shows itself, the view is that of a replica which has all that was acknowledged.
+        hashes = {item.replica: item.state_sha256 for item in self.view.replicas if item.seq == seq}
+        shown = hashes.get(self.view.primary or "") or next((each for each in hashes.values() if each), None)
+        if shown is not None:
+            self._hashes[seq] = shown
 
     def _read(self, view: View) -> Values:
         found: Values = {}

@@ -261,7 +261,10 @@ class Wallet(Engine):
                 with self.when(negation(self.arrived[deposit])):
                     self.arriving[self.deposit_asset[deposit]] += self.deposit_amount[deposit]
                     self.arrived[deposit] = True
-            with self.when(self.deposit_status[deposit] == DepositStatus.FINAL, negation(self.suspended)):
+            waits = all_of(
+                self.deposit_status[deposit] == DepositStatus.FINAL, self.deep(self.deposit_height[deposit])
+            )
+            with self.when(waits, negation(self.suspended)):
                 self.credit(deposit)
         for payment in Payment:
             paid = all_of(
@@ -720,13 +723,12 @@ class Custody(Exchange):
 
     @step("CUST-2")
     def credited_when_final(self, after: Self, deposit: Deposit) -> Condition:
-        """No step credits a deposit before it is final, and it becomes final only with its confirmations."""
+        """No step credits a deposit without its confirmations, also where it had them before; none is final without."""
         one, other = self.wallet(), after.wallet()
         credited = one.credits[deposit] < other.credits[deposit]
         arrived = all_of(negation(one.arrived[deposit]), other.arrived[deposit])
-        return all_of(
-            implies(credited, other.arrived[deposit]), implies(arrived, other.deep(other.deposit_height[deposit]))
-        )
+        deep = other.deep(other.deposit_height[deposit])
+        return all_of(implies(credited, all_of(other.arrived[deposit], deep)), implies(arrived, deep))
 
     @always("CUST-3")
     def paid_or_refunded(self, payment: Payment) -> Condition:
