@@ -102,6 +102,8 @@ class Subject:
     """The part of the spec that it is about."""
     variables: ClassVar[tuple[VariableRule, ...]] = ()
     actions: ClassVar[tuple[ActionRule, ...]] = ()
+    unlogged: ClassVar[tuple[int, ...]] = ()
+    """The kinds of commands of the model's log that are no commands of the exchange."""
 
     def fields(self, world: "World", view: View) -> Values:
         """The fields of the engine's record that this part declares, off a view and what was told up to it."""

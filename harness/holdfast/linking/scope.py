@@ -47,7 +47,7 @@ def _perpetual(product: str) -> Market:
         lot_amount=Amount(1),
         tick_amount=Amount(1),
         product=product,
-        mark=MarkRule(sources=(MARK_SOURCE,), sources_min=1, age_max_ms=1, band_ppm=0),
+        mark=MarkRule(sources=(MARK_SOURCE,), sources_min=1, age_max_ms=1_000_000_000, band_ppm=0),
         perpetual=Perpetual(
             tiers=(Tier(value_floor=Amount(0), initial_ppm=1, maintenance_ppm=1),), liquidation_step_ppm=1_000_000
         ),

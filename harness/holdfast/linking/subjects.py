@@ -2,6 +2,7 @@
 
 from holdfast.linking.custody import CustodyLink
 from holdfast.linking.ledger import FundsLink, LedgerLink
+from holdfast.linking.margin import MarginLink
 from holdfast.linking.operations import MaintenanceLink, PhasesLink, RecoveryLink
 from holdfast.linking.replication import ReplicationLink
 from holdfast.linking.rules import ActionRule, Subject
@@ -13,6 +14,7 @@ SUBJECTS: tuple[Subject, ...] = (
     LedgerLink(),
     FundsLink(),
     TradingLink(),
+    MarginLink(),
     CustodyLink(),
     PhasesLink(),
     RecoveryLink(),

@@ -12,7 +12,7 @@ from holdfast_model.spec import Enumeration, Index
 from holdfast_model.spec.model import Model, State
 from holdfast_model.spec.sorts import sized
 from holdfast_model.specs.exchange.ledger import Account
-from holdfast_model.specs.exchange.operations import Recovery, Slot
+from holdfast_model.specs.exchange.operations import Recovery, Replication, Slot, Standby
 from holdfast_model.vocabulary import (
     AskReplica,
     Bucket,
@@ -269,9 +269,33 @@ class World:
         found["(commands beyond the log)"] = max(0, len(logs) - len(slots))
         return found
 
+    def _without_unlogged(self, state: Values) -> Values:
+        """The state with only those commands in the log that are commands of the exchange."""
+        unlogged = {kind for subject in self.subjects for kind in subject.unlogged}
+        if not unlogged or not self.has(Recovery):
+            return state
+        slots = self.names(Slot)
+        names = [
+            name.removeprefix(f"log[{slots[0]}].") for name in self._names if name.startswith(f"log[{slots[0]}].")
+        ]
+        kept = [slot for slot in slots if state[f"log[{slot}].kind"] not in unlogged]
+        found = state | {f"log[{slot}].{name}": 0 for slot in slots for name in names}
+        for slot, source in zip(slots, kept, strict=False):
+            found |= {f"log[{slot}].{name}": state[f"log[{source}].{name}"] for name in names}
+        return found
+
+    def copies(self) -> list[str]:
+        """The copies of the engine's record in a state of the model."""
+        found = ["live"]
+        if self.has(Recovery):
+            found.append("snapshot_taken")
+        if self.has(Replication):
+            found += [f"replica[{name}]" for name in self.names(Standby)]
+        return found
+
     def expected(self, state: State, observed: Values) -> Values:
         """What a model state says of all that was observed."""
-        named = self.named(state)
+        named = self._without_unlogged(self.named(state))
         together: Values = {"(commands beyond the log)": 0}
         for subject in self.subjects:
             together |= subject.together(self, named)

@@ -194,12 +194,10 @@ class Positions(Engine):
         self.clearing[product] += paid
         self.entry[account, product] -= paid
 
-    def equity(self, account: Value, product: Product, *, lots: Value = 0, value: Value = 0) -> Value:
-        """Collateral and position at the mark, less its entry value; as if it had bought further lots for a value."""
-        position = self.position[account, product] + lots
-        return (
-            self.collateral[account, product] + position * self.mark[product] - self.entry[account, product] - value
-        )
+    def equity(self, account: Value, product: Product) -> Value:
+        """Collateral and position at the mark, less its entry value."""
+        position = self.position[account, product]
+        return self.collateral[account, product] + position * self.mark[product] - self.entry[account, product]
 
     def is_below_maintenance(self, account: Value, product: Product) -> Condition:
         """Whether an account's equity in a product is below its maintenance margin."""
@@ -207,11 +205,15 @@ class Positions(Engine):
         return self.equity(account, product) < needed
 
     def may_take(self, account: Value, product: Product, *, lots: Value, value: Value) -> Condition:
-        """Whether an account may buy lots for a value: its margin suffices, or its risk falls at no loss."""
+        """Whether an account may buy lots for a value.
+
+        Its equity, less what the trade loses against the mark, must bear the larger of its position before and after;
+        where the trade only makes the position smaller, it must bear the loss. What the trade earns does not count.
+        """
         before, after = self.position[account, product], self.position[account, product] + lots
-        equity = self.equity(account, product, lots=lots, value=value)
-        falls = all_of(size_of(after) < size_of(before), equity >= self.equity(account, product))
-        return any_of(falls, equity >= size_of(after) * INITIAL)
+        left = self.equity(account, product) - maximum(0, value - lots * self.mark[product])
+        falls = all_of(size_of(after) < size_of(before), left >= 0)
+        return any_of(falls, left >= maximum(size_of(before), size_of(after)) * INITIAL)
 
     def house(self, asset: Asset) -> Value:
         """Collateral, insurance and what is in clearing, and what other parts hold."""
