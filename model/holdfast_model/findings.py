@@ -132,6 +132,27 @@ class Replay(Struct, frozen=True, kw_only=True):
     unsupported: str | None = None
 
 
+class LinkCheck(Struct, frozen=True, kw_only=True):
+    """A model and the reference exchange that were made to go the same way, both ways, states compared at each step.
+
+    Walks are random paths of the model, followed by the exchange for `steps` in all; `actions` says how often each
+    action was taken in them, and `passed_over` for which reasons the exchange could not take a step, and how often.
+    Histories are what is done to the exchange at random, in all `moves`, each explained as a path of the model.
+    `path` leads to the `difference`; `origin` says which walk or history it is.
+    """
+
+    model: str
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    steps: int
+    moves: int
+    actions: dict[str, int]
+    passed_over: dict[str, int] = {}
+    origin: str = ""
+    path: tuple[str, ...] = ()
+    difference: LinkDifference | None = None
+
+
 class FaultVerdict(StrEnum):
     """`CAUGHT` when every invariant that the fault names fired."""
 
@@ -322,6 +343,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
     reached: dict[str, int]
     not_checked: tuple[NotChecked, ...]
     counterexamples: tuple[CounterexampleSummary, ...]
+    links: tuple[LinkCheck, ...] = ()
 
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -366,6 +388,7 @@ __all__ = [
     "FuzzResult",
     "GateResult",
     "InvariantCoverage",
+    "LinkCheck",
     "LinkDifference",
     "NotChecked",
     "Replay",

@@ -44,7 +44,7 @@ class History:
         return self.difference is not None or self.world.is_halted_for_good
 
     def go_on(self) -> Move | None:
-        """Do something at random that one of the parts offers, and look for its explanation; None if there is none."""
+        """Do something at random that one of the parts offers, and explain it; None where none offers anything."""
         offered = [move for subject in self.world.subjects for move in subject.moves(self.world, self._random)]
         room = self._room()
         offered = [move for move in offered if move.logged <= room]

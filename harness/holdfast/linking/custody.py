@@ -4,12 +4,12 @@ The model has one chain for all assets, so that what its provider reports is rep
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 
 from holdfast.linking.chain import Sent
+from holdfast.linking.custody_told import Told, rank, told_of_custody, withdrawal_of
 from holdfast.linking.rules import MISSING, ActionRule, By, Move, Reading, Subject, Taken, Values, VariableRule
-from holdfast.linking.scope import TIER
+from holdfast.linking.scope import ASSETS
 from holdfast.linking.world import World, was_refused
 from holdfast_model.specs.exchange.custody import Custody, DepositStatus, PaymentStatus, Signer, Transaction
 from holdfast_model.specs.exchange.custody import Deposit as ModelDeposit
@@ -21,18 +21,9 @@ from holdfast_model.vocabulary import (
     ApproveWithdrawal,
     BroadcastPayment,
     Bucket,
-    ChainReorganised,
     Command,
     CommitNonce,
-    DepositCredited,
-    DepositFinalised,
-    DepositOrphaned,
-    DepositSeen,
     JournalRecord,
-    MismatchFound,
-    NonceCommitted,
-    PaymentBroadcast,
-    PaymentIncluded,
     RefundWithdrawal,
     ReportBlock,
     ReportDeposit,
@@ -41,19 +32,13 @@ from holdfast_model.vocabulary import (
     RequestWithdrawal,
     RestartSigning,
     SetProvider,
-    ShareReceived,
-    SigningRestarted,
     SubmitShare,
     SuspendAsset,
     View,
-    WithdrawalPaid,
-    WithdrawalRefunded,
-    WithdrawalRequested,
     WithdrawalStatus,
 )
 from holdfast_model.vocabulary import PaymentStatus as ShownStatus
 
-ASSETS = tuple(str(asset) for asset in Asset)
 LAST_ASSET = ASSETS[-1]
 UNDER_WAY = {
     ShownStatus.APPROVED: PaymentStatus.APPROVED,
@@ -68,118 +53,6 @@ ENDED = {
     WithdrawalStatus.REFUNDED: PaymentStatus.REFUNDED,
 }
 RARELY = 0.15
-
-
-@dataclass
-class _Deposit:
-    """A deposit as the exchange told of it."""
-
-    status: DepositStatus
-    height: int
-    client: str
-    asset: str
-    amount: int
-    arrived: bool = False
-    credits: int = 0
-
-
-@dataclass
-class _Payment:
-    """A payment as the exchange told of it: where it is included, and the present attempt to sign it."""
-
-    client: str
-    height: int = 0
-    is_paid: bool = False
-    is_published: bool = False
-    transaction: str = ""
-    commitments: dict[str, str] = field(default_factory=dict)
-    shares: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Told:
-    """All that was told of custody."""
-
-    deposits: dict[str, _Deposit] = field(default_factory=dict)
-    payments: dict[str, _Payment] = field(default_factory=dict)
-    """By the withdrawal's id."""
-    nonces: dict[str, list[str]] = field(default_factory=dict)
-    """The commitments of each signer that were taken in, in order."""
-    mismatch: bool = False
-
-
-def _told(world: World, seq: int) -> _Told:
-    """What was told of custody up to a cut."""
-    told = _Told()
-    for record in world.records_upto(seq):
-        for event in record.events:
-            _hear_of_deposit(told, event)
-            _hear_of_payment(told, event)
-    return told
-
-
-def _hear_of_deposit(told: _Told, event: object) -> None:
-    match event:
-        case DepositSeen():
-            before = told.deposits.get(event.transaction)
-            told.deposits[event.transaction] = _Deposit(
-                DepositStatus.SEEN,
-                event.height,
-                event.client,
-                event.asset,
-                event.amount,
-                before is not None and before.arrived,
-                0 if before is None else before.credits,
-            )
-        case DepositOrphaned():
-            told.deposits[event.transaction].status = DepositStatus.ORPHANED
-        case DepositFinalised():
-            told.deposits[event.transaction].status = DepositStatus.FINAL
-            told.deposits[event.transaction].arrived = True
-        case DepositCredited():
-            told.deposits[event.transaction].status = DepositStatus.CREDITED
-            told.deposits[event.transaction].credits += 1
-        case MismatchFound():
-            told.mismatch = True
-        case _:
-            pass
-
-
-def _hear_of_payment(told: _Told, event: object) -> None:
-    match event:
-        case WithdrawalRequested():
-            told.payments[event.withdrawal] = _Payment(event.client)
-        case NonceCommitted():
-            told.payments[_id(event.payment)].commitments[event.signer] = event.commitment
-            told.nonces.setdefault(event.signer, []).append(event.commitment)
-        case ShareReceived():
-            told.payments[_id(event.payment)].shares.append(event.signer)
-        case SigningRestarted():
-            _drop_attempt(told.payments[_id(event.payment)])
-        case WithdrawalRefunded():
-            _drop_attempt(told.payments[event.withdrawal])
-        case PaymentBroadcast():
-            payment = told.payments[_id(event.intent.payment)]
-            payment.is_published, payment.transaction = True, event.transaction
-        case PaymentIncluded():
-            told.payments[_id(event.payment)].height = event.height
-        case WithdrawalPaid():
-            told.payments[event.withdrawal].is_paid = True
-        case ChainReorganised(asset=asset, height=height) if asset == LAST_ASSET:
-            for payment in told.payments.values():
-                if not payment.is_paid and payment.height >= height:
-                    payment.height = 0
-        case _:
-            pass
-
-
-def _id(payment: str) -> str:
-    """The withdrawal's id in a payment's name."""
-    return payment.partition("/")[2]
-
-
-def _drop_attempt(payment: _Payment) -> None:
-    payment.commitments, payment.shares = {}, []
 
 
 def _same(values: Sequence[int]) -> int:
@@ -245,7 +118,7 @@ class CustodyLink(Subject):
 
     def fields(self, world: World, view: View) -> Values:
         """What the exchange knows of chains, deposits and payments."""
-        told = _told(world, view.seq)
+        told = told_of_custody(world, view.seq)
         found: Values = {
             "tip": _same([chain.height for chain in view.chains]),
             "suspended": _same(
@@ -267,7 +140,7 @@ class CustodyLink(Subject):
         return found
 
     @staticmethod
-    def _deposit(world: World, view: View, told: _Told, name: str) -> Values:
+    def _deposit(world: World, view: View, told: Told, name: str) -> Values:
         known = told.deposits.get(name)
         values = [int(DepositStatus.UNKNOWN), 0, 0, 0, 0, 0, 0]
         if known is not None:
@@ -284,7 +157,7 @@ class CustodyLink(Subject):
         return found | {f"arrived[{name}]": values[5], f"credits[{name}]": values[6]}
 
     @staticmethod
-    def _payment(world: World, view: View, told: _Told, name: str) -> Values:
+    def _payment(world: World, view: View, told: Told, name: str) -> Values:
         shown = [item for item in view.withdrawals if item.withdrawal == name]
         known = told.payments.get(name)
         status, account, asset, amount = int(PaymentStatus.NONE), 0, 0, 0
@@ -308,13 +181,13 @@ class CustodyLink(Subject):
         }
         for signer in world.names(Signer):
             commitment = None if known is None else known.commitments.get(signer)
-            found[f"commitment[{name}, {signer}]"] = _rank(told, signer, commitment)
+            found[f"commitment[{name}, {signer}]"] = rank(told, signer, commitment)
             found[f"signed[{name}, {signer}]"] = int(known is not None and signer in known.shares)
         return found
 
     def beside(self, world: World) -> Values:
         """The chain, and what went out to it."""
-        chain, told = world.chain, _told(world, world.view.seq)
+        chain, told = world.chain, told_of_custody(world, world.view.seq)
         found: Values = {"chain_tip": chain.tip, "fork": chain.fork}
         if not world.down and not world.pending:
             found["provider_up"] = _same([int(item.provider_up) for item in world.view.chains])
@@ -378,11 +251,6 @@ class CustodyLink(Subject):
         return (*_moves_of_the_chain(world, random), *_moves_of_payments(world, random))
 
 
-def _rank(told: _Told, signer: str, commitment: str | None) -> int:
-    """Which of a signer's commitments it is, from 1; 0 is none."""
-    return 0 if commitment is None else told.nonces[signer].index(commitment) + 1
-
-
 def _logged_of_payment(world: World, command: Command) -> Sequence[Values]:
     kinds: dict[type, Kind] = {
         ApproveWithdrawal: Kind.APPROVE_WITHDRAWAL,
@@ -401,16 +269,16 @@ def _logged_of_payment(world: World, command: Command) -> Sequence[Values]:
         case ApproveWithdrawal() | RefundWithdrawal():
             found["payment"] = payments.index(command.withdrawal)
         case CommitNonce():
-            found["payment"] = payments.index(_id(command.payment))
+            found["payment"] = payments.index(withdrawal_of(command.payment))
             found["signer"] = signers.index(command.signer)
-            found["nonce"] = _rank(_told(world, world.view.seq), command.signer, command.commitment)
+            found["nonce"] = rank(told_of_custody(world, world.view.seq), command.signer, command.commitment)
         case SubmitShare():
-            found["payment"] = payments.index(_id(command.payment))
+            found["payment"] = payments.index(withdrawal_of(command.payment))
             found["signer"] = signers.index(command.signer)
         case RestartSigning() | BroadcastPayment():
-            found["payment"] = payments.index(_id(command.payment))
+            found["payment"] = payments.index(withdrawal_of(command.payment))
         case ReportPayment():
-            found["payment"] = payments.index(_id(command.payment))
+            found["payment"] = payments.index(withdrawal_of(command.payment))
             found["height"] = command.height
         case _:
             pass
@@ -430,7 +298,7 @@ def _payment_of(world: World, taken: Taken) -> str:
 
 def _name_of(world: World, payment: str) -> str:
     """The payment's name: of the client who asked for it."""
-    known = _told(world, world.view.seq).payments.get(payment)
+    known = told_of_custody(world, world.view.seq).payments.get(payment)
     return f"{world.clients[0] if known is None else known.client}/{payment}"
 
 
@@ -473,7 +341,7 @@ def _report_reorganisation(world: World, _: Taken) -> None:
 
 def _report_payment(world: World, taken: Taken) -> None:
     payment = _payment_of(world, taken)
-    known = _told(world, world.view.seq).payments[payment]
+    known = told_of_custody(world, world.view.seq).payments[payment]
     transaction = f"{payment}-changed" if world.chain.changed[payment] else known.transaction
     name = _name_of(world, payment)
     world.do(ReportPayment(payment=name, transaction=transaction, height=world.chain.payments[payment]))
@@ -597,21 +465,13 @@ CustodyLink.actions = (
 # The moves --------------------------------------------------------------------------------------------------------
 
 
-def _moves_of_the_chain(world: World, random: Random) -> Sequence[Move]:
+def _moves_of_the_chain(world: World, random: Random) -> list[Move]:
     chain = world.chain
-    height = min(item.height for item in world.view.chains)
     can_confirm = chain.tip + world.parameter("confirmations") <= world.parameter("blocks") + 1
     found: list[Move] = []
 
-    def offer(action: str, arguments: Mapping[str, int], *, logged: int = 0) -> None:
-        (rule,) = (rule for rule in CustodyLink.actions if rule.action == action)
-        act = rule.act
-        assert act is not None
-        taken = Taken(arguments, {}, {})
-        found.append(Move(action, lambda world: act(world, taken), ((By(action, arguments),),), logged))
-
     if chain.tip < world.parameter("blocks"):
-        offer("mine", {})
+        found.append(_offer("mine", {}))
     for number, deposit in enumerate(world.names(ModelDeposit)):
         if deposit not in chain.sent and can_confirm and chain.tip:
             arguments = {
@@ -620,36 +480,48 @@ def _moves_of_the_chain(world: World, random: Random) -> Sequence[Move]:
                 "asset": random.randrange(len(ASSETS)) if world.parameter("assets") == len(ASSETS) else Asset.USDT,
                 "amount": random.randint(1, world.parameter("amounts")),
             }
-            offer("send_deposit", {**arguments, "asset": int(arguments["asset"])})
+            found.append(_offer("send_deposit", {**arguments, "asset": int(arguments["asset"])}))
         elif deposit in chain.sent and not chain.deposits[deposit] and can_confirm and chain.tip:
-            offer("include_deposit", {"deposit": number})
-    told = _told(world, world.view.seq)
+            found.append(_offer("include_deposit", {"deposit": number}))
+    told = told_of_custody(world, world.view.seq)
     for number, payment in enumerate(world.names(ModelPayment)):
         known = told.payments.get(payment)
         if known is not None and known.is_published and not chain.payments.get(payment) and can_confirm and chain.tip:
-            offer("include_payment", {"payment": number, "identity": random.randrange(2)})
+            found.append(_offer("include_payment", {"payment": number, "identity": random.randrange(2)}))
     if chain.tip and random.random() < RARELY:
-        offer("replace_blocks", {"height": random.randint(1, chain.tip)})
+        found.append(_offer("replace_blocks", {"height": random.randint(1, chain.tip)}))
     if random.random() < (RARELY if chain.provider_up else 1):
-        offer("lose_provider" if chain.provider_up else "regain_provider", {})
-    # An honest provider tells of a reorganisation before anything else, and of nothing that is not on its chain.
+        found.append(_offer("lose_provider" if chain.provider_up else "regain_provider", {}))
+    return found + _moves_of_the_provider(world)
+
+
+def _moves_of_the_provider(world: World) -> list[Move]:
+    """What an honest provider tells: a reorganisation before anything else, and nothing that is not on its chain."""
+    chain, height = world.chain, min(item.height for item in world.view.chains)
     if chain.fork and chain.fork <= height:
-        offer("report_reorganisation", {}, logged=1)
-        return found
-    if height < chain.tip:
-        offer("report_block", {}, logged=1)
+        return [_offer("report_reorganisation", {}, logged=1)]
+    found = [_offer("report_block", {}, logged=1)] if height < chain.tip else []
     for number, deposit in enumerate(world.names(ModelDeposit)):
         if chain.deposits.get(deposit):
-            offer("report_deposit", {"deposit": number}, logged=1)
+            found.append(_offer("report_deposit", {"deposit": number}, logged=1))
     for number, payment in enumerate(world.names(ModelPayment)):
         if chain.payments.get(payment):
-            offer("report_payment", {"payment": number}, logged=1)
+            found.append(_offer("report_payment", {"payment": number}, logged=1))
     return found
 
 
+def _offer(action: str, arguments: Mapping[str, int], *, logged: int = 0) -> Move:
+    """What carries out an action, whose explanation it is."""
+    (rule,) = (rule for rule in CustodyLink.actions if rule.action == action)
+    act, taken = rule.act, Taken(arguments, {}, {})
+    assert act is not None
+    said = action in {"commit_nonce", "submit_share", "resume_asset"}
+    explained = ((By(action, arguments),),)
+    return Move(action, lambda world: act(world, taken), explained, logged, weight=4 if said else 1)
+
+
 def _moves_of_payments(world: World, random: Random) -> Sequence[Move]:
-    found: list[Move] = []
-    told = _told(world, world.view.seq)
+    told = told_of_custody(world, world.view.seq)
     parties = world.runner.known.parties
     assert parties is not None, "the setup has custody"
     payment = random.randrange(len(world.names(ModelPayment)))
@@ -672,20 +544,8 @@ def _moves_of_payments(world: World, random: Random) -> Sequence[Move]:
         if said == "submit_share" or not signing.asked:
             arguments[said] = {"payment": payment, "signer": signer}
     rare = {"suspend_asset", "restart_signing", "refund_withdrawal"}
-    for rule in CustodyLink.actions:
-        if rule.action in arguments and (rule.action not in rare or random.random() < RARELY):
-            found.append(_move(rule, arguments[rule.action]))
-    return found
-
-
-def _move(rule: ActionRule, arguments: Mapping[str, int]) -> Move:
-    act, taken = rule.act, Taken(arguments, {}, {})
-    assert act is not None
-    said = rule.action in {"commit_nonce", "submit_share", "resume_asset"}
-    return Move(
-        rule.action,
-        lambda world: act(world, taken),
-        ((By(rule.action, arguments),),),
-        1,
-        weight=4 if said else 1,
-    )
+    return [
+        _offer(action, each, logged=1)
+        for action, each in arguments.items()
+        if action not in rare or random.random() < RARELY
+    ]

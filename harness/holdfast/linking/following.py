@@ -16,12 +16,18 @@ from holdfast_model.spec.variables import Variable
 from holdfast_model.specs import load_model
 from holdfast_model.specs.exchange.margin import Margin
 
+DISTURBING = 3
+"""The rarity from which on an action disturbs."""
 
 LEFT_OUT = 0.5
 """How likely a walk goes without an action that disturbs: walks that differ in what they leave out get further.
 
 Source: A. Groce and others, "Swarm Testing", ISSTA 2012.
 """
+
+
+DRAWS_MAX = 12
+"""How many draws of its arguments an action gets before a walk turns to another one."""
 
 
 class Follower:
@@ -103,7 +109,7 @@ def follow(model: Model, instances: Sequence[Instance], engine: Engine | None = 
         after = model.step(instance, states[-1])
         if after is None:
             raise HoldfastError(
-                f"step {number}, {instance.label}, cannot be taken in model {model.name}; expected a path of the model"
+                f"step {number}, {instance.label}, cannot be taken in {model.name}; expected a path of the model"
             )
         states.append(after)
     for instance, after in zip(instances, states[1:], strict=True):
@@ -171,7 +177,7 @@ class Walk:
         left_out = {
             action.name
             for action in follower.model.actions
-            if rule_of(follower.model, action.name).rarity > 1 and self._random.random() < LEFT_OUT
+            if rule_of(follower.model, action.name).rarity >= DISTURBING and self._random.random() < LEFT_OUT
         }
         self._instances: dict[str, list[Instance]] = {}
         for instance in follower.model.instances():
@@ -187,9 +193,8 @@ class Walk:
             for name in self._instances
         }
         for name in sorted(weights, key=weights.__getitem__):
-            instances = list(self._instances[name])
-            self._random.shuffle(instances)
-            for instance in instances:
+            instances = self._instances[name]
+            for instance in self._random.sample(instances, min(len(instances), DRAWS_MAX)):
                 after = self.follower.model.step(instance, self.follower.state, exploring=True)
                 if after is None:
                     continue

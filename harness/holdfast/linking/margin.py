@@ -1,4 +1,4 @@
-"""Margin: the exchange settles profit and loss at once and has one insurance fund, which pays before a bankrupt trades.
+"""Margin: the exchange settles at once and has one insurance fund, which pays before a bankrupt trades.
 
 The model leaves both to later steps of their own (`settle`, `insure`), which change nothing that is compared here: of
 an account in a product, its position and its *worth*, which is its collateral less its entry value; where it has no
@@ -34,6 +34,7 @@ from holdfast_model.vocabulary import (
     JournalRecord,
     Liquidate,
     MarkChanged,
+    PayWithdrawal,
     Phase,
     PlaceOrder,
     PriceTicks,
@@ -48,7 +49,6 @@ from holdfast_model.vocabulary import (
     View,
     margin_account,
 )
-from holdfast_model.vocabulary import PayWithdrawal
 
 STAGES = {
     Stage.OPEN: ModelStage.OPEN,
@@ -264,7 +264,7 @@ def _set_mark(world: World, taken: Taken) -> None:
     )
 
 
-def _order(world: World, client: str, side: Side, product: str, price: int, size: int) -> PlaceOrder:
+def _order(world: World, client: str, side: Side, product: str, *, price: int, size: int) -> PlaceOrder:
     """An order in a perpetual, reduce-only where it makes the position smaller."""
     lots, _ = _held(world, world.view, client, product)
     signed = size if side is Side.BUY else -size
@@ -292,8 +292,8 @@ def _trade(world: World, taken: Taken) -> None:
     buyer, seller = _account(world, taken, "buyer"), _account(world, taken, "seller")
     _meet(
         world,
-        _order(world, buyer, Side.BUY, product, price, size),
-        _order(world, seller, Side.SELL, product, price, size),
+        _order(world, buyer, Side.BUY, product, price=price, size=size),
+        _order(world, seller, Side.SELL, product, price=price, size=size),
     )
 
 
@@ -301,7 +301,7 @@ def _liquidate(world: World, taken: Taken) -> None:
     product, is_long = _product(world, taken), taken.arguments["side"] == ModelSide.LONG
     client, counterparty = _account(world, taken), _account(world, taken, "counterparty")
     side = Side.BUY if is_long else Side.SELL
-    resting = _order(world, counterparty, side, product, _mark(world, product), 1)
+    resting = _order(world, counterparty, side, product, price=_mark(world, product), size=1)
     _meet(world, resting, Liquidate(client=client, product=product))
 
 
@@ -315,6 +315,10 @@ def _fund_insurance(world: World, taken: Taken) -> None:
         world.do(FundHouse(account=INSURANCE, asset=UNIT, amount=amount, transaction=transaction))
 
 
+def _halt(world: World, taken: Taken) -> None:
+    world.do(HaltProduct(product=_product(world, taken), cause="the model"))
+
+
 def _resume(world: World, taken: Taken) -> None:
     product = _product(world, taken)
     stages = {item.product: item.stage for item in world.view.stages}
@@ -325,7 +329,6 @@ def _resume(world: World, taken: Taken) -> None:
 
 OWES = "an account owes what the exchange's insurance has paid already"
 SETTLED = "the exchange has settled a loss that the model's account has not paid yet"
-DELEVERAGED = "insurance does not cover it, so that the exchange deleverages, which is not modelled"
 OVER_THE_CHAIN = "with custody a client's payment to the house goes over the chain"
 
 
@@ -333,9 +336,9 @@ def _owes(world: World, taken: Taken, *names: str) -> str:
     product = _product(world, taken)
     for name in names:
         client = _account(world, taken, name)
-        if worth_in(taken.before, "live", client, product) < 0:
-            if not taken.before[f"live.position[{client}, {product}]"]:
-                return OWES
+        is_flat = not taken.before[f"live.position[{client}, {product}]"]
+        if is_flat and worth_in(taken.before, "live", client, product) < 0:
+            return OWES
     return ""
 
 
@@ -345,20 +348,6 @@ def _why_not_transferred(world: World, taken: Taken) -> str:
     account = margin_account(_account(world, taken), _product(world, taken), isolated=True)
     has = world.balance(world.view, account, Bucket.COLLATERAL, UNIT)
     return "" if has >= taken.arguments["amount"] else SETTLED
-
-
-def _why_not_liquidated(world: World, taken: Taken) -> str:
-    product = _product(world, taken)
-    lacking = max(0, -_equity(world, _account(world, taken), product))
-    insurance = taken.before[f"live.insurance[{product}]"]
-    owed = sum(
-        max(0, -worth_in(taken.before, "live", client, product))
-        for client in world.clients
-        if not taken.before[f"live.position[{client}, {product}]"]
-    )
-    if lacking > max(0, insurance - owed):
-        return DELEVERAGED
-    return _owes(world, taken, "counterparty")
 
 
 MarginLink.actions = (
@@ -381,7 +370,7 @@ MarginLink.actions = (
         "liquidate",
         "`PlaceOrder` of the counterparty at the mark, then `Liquidate`, whose insurance pays at once",
         _liquidate,
-        is_linked=_why_not_liquidated,
+        is_linked=lambda world, taken: _owes(world, taken, "counterparty"),
     ),
     ActionRule("settle", "nothing: the exchange settles at once", None),
     ActionRule("insure", "nothing: the insurance paid with the liquidation", None),
@@ -395,7 +384,7 @@ MarginLink.actions = (
     ActionRule(
         "halt_product",
         "`HaltProduct`",
-        lambda world, taken: world.do(HaltProduct(product=_product(world, taken), cause="the model")) and None,
+        _halt,
         rarity=4,
     ),
     ActionRule("resume_stage", "`ResumeStage` to the next stage", _resume),

@@ -1,6 +1,6 @@
 """Operations on one process: phases, snapshot, crash and restore, and maintenance by procedure.
 
-Where a slice has no replicas of its own, the exchange has three that are always up, and a crash kills the whole process.
+Where a slice has no replicas, the exchange has three that are always up, and a crash kills the whole process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -199,6 +199,10 @@ def _reconcile(world: World, _: Taken) -> None:
         world.decide(Reconcile())
 
 
+def _confirm_load(world: World, _: Taken) -> None:
+    world.do(ConfirmLoad())
+
+
 def _announce(world: World, _: Taken) -> None:
     world.decide(AnnounceMaintenance(begins_ms=world.view.time_ms))
 
@@ -227,12 +231,12 @@ class MaintenanceLink(Subject):
         ActionRule("begin_maintenance", "`SetPhase` maintenance", lambda world, _: enter(world, Phase.MAINTENANCE)),
         ActionRule(
             "deploy",
-            "`DeployRelease` of the other release on each replica, then `ActivateRelease`; with replicas of the model's "
-            "own the same release on the primary again",
+            "`DeployRelease` of the other release on each replica, then `ActivateRelease`; with replicas of "
+            "the model's own the same release on the primary again",
             _deploy,
             is_linked=lambda world, _: WAITS if world.pending else "",
         ),
-        ActionRule("confirm_load", "`ConfirmLoad`", lambda world, _: world.do(ConfirmLoad()) and None),
+        ActionRule("confirm_load", "`ConfirmLoad`", _confirm_load),
         ActionRule("reconcile", "`Reconcile`; nothing where there is no custody", _reconcile),
         ActionRule("end_maintenance", "`SetPhase` post-only", lambda world, _: enter(world, Phase.POST_ONLY)),
         ActionRule(

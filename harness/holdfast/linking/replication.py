@@ -1,10 +1,10 @@
 """Replicas: the model's standbys, by role, are the exchange's replicas other than the primary.
 
-The exchange lets a replica that is reached catch up at once; the model lets it, one command at a time. So what lags in
-the model while there is a primary is kept away from the exchange (cut off, or down) until the model has it catch up;
-it is not compared as long. What lacks a command in the model may have got further in the exchange, where the quorum of
-a promotion needs it, or less far, where the primary is lost in between: then only its state is compared, with what the
-primary showed at the same cut.
+The exchange lets a replica that is reached catch up at once; the model lets it, one command at a time. So what lags
+in the model while there is a primary is kept away from the exchange (cut off, or down) until the model has it catch
+up; it is not compared as long. What lacks a command in the model may have got further in the exchange, where the
+quorum of a promotion needs it, or less far, where the primary is lost in between: then only its state is compared,
+with what the primary showed at the same cut.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ class ReplicationLink(Subject):
         VariableRule(
             "holds",
             Reading.SHOWN,
-            "view and journal: the commands since the snapshot up to its number; not while it is kept away, or lacks some",
+            "view and journal: commands since the snapshot, up to its number; not while kept away or lacking some",
             of_engine=False,
         ),
         VariableRule(

@@ -116,7 +116,7 @@ class Subject:
         return {}
 
     def together(self, world: "World", state: Mapping[str, int]) -> Values:
-        """What is compared of several variables together, as the model has it; `fields` names it as the exchange does."""
+        """What is compared of several variables together, as the model has it, under the names in `fields`."""
         del world, state
         return {}
 

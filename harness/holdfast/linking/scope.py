@@ -27,6 +27,7 @@ QUEUE_MARKET = "SOL-USDT/queue"
 """Where the orders stand that come through the queue: they trade with nobody."""
 TIER = "hot"
 MARK_SOURCE = "source"
+ASSETS = tuple(str(asset) for asset in Asset)
 
 
 def perpetual_of(product: str) -> str:
@@ -39,7 +40,7 @@ def _market(market: str) -> Market:
 
 
 def _perpetual(product: str) -> Market:
-    """A perpetual whose margins are one unit for a position of one lot: any value at this rate is rounded up to it."""
+    """A perpetual whose margins are one unit for a position of one lot, to which this rate is rounded up."""
     return Market(
         market=perpetual_of(product),
         base="SOL",
@@ -72,10 +73,10 @@ def setup_of(model: Model) -> Setup:
     if isinstance(spec, Custody):
         custody = CustodyRules(
             tiers=(TierRule(tier=TIER, signers=signers, threshold=parameters["threshold"]),),
-            chains=tuple(ChainRule(asset=str(asset), confirmations=parameters["confirmations"]) for asset in Asset),
+            chains=tuple(ChainRule(asset=asset, confirmations=parameters["confirmations"]) for asset in ASSETS),
         )
     return Setup(
-        assets=tuple(str(asset) for asset in Asset),
+        assets=ASSETS,
         markets=tuple(markets),
         clients=clients,
         ingress_capacity=parameters["capacity"] if isinstance(spec, Surge) else 8,

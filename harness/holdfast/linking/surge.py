@@ -259,7 +259,7 @@ def _serve_cancel(world: World, taken: Taken) -> None:
 SurgeLink.actions = (
     ActionRule(
         "send",
-        "nothing where it waits; where the queue is full `Burst` with cancels of nothing, which it is `overloaded` by",
+        "nothing where it waits; where the queue is full `Burst` behind cancels of nothing: `overloaded`",
         _send,
     ),
     ActionRule(

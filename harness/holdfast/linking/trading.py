@@ -96,7 +96,8 @@ def _told(world: World, view: View) -> dict[str, _Told]:
 def _open(view: View) -> dict[str, list[OpenOrder | WaitingStop]]:
     """The orders that a view shows open, in the book or parked, by the model's order."""
     found: dict[str, list[OpenOrder | WaitingStop]] = {}
-    for order in (*view.orders, *view.stops):
+    shown: list[OpenOrder | WaitingStop] = [*view.orders, *view.stops]
+    for order in shown:
         if order.market == MARKET:
             found.setdefault(slot_of(order.order)[0], []).append(order)
     return found
@@ -304,9 +305,9 @@ def _trade(world: World, taken: Taken) -> None:
         return
     (older,), (younger,) = shown[slots[first]], shown[slots[second]]
     for slot, (order, *_) in shown.items():
-        if slot not in {slots[first], slots[second]} and isinstance(order, OpenOrder):
-            if _crosses(order, older) or _crosses(order, younger):
-                _put(world, order, parked=True)
+        is_other = slot not in {slots[first], slots[second]} and isinstance(order, OpenOrder)
+        if is_other and (_crosses(order, older) or _crosses(order, younger)):
+            _put(world, order, parked=True)
     if isinstance(younger, OpenOrder):
         _put(world, younger, parked=True)
         world.look()

@@ -66,6 +66,7 @@ class World:
         self._hashes: dict[int, str] = {}
         self.records: tuple[JournalRecord, ...] = ()
         self._names = [variable.name for variable in model.variables]
+        self._steps_seen = -1
         self.look()
         self.snapshot_fields = self.fields_at(0)
 
@@ -223,8 +224,9 @@ class World:
 
     def look(self) -> None:
         """Take in what the exchange shows: its view, and its journal from the beginning."""
-        if self.down or self.runner.failed:
+        if self.down or self.runner.failed or self._steps_seen == len(self.runner.steps):
             return
+        self._steps_seen = len(self.runner.steps)
         self.view, self.records = self.engine.observe(0)
         seq = self.view.seq
         self._fields[seq] = self._read(self.view)

@@ -723,7 +723,7 @@ class Custody(Exchange):
 
     @step("CUST-2")
     def credited_when_final(self, after: Self, deposit: Deposit) -> Condition:
-        """No step credits a deposit without its confirmations, also where it had them before; none is final without."""
+        """No step credits a deposit, or makes it final, that does not have its confirmations."""
         one, other = self.wallet(), after.wallet()
         credited = one.credits[deposit] < other.credits[deposit]
         arrived = all_of(negation(one.arrived[deposit]), other.arrived[deposit])

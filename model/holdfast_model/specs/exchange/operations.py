@@ -687,9 +687,7 @@ class Replication(Recovery):
         """A standby has no more than the log, nothing of it if it is cut short, and knows of no later epoch."""
         return all_of(
             self.holds[standby] <= self.length(),
-            implies(
-                self.cut_short[standby], all_of(negation(self.loaded[standby]), self.holds[standby] == 0)
-            ),
+            implies(self.cut_short[standby], all_of(negation(self.loaded[standby]), self.holds[standby] == 0)),
             implies(self.reach[standby] == Reach.DOWN, negation(any_of(self.loaded[standby], self.leads[standby]))),
             self.knows[standby] <= self.epoch,
         )
