@@ -141,7 +141,7 @@ def replay_on_reference(model_name: str, trace: Sequence[TraceState]) -> Replay:
     reason = why_not_linked(model)
     if reason:
         return Replay(model=model.name, matched=False, steps=0, unsupported=reason)
-    return follow(model, instances_of(model, trace))
+    return follow(model, path_of(model, [state.action for state in trace[1:]]))
 
 
 def why_not_linked(model: Model) -> str:
@@ -153,17 +153,13 @@ def why_not_linked(model: Model) -> str:
     return ""
 
 
-def instances_of(model: Model, trace: Sequence[TraceState]) -> list[Instance]:
-    """The steps of a trace. Raises `HoldfastError` where it names one that the model does not have."""
+def path_of(model: Model, labels: Sequence[str]) -> list[Instance]:
+    """The steps that these labels name, such as `send(q1)`. Raises `HoldfastError` for one that the model has not."""
     known = {instance.label: instance for instance in model.instances()}
-    found: list[Instance] = []
-    for number, state in enumerate(trace[1:], start=1):
-        if state.action not in known:
-            raise HoldfastError(
-                f"step {number} of the trace is {state.action!r}; expected an action of model {model.name}"
-            )
-        found.append(known[state.action])
-    return found
+    for number, label in enumerate(labels, start=1):
+        if label not in known:
+            raise HoldfastError(f"step {number} is {label!r}; expected an action of model {model.name}")
+    return [known[label] for label in labels]
 
 
 class Walk:
