@@ -107,7 +107,7 @@ def gate(
     out: Out = DEFAULT_OUT,
     json: Json = None,
 ) -> None:
-    """The main job: proofs, exploration, machine, volume, scenarios and faults, and a report of them."""
+    """The main job: proofs, exploration, link, machine, volume, scenarios and faults, and a report of them."""
     from holdfast.console import say, telling, verdict_line
     from holdfast.engines import EngineSource
     from holdfast.gating import Gate, profile_by_name
@@ -150,6 +150,17 @@ def gate(
             exploration.verdict,
             f"exploration of {exploration.model}: {exploration.distinct:,} states, depth {exploration.depth}",
         )
+    for link in result.links:
+        verdict_line(
+            link.verdict,
+            f"link of {link.model} and the reference: {link.steps} steps one way, {link.moves} moves the other",
+        )
+        if link.difference is not None:
+            differs = link.difference
+            say(
+                f"  {link.origin}, step {differs.step}, {differs.action}: {differs.variable} is {differs.model} "
+                f"in the model and {differs.engine} in the exchange"
+            )
     for run in result.runs:
         verdict_line(run.verdict, f"{run.kind} {run.name}: {run.commands:,} commands in {run.sequences:,} sequences")
     if result.faults is not None:

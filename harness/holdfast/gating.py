@@ -1,4 +1,4 @@
-"""The gate: proofs, exploration, machine, volume, scenarios and faults, as fixed amounts of work per profile."""
+"""The gate: proofs, exploration, link, machine, volume, scenarios, faults, as fixed amounts of work per profile."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from holdfast.custody_machine import CustodyMachine
 from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
+from holdfast.linking.checking import LINKED, Work, check_links
 from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
 from holdfast.margin_machine import MarginMachine
 from holdfast.operations_machine import OperationsMachine
@@ -42,6 +43,7 @@ from holdfast_model.findings import (
     FaultsResult,
     GateResult,
     InvariantCoverage,
+    LinkCheck,
     NotChecked,
     Run,
     Violation,
@@ -65,6 +67,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     machine_steps: int
     commands: int
     fault_commands: int
+    link: Work
 
 
 PROFILES = {
@@ -81,6 +84,7 @@ PROFILES = {
             machine_steps=30,
             commands=30_000,
             fault_commands=15_000,
+            link=Work(walks=1, walk_steps=25, histories=2, history_moves=25),
         ),
         Profile(
             name="ci",
@@ -93,6 +97,7 @@ PROFILES = {
             machine_steps=50,
             commands=100_000,
             fault_commands=20_000,
+            link=Work(walks=6, walk_steps=40, histories=12, history_moves=40),
         ),
         Profile(
             name="nightly",
@@ -105,6 +110,7 @@ PROFILES = {
             machine_steps=60,
             commands=2_000_000,
             fault_commands=100_000,
+            link=Work(walks=60, walk_steps=60, histories=150, history_moves=60),
         ),
     )
 }
@@ -142,6 +148,7 @@ class Gate:
         self.identity = source.engine().identity
         self.proofs: list[Proof] = []
         self.explorations: list[Exploration] = []
+        self.links: list[LinkCheck] = []
         self.runs: list[Run] = []
         self.faults: FaultsResult | None = None
         self.skipped: list[NotChecked] = []
@@ -169,6 +176,7 @@ class Gate:
             self.proofs.append(self._timed(f"proof:{model}", partial(_prove, model)))
         for model in self._profile.explorations:
             self.explorations.append(self._timed(f"exploration:{model}", partial(_explore, model)))
+        self._timed("links", self._check_links)
         self._timed("faults", self._run_faults)
         self.complete = True
 
@@ -179,6 +187,10 @@ class Gate:
             return work()
         finally:
             self.timing[name] = round(monotonic() - start, 3)
+
+    def _check_links(self) -> None:
+        """Let the models and the reference go the same way; of the engine under test this says nothing."""
+        self.links = check_links(LINKED, seed=self._seed, work=self._profile.link)
 
     def _run_faults(self) -> None:
         self.faults = run_faults(seed=self._seed, commands=self._profile.fault_commands, progress=self._progress)
@@ -313,6 +325,7 @@ class Gate:
         parts = [
             *(proof.verdict for proof in self.proofs),
             *(exploration.verdict for exploration in self.explorations),
+            *(link.verdict for link in self.links),
             *(run.verdict for run in self.runs),
         ]
         if self.faults is not None:
@@ -333,6 +346,7 @@ class Gate:
             seed=self._seed,
             proofs=tuple(self.proofs),
             explorations=tuple(self.explorations),
+            links=tuple(self.links),
             runs=tuple(self.runs),
             faults=self.faults,
             invariants=self.coverage(),

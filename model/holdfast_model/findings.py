@@ -104,6 +104,55 @@ class NotChecked(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class LinkDifference(Struct, frozen=True, kw_only=True):
+    """The first step at which a model and an exchange that go the same way differ, and in what.
+
+    `action` is the model's action, or what was done to the exchange; `variable` one of the model's variables, or in
+    parentheses or words what is compared besides; `model` and `engine` are its values as they are printed.
+    """
+
+    step: int
+    action: str
+    variable: str
+    model: str
+    engine: str
+
+
+class Replay(Struct, frozen=True, kw_only=True):
+    """A path of a model that an exchange followed for so many steps, the states compared after each.
+
+    It is matched only if it was followed to its end without a difference. `unsupported` says why a step was not taken
+    on the exchange: nothing was then concluded.
+    """
+
+    model: str
+    matched: bool
+    steps: int
+    difference: LinkDifference | None = None
+    unsupported: str | None = None
+
+
+class LinkCheck(Struct, frozen=True, kw_only=True):
+    """A model and the reference exchange that were made to go the same way, both ways, states compared at each step.
+
+    Walks are random paths of the model, followed by the exchange for `steps` in all; `actions` says how often each
+    action was taken in them, and `passed_over` for which reasons the exchange could not take a step, and how often.
+    Histories are what is done to the exchange at random, in all `moves`, each explained as a path of the model.
+    `path` leads to the `difference`; `origin` says which walk or history it is.
+    """
+
+    model: str
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    steps: int
+    moves: int
+    actions: dict[str, int]
+    passed_over: dict[str, int] = {}
+    origin: str = ""
+    path: tuple[str, ...] = ()
+    difference: LinkDifference | None = None
+
+
 class FaultVerdict(StrEnum):
     """`CAUGHT` when every invariant that the fault names fired."""
 
@@ -294,6 +343,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
     reached: dict[str, int]
     not_checked: tuple[NotChecked, ...]
     counterexamples: tuple[CounterexampleSummary, ...]
+    links: tuple[LinkCheck, ...] = ()
 
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -338,7 +388,10 @@ __all__ = [
     "FuzzResult",
     "GateResult",
     "InvariantCoverage",
+    "LinkCheck",
+    "LinkDifference",
     "NotChecked",
+    "Replay",
     "ReplayResult",
     "Report",
     "Run",

@@ -19,6 +19,7 @@ from holdfast_model.findings import (
     FuzzResult,
     GateResult,
     InvariantCoverage,
+    LinkCheck,
     NotChecked,
     Report,
     Run,
@@ -26,7 +27,7 @@ from holdfast_model.findings import (
 )
 from holdfast_reports.store import AnyResult
 
-PartEvidence = Proof | Exploration | Run | FaultsResult | DiffResult | ContractsResult
+PartEvidence = Proof | Exploration | LinkCheck | Run | FaultsResult | DiffResult | ContractsResult
 
 VERDICT_BY_OUTCOME = {
     ContractOutcome.CONFIRMED: Verdict.HELD,
@@ -79,6 +80,11 @@ class Dossier:
         return tuple((part, part.evidence) for part in self.parts if isinstance(part.evidence, Exploration))
 
     @property
+    def links(self) -> tuple[tuple[Part, LinkCheck], ...]:
+        """The checks of models and the reference exchange against each other, each with its part."""
+        return tuple((part, part.evidence) for part in self.parts if isinstance(part.evidence, LinkCheck))
+
+    @property
     def runs(self) -> tuple[tuple[Part, Run], ...]:
         """The runs, each with its part; the healthy engine's run among the faults stands with these."""
         return tuple((part, part.evidence) for part in self.parts if isinstance(part.evidence, Run))
@@ -114,6 +120,7 @@ def dossier(report: Report[AnyResult]) -> Dossier:
         case GateResult() as gate:
             parts = [_part(report, proof, index) for index, proof in enumerate(gate.proofs, 1)]
             parts += [_part(report, exploration, index) for index, exploration in enumerate(gate.explorations, 1)]
+            parts += [_part(report, link, index) for index, link in enumerate(gate.links, 1)]
             parts += [_part(report, run, index) for index, run in enumerate(gate.runs, 1)]
             parts += [_part(report, gate.faults, 1)] if gate.faults else []
             return Dossier(
@@ -191,6 +198,10 @@ def derived_verdict(evidence: PartEvidence) -> Verdict:
                 return Verdict.VIOLATED
             exercised = evidence.properties and all(coverage.states > 0 for coverage in evidence.properties)
             return Verdict.HELD if evidence.complete and exercised else Verdict.INCONCLUSIVE
+        case LinkCheck():
+            if evidence.difference is not None:
+                return Verdict.VIOLATED
+            return Verdict.HELD if evidence.steps or evidence.moves else Verdict.INCONCLUSIVE
         case Run():
             if evidence.violations or any(coverage.violations for coverage in evidence.coverage):
                 return Verdict.VIOLATED
@@ -262,6 +273,9 @@ def _described(evidence: PartEvidence) -> tuple[str, str, str, str]:
             ended = "all of them" if evidence.complete else f"stopped by {evidence.stopped_by or 'a limit'}"
             work = f"{counted(evidence.distinct, 'distinct state')}, {ended}"
             return "exploration", model, f"Exploration of the model {model}", work
+        case LinkCheck(model=model):
+            work = f"{counted(evidence.steps, 'step')} one way, {counted(evidence.moves, 'move')} the other"
+            return "link", model, f"Link of the model {model} and the reference exchange", work
         case Run(name=name):
             work = f"{counted(evidence.commands, 'command')} in {counted(evidence.sequences, 'sequence')}"
             return "run", name, f"Run {name}", work

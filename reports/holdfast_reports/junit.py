@@ -15,7 +15,15 @@ from enum import StrEnum
 from typing import assert_never
 
 from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict
-from holdfast_model.findings import ContractCheck, ContractsResult, DiffResult, FaultsResult, FaultVerdict, Run
+from holdfast_model.findings import (
+    ContractCheck,
+    ContractsResult,
+    DiffResult,
+    FaultsResult,
+    FaultVerdict,
+    LinkCheck,
+    Run,
+)
 from holdfast_reports.dossier import VERDICT_BY_OUTCOME, Dossier, Part, derived_verdict
 from holdfast_reports.text import visible
 
@@ -98,6 +106,8 @@ def _cases(part: Part) -> Iterator[Case]:
             yield from _proof_cases(proof)
         case Exploration() as exploration:
             yield from _exploration_cases(exploration)
+        case LinkCheck() as link:
+            yield from _link_cases(link)
         case Run() as run:
             yield from _run_cases(run)
         case FaultsResult() as faults:
@@ -160,6 +170,27 @@ def _exploration_cases(exploration: Exploration) -> Iterator[Case]:
             name=f"action {action.action} is taken",
             outcome=Outcome.PASSED if action.taken else Outcome.SKIPPED,
             reason="never enabled in any explored state",
+        )
+
+
+def _link_cases(link: LinkCheck) -> Iterator[Case]:
+    name = "states are the same after each step"
+    if link.difference is not None:
+        found = link.difference
+        reason = (
+            f"{link.origin}, step {found.step}, {found.action}: {found.variable} is {found.model} in the model and "
+            f"{found.engine} in the exchange"
+        )
+        yield Case(name=name, outcome=Outcome.FAILED, reason=reason)
+    elif link.verdict is Verdict.HELD:
+        yield Case(name=name, outcome=Outcome.PASSED)
+    else:
+        yield Case(name=name, outcome=Outcome.ERROR, reason="nothing was compared")
+    for action, taken in link.actions.items():
+        yield Case(
+            name=f"action {action} is taken",
+            outcome=Outcome.PASSED if taken else Outcome.SKIPPED,
+            reason="never taken in any walk",
         )
 
 

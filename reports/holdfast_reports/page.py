@@ -140,6 +140,7 @@ def _sections(dossier: Dossier) -> tuple[tuple[Markup, str], ...]:
         ("invariants", "Invariants", bool(dossier.invariants) or gate),
         ("proofs", "Proofs", bool(dossier.proofs) or gate),
         ("explorations", "Explorations", bool(dossier.explorations) or gate),
+        ("links", "Models and the reference exchange", bool(dossier.links) or gate),
         ("contracts", "Contracts", dossier.contracts is not None),
         ("runs", "Runs", bool(dossier.runs) or gate),
         ("faults", "Planted faults", dossier.faults is not None or gate),

@@ -31,6 +31,7 @@ from holdfast_model.findings import (
     FaultVerdict,
     FuzzResult,
     GateResult,
+    LinkCheck,
     Report,
     Run,
     worst_outcome,
@@ -164,6 +165,9 @@ def _part(part: Part) -> Iterator[str]:
         case Exploration() as exploration:
             yield from _verdict(part.title, exploration.verdict, part.verdict)
             yield from _exploration(part.title, exploration)
+        case LinkCheck() as link:
+            yield from _verdict(part.title, link.verdict, part.verdict)
+            yield from _link(part.title, link)
         case Run() as run:
             yield from _verdict(part.title, run.verdict, part.verdict)
             yield from _run(part.title, run)
@@ -245,6 +249,16 @@ def _exploration_counts(title: str, exploration: Exploration) -> Iterator[str]:
     for action in exploration.actions:
         if not 0 <= action.taken <= generated:
             yield f"{title}: {action.action} was taken {action.taken} times for {generated} generated states"
+
+
+def _link(title: str, link: LinkCheck) -> Iterator[str]:
+    yield from _negative(title, steps=link.steps, moves=link.moves)
+    if sum(link.actions.values()) != link.steps:
+        yield f"{title}: {link.steps} steps, but its actions were taken {sum(link.actions.values())} times"
+    if link.verdict is Verdict.VIOLATED and link.difference is None:
+        yield f"{title}: violated, but no difference is recorded"
+    if link.difference is not None and (link.difference.step != len(link.path) or not link.origin):
+        yield f"{title}: differs at step {link.difference.step}, but its path has {len(link.path)}"
 
 
 def _run(title: str, run: Run) -> Iterator[str]:

@@ -140,6 +140,9 @@ def _work(dossier: Dossier) -> str:
     if dossier.explorations:
         states = sum(exploration.distinct for _, exploration in dossier.explorations)
         pieces.append(f"{counted(states, 'distinct model state')} were visited")
+    if dossier.links:
+        steps = sum(link.steps + link.moves for _, link in dossier.links)
+        pieces.append(f"models and the reference exchange went {counted(steps, 'step')} together")
     if dossier.runs:
         commands = sum(run.commands for _, run in dossier.runs)
         sequences = sum(run.sequences for _, run in dossier.runs)
@@ -158,6 +161,7 @@ def meaning(dossier: Dossier) -> Meaning:
         "Proofs and explorations speak about models of an exchange, not about the code of an engine."
         if dossier.proofs or dossier.explorations
         else "",
+        "Links are samples, of the reference exchange and not of another engine." if dossier.links else "",
         "Runs are samples of all sequences that an exchange can meet; what they did not try, they do not show."
         if dossier.runs or dossier.diff
         else "",
@@ -205,6 +209,9 @@ def _held_says(dossier: Dossier) -> tuple[str, ...]:
         "Every proof obligation was proved." if dossier.proofs else "",
         "Every state that the explored models can reach within their bounds was visited, and none broke a property."
         if dossier.explorations
+        else "",
+        "Wherever models and the reference exchange were made to go the same way, their states were the same."
+        if dossier.links
         else "",
         "Every planted fault was caught, so the checks do see the defects that they are there for."
         if dossier.faults

@@ -261,7 +261,10 @@ class Wallet(Engine):
                 with self.when(negation(self.arrived[deposit])):
                     self.arriving[self.deposit_asset[deposit]] += self.deposit_amount[deposit]
                     self.arrived[deposit] = True
-            with self.when(self.deposit_status[deposit] == DepositStatus.FINAL, negation(self.suspended)):
+            waits = all_of(
+                self.deposit_status[deposit] == DepositStatus.FINAL, self.deep(self.deposit_height[deposit])
+            )
+            with self.when(waits, negation(self.suspended)):
                 self.credit(deposit)
         for payment in Payment:
             paid = all_of(
@@ -602,7 +605,8 @@ class Custody(Exchange):
 
     @action
     def approve_withdrawal(self, payment: Payment) -> None:
-        """A withdrawal is approved, as it was asked for."""
+        """A withdrawal is approved, as it was asked for, while its asset is not suspended."""
+        self.require(negation(self.live.suspended))
         self.decide(Kind.APPROVE_WITHDRAWAL, payment, PaymentStatus.REQUESTED)
 
     def decide(self, kind: Kind, payment: Payment, *statuses: PaymentStatus) -> None:
@@ -719,13 +723,12 @@ class Custody(Exchange):
 
     @step("CUST-2")
     def credited_when_final(self, after: Self, deposit: Deposit) -> Condition:
-        """No step credits a deposit before it is final, and it becomes final only with its confirmations."""
+        """No step credits a deposit, or makes it final, that does not have its confirmations."""
         one, other = self.wallet(), after.wallet()
         credited = one.credits[deposit] < other.credits[deposit]
         arrived = all_of(negation(one.arrived[deposit]), other.arrived[deposit])
-        return all_of(
-            implies(credited, other.arrived[deposit]), implies(arrived, other.deep(other.deposit_height[deposit]))
-        )
+        deep = other.deep(other.deposit_height[deposit])
+        return all_of(implies(credited, all_of(other.arrived[deposit], deep)), implies(arrived, deep))
 
     @always("CUST-3")
     def paid_or_refunded(self, payment: Payment) -> Condition:

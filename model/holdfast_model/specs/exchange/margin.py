@@ -4,11 +4,13 @@ Each product has one perpetual, and each account has, for each product, collater
 share nothing, so each is isolated from the others. A trade opens or closes positions at any price and adds its value
 to the entry values. A mark is a price or UNAVAILABLE (0). An account below its maintenance margin is liquidated one
 lot at a time, at the mark, while its owner could act: the product is open. What an account cannot pay is paid out of
-insurance. A profit is paid when losses have paid for it. A halt stops one product; it resumes one stage at a time.
+insurance, and nobody is liquidated for whom insurance does not suffice. A profit is paid when losses have paid for
+it. A halt stops one product; it resumes one stage at a time.
 
-Abstracted away: cross margin over several products, borrowing, haircuts, funding, deleveraging (where insurance does
-not suffice the debt stays owed); tiers (the margins are `INITIAL` and `MAINTENANCE` per lot); the order book (two
-accounts agree on price and size); how a mark is made of reports; at which price a liquidation finds its other side.
+Abstracted away: cross margin over several products, borrowing, haircuts, funding, deleveraging (what the exchange
+does where insurance does not suffice); that insurance pays before a bankrupt trades, and not after it; tiers (the
+margins are `INITIAL` and `MAINTENANCE` per lot); the order book (two accounts agree on price and size); how a mark is
+made of reports; at which price a liquidation finds its other side.
 """
 
 from enum import auto
@@ -194,24 +196,39 @@ class Positions(Engine):
         self.clearing[product] += paid
         self.entry[account, product] -= paid
 
-    def equity(self, account: Value, product: Product, *, lots: Value = 0, value: Value = 0) -> Value:
-        """Collateral and position at the mark, less its entry value; as if it had bought further lots for a value."""
-        position = self.position[account, product] + lots
-        return (
-            self.collateral[account, product] + position * self.mark[product] - self.entry[account, product] - value
-        )
+    def equity(self, account: Value, product: Product) -> Value:
+        """Collateral and position at the mark, less its entry value."""
+        position = self.position[account, product]
+        return self.collateral[account, product] + position * self.mark[product] - self.entry[account, product]
 
     def is_below_maintenance(self, account: Value, product: Product) -> Condition:
         """Whether an account's equity in a product is below its maintenance margin."""
         needed = size_of(self.position[account, product]) * MAINTENANCE
         return self.equity(account, product) < needed
 
+    def is_covered(self, account: Value, product: Product) -> Condition:
+        """Whether insurance, less what accounts without a position owe already, covers what an account lacks."""
+        owed = total(
+            ite(
+                self.position[other, product] == 0,
+                maximum(0, self.entry[other, product] - self.collateral[other, product]),
+                0,
+            )
+            for other in Account
+        )
+        lacking = maximum(0, -self.equity(account, product))
+        return any_of(lacking == 0, self.insurance[product] >= owed + lacking)
+
     def may_take(self, account: Value, product: Product, *, lots: Value, value: Value) -> Condition:
-        """Whether an account may buy lots for a value: its margin suffices, or its risk falls at no loss."""
+        """Whether an account may buy lots for a value.
+
+        Its equity, less what the trade loses against the mark, must bear the larger of its position before and after;
+        where the trade only makes the position smaller, it must bear the loss. What the trade earns does not count.
+        """
         before, after = self.position[account, product], self.position[account, product] + lots
-        equity = self.equity(account, product, lots=lots, value=value)
-        falls = all_of(size_of(after) < size_of(before), equity >= self.equity(account, product))
-        return any_of(falls, equity >= size_of(after) * INITIAL)
+        left = self.equity(account, product) - maximum(0, value - lots * self.mark[product])
+        falls = all_of(size_of(after) < size_of(before), left >= 0)
+        return any_of(falls, left >= maximum(size_of(before), size_of(after)) * INITIAL)
 
     def house(self, asset: Asset) -> Value:
         """Collateral, insurance and what is in clearing, and what other parts hold."""
@@ -366,6 +383,7 @@ class Margin(Exchange):
             may_act if self.bug != "liquidated-in-a-halt" else True,
             mark != UNAVAILABLE if self.bug != "liquidated-without-a-mark" else True,
             is_below if self.bug != "liquidated-above-maintenance" else True,
+            live.is_covered(account, product),
             live.may_take(counterparty, product, lots=1 if is_long else -1, value=mark if is_long else -mark),
         )
         buyer, seller = (counterparty, account) if is_long else (account, counterparty)

@@ -409,7 +409,9 @@ class Replication(Recovery):
     reach = Enum(Reach).per(Standby)
     loaded = Bool.per(Standby).starting(1)
     holds = Nat.upto(lambda spec: spec.parameters["log"]).per(Standby)
-    """How many commands of the log a loaded standby has."""
+    """How many commands of the log a standby has in its own, which its death does not lose."""
+    cut_short = Bool.per(Standby)
+    """Whether its own log lacks commands that are in the snapshot only, so that it must be given that."""
     replica = Part(Engine).per(Standby)
     leads = Bool.per(Standby)
     """Whether it was the primary and has not heard that it no longer is."""
@@ -458,20 +460,20 @@ class Replication(Recovery):
 
     @action
     def snapshot(self) -> None:
-        """The log starts again; a standby that lacked some of it must load the snapshot."""
+        """The log starts again; a standby that lacked some of it must be given the snapshot."""
         lacks = {standby: self.holds[standby] != self.length() for standby in Standby}
         super().snapshot()
         for slot in Slot:
             self.record_epoch[slot] = 0
         for standby in Standby:
             with self.when(lacks[standby]):
+                self.cut_short[standby] = True
                 self._forget(standby)
             self.holds[standby] = 0
 
     def _forget(self, standby: Standby) -> None:
-        """A standby's memory is gone."""
+        """A standby's memory is gone; its log is not."""
         self.loaded[standby] = False
-        self.holds[standby] = 0
         self.replica[standby].reset()
 
     @action
@@ -489,7 +491,7 @@ class Replication(Recovery):
 
     @action
     def stop(self, standby: Standby) -> None:
-        """A standby dies, and with it its memory."""
+        """A standby dies, and with it its memory; what it had in its log is there when it is started again."""
         self.require(self.reach[standby] != Reach.DOWN)
         self.fault()
         self.reach[standby] = Reach.DOWN
@@ -504,16 +506,30 @@ class Replication(Recovery):
 
     @action
     def load(self, standby: Standby) -> None:
-        """A standby loads the snapshot."""
-        self.require(self.reach[standby] == Reach.UP, negation(self.loaded[standby]))
+        """A standby loads the snapshot and its own log after it; one that is cut short is given it by the primary."""
+        self.require(
+            self.reach[standby] == Reach.UP,
+            negation(self.loaded[standby]),
+            any_of(negation(self.cut_short[standby]), self.up),
+        )
         self.replica[standby] = self.snapshot_taken
+        for slot in Slot:
+            with self.when(self.holds[standby] > int(slot)):
+                self.replica[standby].execute(self.log[slot])
         self.loaded[standby] = True
-        self._hear(standby)
+        with self.when(self.up):
+            self._hear(standby)
+        self.cut_short[standby] = False
 
     @action
     def catch_up(self, standby: Standby) -> None:
-        """A standby executes the next command of the log that it lacks."""
-        self.require(self.reach[standby] == Reach.UP, self.loaded[standby], self.holds[standby] < self.length())
+        """A standby is told by the primary, and executes, the next command of the log that it lacks."""
+        self.require(
+            self.up,
+            self.reach[standby] == Reach.UP,
+            self.loaded[standby],
+            self.holds[standby] < self.length(),
+        )
         for slot in Slot:
             with self.when(self.holds[standby] == int(slot)):
                 self.replica[standby].execute(self.log[slot])
@@ -571,7 +587,7 @@ class Replication(Recovery):
         self.replica[standby] = old
         self.reach[standby] = ite(self.up, Reach.UP, ite(self.isolated, Reach.CUT_OFF, Reach.DOWN))
         self.loaded[standby] = runs
-        self.holds[standby] = ite(runs, self.length(), 0)
+        self.holds[standby] = self.length()
         self.leads[standby] = self.isolated
         self.knows[standby] = self.epoch
         if self.bug != "epoch-kept":
@@ -588,7 +604,7 @@ class Replication(Recovery):
         self.require(
             negation(self.up),
             self.reach[standby] == Reach.UP,
-            any_of(negation(self.loaded[standby]), self.holds[standby] < self.length()),
+            any_of(self.cut_short[standby], self.holds[standby] < self.length()),
         )
         self.refused[standby] = True
 
@@ -668,10 +684,10 @@ class Replication(Recovery):
 
     @auxiliary("standbys-are-sound")
     def standbys_are_sound(self, standby: Standby) -> Condition:
-        """A standby has no more than the log, nothing if it is not loaded, and knows of no later epoch."""
+        """A standby has no more than the log, nothing of it if it is cut short, and knows of no later epoch."""
         return all_of(
             self.holds[standby] <= self.length(),
-            implies(negation(self.loaded[standby]), self.holds[standby] == 0),
+            implies(self.cut_short[standby], all_of(negation(self.loaded[standby]), self.holds[standby] == 0)),
             implies(self.reach[standby] == Reach.DOWN, negation(any_of(self.loaded[standby], self.leads[standby]))),
             self.knows[standby] <= self.epoch,
         )
