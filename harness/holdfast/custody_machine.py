@@ -12,6 +12,7 @@ from holdfast_model.vocabulary import (
     NETWORK,
     SWEEP_PREFIX,
     Amount,
+    AnnounceMaintenance,
     ApproveWithdrawal,
     AssetId,
     AttestCustody,
@@ -472,8 +473,7 @@ class CustodyMachine(ExchangeMachine):
                 tier = max(held, key=lambda name: held[name])
                 self.do(AttestCustody(tier=tier, asset=asset, amount=Amount(max(0, held[tier] - difference))))
         if self.runner.auditor.told.phase is Phase.HALTED:
-            for step in (Phase.CANCEL_ONLY, Phase.POST_ONLY, Phase.OPEN):
-                self.do(SetPhase(phase=step))
+            self.reopen()
 
     @needs(Capability.CUSTODY, Capability.PHASES)
     @rule()
@@ -489,12 +489,21 @@ class CustodyMachine(ExchangeMachine):
             self.do(Reconcile())
         self.do(PublishLiabilities(asset=self._asset(asset)))
 
-    @needs(Capability.CUSTODY, Capability.PHASES)
-    @rule()
-    def leave_maintenance(self) -> None:
-        """By the procedure: the load is confirmed, everything reconciled, and trading opens over post-only."""
-        if self.runner.auditor.told.phase is Phase.MAINTENANCE:
+    @needs(Capability.CUSTODY, Capability.PROCEDURE, Capability.PHASES)
+    @rule(confirmed=st.booleans(), reconciled=st.booleans(), aborted=st.booleans(), restored=st.booleans())
+    def upgrade(self, *, confirmed: bool, reconciled: bool, aborted: bool, restored: bool) -> None:
+        """Maintenance by the procedure, or with a step left out, or called off; then what is owed is done."""
+        self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+        self.do(AnnounceMaintenance(begins_ms=self.runner.known.time_ms))
+        self.do(SetPhase(phase=Phase.MAINTENANCE))
+        if restored and Capability.SNAPSHOT in self.runner.capabilities:
+            self.do(RestoreSnapshot())
+        if confirmed:
             self.do(ConfirmLoad())
+        if reconciled:
             self.do(Reconcile())
-            for phase in (Phase.POST_ONLY, Phase.OPEN):
-                self.do(SetPhase(phase=phase))
+        if aborted:
+            self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+        for phase in (Phase.POST_ONLY, Phase.OPEN):
+            self.do(SetPhase(phase=phase))
+        self.reopen()

@@ -31,6 +31,7 @@ from holdfast_model.vocabulary import (
     PromoteReplica,
     ReadAccount,
     Reason,
+    Reconcile,
     ReleaseId,
     ReplicaId,
     ReplicaStatus,
@@ -280,6 +281,20 @@ class Operating(Failovers):
             yield RestoreSnapshot()
             yield SetPhase(phase=Phase.POST_ONLY)
             yield ConfirmLoad()
+
+    def discharge(self) -> Moves:
+        """What is owed before orders are taken is done, outside maintenance; nodes that differ take another one."""
+        if self.told.phase in {Phase.MAINTENANCE, Phase.HALTED}:
+            return
+        yield from self.mend()
+        if any(installed != self.told.release for installed in self.told.installed.values()):
+            if self.told.phase is not Phase.CANCEL_ONLY:
+                yield SetPhase(phase=Phase.CANCEL_ONLY)
+            yield from self.begin_maintenance()
+            return
+        yield ConfirmLoad()
+        if self.setup.custody is not None:
+            yield Reconcile()
 
     def deploy(self, release: ReleaseId, names: Sequence[ReplicaId]) -> Moves:
         """A release is installed node by node where it is not, with what a reader finds in between."""

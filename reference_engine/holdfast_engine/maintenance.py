@@ -1,9 +1,9 @@
 """Maintenance by procedure and releases: what is announced, activated and confirmed before trading goes on.
 
 What a step of the procedure leaves behind is the number of its record (-1: it never was), so that the log alone says
-which steps were taken since which others; what they oblige to is owed until it is done, in whatever phase. What is done
-to the processes (a restart, a restore, an installed release) is in no log: the deciding replica asks its `Surroundings`,
-and what it decides is in the log.
+which steps were taken since which others; what they oblige to is owed until it is done, in whatever phase. What is
+done to the processes (a restart, a restore, an installed release) is in no log: the deciding replica asks its
+`Surroundings`, and what it decides is in the log.
 """
 
 from typing import Any, Protocol
