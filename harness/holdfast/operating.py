@@ -277,10 +277,23 @@ class Operating(Failovers):
         if self.told.phase is Phase.MAINTENANCE and self.chance(0.8):
             yield from self.deploy(self.told.release, self.setup.replicas)
         yield ConfirmLoad()
-        if self.told.phase is Phase.MAINTENANCE and self.can(Capability.SNAPSHOT) and self.chance(0.1):
-            yield RestoreSnapshot()
+        if self.told.phase is Phase.MAINTENANCE and self.chance(0.2):
+            yield from self._rebuild_late()
             yield SetPhase(phase=Phase.POST_ONLY)
             yield ConfirmLoad()
+
+    def _rebuild_late(self) -> Moves:
+        """Once the load was confirmed something is rebuilt after all: the state, a node, or the next primary."""
+        name = self._followers()[0] if len(self.setup.replicas) > 1 else self.told.primary
+        match self.one(("restore",) * self.can(Capability.SNAPSHOT) + ("deploy", "promote")):
+            case "restore":
+                yield RestoreSnapshot()
+            case "deploy":
+                yield DeployRelease(replica=name, release=self.told.release)
+            case _:
+                yield KillReplica(replica=name)
+                yield StartReplica(replica=name)
+                yield PromoteReplica(replica=name)
 
     def discharge(self) -> Moves:
         """What is owed before orders are taken is done, outside maintenance; nodes that differ take another one."""

@@ -196,7 +196,8 @@ FAULTS = (
     Fault(
         name="release-in-force-before-activation",
         sentence="A node reckons in the ticks of the release that is installed on it, before it is activated.",
-        violates=("REPL-1", "CONS-2"),
+        # With nothing left to change at the activation, a mark in the old ticks stays in use: MARK-1.
+        violates=("REPL-1", "CONS-2", "MARK-1"),
         incidents=("coinbase-precision-2021-11-19",),
         needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=UncheckedVenue, replica=_PricesByWhatIsInstalled),
