@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
+from msgspec.structs import replace
 
 from holdfast.machines import ExchangeMachine, needs
 from holdfast.setups import CUSTODY_SETUP
@@ -204,6 +205,21 @@ class CustodyMachine(ExchangeMachine):
             self._heal(0)
 
     @needs(Capability.CUSTODY)
+    @rule(client=_index, asset=_index, amount=_amounts, blocks=st.integers(0, 1))
+    def come_back(self, client: int, asset: int, amount: int, blocks: int) -> None:
+        """A final deposit is lost to a reorganisation, found again in a later block, and final once more."""
+        name = self._asset(asset)
+        self._mine(name)
+        deposit = self._report(self._client(client), name, amount)
+        self.do(deposit)
+        self._mine(name, self._custody.true.confirmations[name])
+        self.do(ReportReorganisation(asset=name, height=max(1, deposit.height)))
+        self._mine(name, 1 + blocks)
+        self.do(replace(deposit, height=self._tip(name)))
+        self._mine(name, self._custody.true.confirmations[name] + 1)
+        self._heal(0)
+
+    @needs(Capability.CUSTODY)
     @rule(asset=_index, client=_index, amount=_amounts)
     def outage(self, asset: int, client: int, amount: int) -> None:
         """The provider is down; what it could not tell it tells when it is there again."""
@@ -323,6 +339,18 @@ class CustodyMachine(ExchangeMachine):
         if isinstance(said, SubmitShare):
             self.do(said)
             self.do(said)
+
+    @needs(Capability.CUSTODY)
+    @rule(client=_index, turns=st.integers(2, 5))
+    def forge_a_share(self, client: int, turns: int) -> None:
+        """A share is forged, be it the first or the last that a payment needs."""
+        asset = self._asset(client)
+        self._arrive(client, asset, 100)
+        label = self._request(self._client(client), asset, 50, approve=True)
+        self._sign(label, turns=turns)
+        said = self._said(label)
+        if isinstance(said, SubmitShare):
+            self.do(replace(said, share="ab" * (len(said.share) // 2)))
 
     @needs(Capability.CUSTODY)
     @rule(index=_index)

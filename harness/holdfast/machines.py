@@ -422,9 +422,9 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     def discharge(self) -> None:
         """What the procedure owes before orders are taken is done."""
-        if self.setup.procedure:
+        if self.setup.procedure and Capability.PROCEDURE in self.runner.capabilities:
             self.do(ConfirmLoad())
-            if self.setup.custody is not None:
+            if self.setup.custody is not None and Capability.CUSTODY in self.runner.capabilities:
                 self.do(Reconcile())
 
     @needs(Capability.PHASES)

@@ -306,7 +306,7 @@ class Operating(Failovers):
             yield from self.begin_maintenance()
             return
         yield ConfirmLoad()
-        if self.setup.custody is not None:
+        if self.can(Capability.CUSTODY) and self.setup.custody is not None:
             yield Reconcile()
 
     def deploy(self, release: ReleaseId, names: Sequence[ReplicaId]) -> Moves:

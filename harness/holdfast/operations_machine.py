@@ -206,7 +206,7 @@ class OperationsMachine(MarginMachine):
         self._begin_maintenance(announced=True)
         self._deploy(name, count)
         self.do(SetPhase(phase=Phase.CANCEL_ONLY))
-        for order in placed[:2]:
+        for order in placed[::2]:
             self.do(CancelOrder(client=order.client, order=order.order))
         self._leave_maintenance(confirmed=False)
         if cancelled:
