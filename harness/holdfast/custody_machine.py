@@ -518,7 +518,12 @@ class CustodyMachine(ExchangeMachine):
         self.do(PublishLiabilities(asset=self._asset(asset)))
 
     @needs(Capability.CUSTODY, Capability.PROCEDURE, Capability.PHASES)
-    @rule(confirmed=st.booleans(), reconciled=st.booleans(), aborted=st.booleans(), restored=st.booleans())
+    @rule(
+        confirmed=st.sampled_from((True, True, False)),
+        reconciled=st.booleans(),
+        aborted=st.booleans(),
+        restored=st.booleans(),
+    )
     def upgrade(self, *, confirmed: bool, reconciled: bool, aborted: bool, restored: bool) -> None:
         """Maintenance by the procedure, or with a step left out, or called off; then what is owed is done."""
         self.do(SetPhase(phase=Phase.CANCEL_ONLY))

@@ -237,6 +237,19 @@ class OperationsMachine(MarginMachine):
         self.reopen()
 
     @needs(Capability.PROCEDURE, Capability.PHASES)
+    @rule(opened=st.booleans())
+    def take_a_wrong_turn(self, *, opened: bool) -> None:
+        """Trading is to open out of maintenance at once, or maintenance begins again without an announcement."""
+        self._begin_maintenance(announced=True)
+        if opened:
+            self.discharge()
+            self.do(SetPhase(phase=Phase.OPEN))
+        else:
+            self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+            self.do(SetPhase(phase=Phase.MAINTENANCE))
+        self.reopen()
+
+    @needs(Capability.PROCEDURE, Capability.PHASES)
     @rule(client=_index, price=_prices)
     def activate_over_open_orders(self, client: int, price: int) -> None:
         """A release that changes the worth of a tick is to be activated while orders rest."""
