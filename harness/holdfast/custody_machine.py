@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
+from msgspec.structs import replace
 
 from holdfast.machines import ExchangeMachine, needs
 from holdfast.setups import CUSTODY_SETUP
@@ -12,6 +13,7 @@ from holdfast_model.vocabulary import (
     NETWORK,
     SWEEP_PREFIX,
     Amount,
+    AnnounceMaintenance,
     ApproveWithdrawal,
     AssetId,
     AttestCustody,
@@ -203,6 +205,21 @@ class CustodyMachine(ExchangeMachine):
             self._heal(0)
 
     @needs(Capability.CUSTODY)
+    @rule(client=_index, asset=_index, amount=_amounts, blocks=st.integers(0, 1))
+    def come_back(self, client: int, asset: int, amount: int, blocks: int) -> None:
+        """A final deposit is lost to a reorganisation, found again in a later block, and final once more."""
+        name = self._asset(asset)
+        self._mine(name)
+        deposit = self._report(self._client(client), name, amount)
+        self.do(deposit)
+        self._mine(name, self._custody.true.confirmations[name])
+        self.do(ReportReorganisation(asset=name, height=max(1, deposit.height)))
+        self._mine(name, 1 + blocks)
+        self.do(replace(deposit, height=self._tip(name)))
+        self._mine(name, self._custody.true.confirmations[name] + 1)
+        self._heal(0)
+
+    @needs(Capability.CUSTODY)
     @rule(asset=_index, client=_index, amount=_amounts)
     def outage(self, asset: int, client: int, amount: int) -> None:
         """The provider is down; what it could not tell it tells when it is there again."""
@@ -322,6 +339,18 @@ class CustodyMachine(ExchangeMachine):
         if isinstance(said, SubmitShare):
             self.do(said)
             self.do(said)
+
+    @needs(Capability.CUSTODY)
+    @rule(client=_index, turns=st.integers(2, 5))
+    def forge_a_share(self, client: int, turns: int) -> None:
+        """A share is forged, be it the first or the last that a payment needs."""
+        asset = self._asset(client)
+        self._arrive(client, asset, 100)
+        label = self._request(self._client(client), asset, 50, approve=True)
+        self._sign(label, turns=turns)
+        said = self._said(label)
+        if isinstance(said, SubmitShare):
+            self.do(replace(said, share="ab" * (len(said.share) // 2)))
 
     @needs(Capability.CUSTODY)
     @rule(index=_index)
@@ -472,8 +501,7 @@ class CustodyMachine(ExchangeMachine):
                 tier = max(held, key=lambda name: held[name])
                 self.do(AttestCustody(tier=tier, asset=asset, amount=Amount(max(0, held[tier] - difference))))
         if self.runner.auditor.told.phase is Phase.HALTED:
-            for step in (Phase.CANCEL_ONLY, Phase.POST_ONLY, Phase.OPEN):
-                self.do(SetPhase(phase=step))
+            self.reopen()
 
     @needs(Capability.CUSTODY, Capability.PHASES)
     @rule()
@@ -489,12 +517,26 @@ class CustodyMachine(ExchangeMachine):
             self.do(Reconcile())
         self.do(PublishLiabilities(asset=self._asset(asset)))
 
-    @needs(Capability.CUSTODY, Capability.PHASES)
-    @rule()
-    def leave_maintenance(self) -> None:
-        """By the procedure: the load is confirmed, everything reconciled, and trading opens over post-only."""
-        if self.runner.auditor.told.phase is Phase.MAINTENANCE:
+    @needs(Capability.CUSTODY, Capability.PROCEDURE, Capability.PHASES)
+    @rule(
+        confirmed=st.sampled_from((True, True, False)),
+        reconciled=st.booleans(),
+        aborted=st.booleans(),
+        restored=st.booleans(),
+    )
+    def upgrade(self, *, confirmed: bool, reconciled: bool, aborted: bool, restored: bool) -> None:
+        """Maintenance by the procedure, or with a step left out, or called off; then what is owed is done."""
+        self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+        self.do(AnnounceMaintenance(begins_ms=self.runner.known.time_ms))
+        self.do(SetPhase(phase=Phase.MAINTENANCE))
+        if restored and Capability.SNAPSHOT in self.runner.capabilities:
+            self.do(RestoreSnapshot())
+        if confirmed:
             self.do(ConfirmLoad())
+        if reconciled:
             self.do(Reconcile())
-            for phase in (Phase.POST_ONLY, Phase.OPEN):
-                self.do(SetPhase(phase=phase))
+        if aborted:
+            self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+        for phase in (Phase.POST_ONLY, Phase.OPEN):
+            self.do(SetPhase(phase=phase))
+        self.reopen()

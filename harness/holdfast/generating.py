@@ -37,6 +37,7 @@ from holdfast_model.vocabulary import (
     Phase,
     PlaceOrder,
     PriceTicks,
+    Reason,
     Repay,
     ReportDeposit,
     RequestWithdrawal,
@@ -349,7 +350,7 @@ class Source(Keeping):
 
         Where trading opens through an auction, it is tried without one now and then.
         """
-        for _ in range(8):
+        for _ in range(10):
             before = self.told.phase
             match before:
                 case Phase.OPEN:
@@ -372,6 +373,8 @@ class Source(Keeping):
                     direct = Phase.POST_ONLY if before is Phase.CANCEL_ONLY else Phase.OPEN
                     after = Phase.AUCTION if through else direct
             yield SetPhase(phase=after)
+            if self.known.refusal in {Reason.NOT_LOADED, Reason.NOT_RECONCILED} and before is self.told.phase:
+                yield from self.discharge()
             if self.chance(0.4):
                 yield self.place()
 

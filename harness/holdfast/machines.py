@@ -44,6 +44,7 @@ from holdfast_model.vocabulary import (
     Capability,
     Command,
     Conditions,
+    ConfirmLoad,
     Crash,
     CrashPoint,
     CreditDeposit,
@@ -59,6 +60,7 @@ from holdfast_model.vocabulary import (
     PriceTicks,
     PromoteReplica,
     ReadAccount,
+    Reconcile,
     RefundWithdrawal,
     ReplicaId,
     ReplicaStatus,
@@ -418,11 +420,19 @@ class ExchangeMachine(RuleBasedStateMachine):
         if auctions or phase not in (Phase.AUCTION, Phase.CLOSED):
             self.do(SetPhase(phase=phase))
 
+    def discharge(self) -> None:
+        """What the procedure owes before orders are taken is done."""
+        if self.setup.procedure and Capability.PROCEDURE in self.runner.capabilities:
+            self.do(ConfirmLoad())
+            if self.setup.custody is not None and Capability.CUSTODY in self.runner.capabilities:
+                self.do(Reconcile())
+
     @needs(Capability.PHASES)
     @precondition(lambda machine: machine.runner.auditor.told.phase is not Phase.OPEN)
     @rule()
     def reopen(self) -> None:
         """The venue opens again, by whatever way is legal; a book that is crossed needs an auction."""
+        self.discharge()
         through = (Phase.AUCTION,) if Capability.AUCTION in self.runner.capabilities else ()
         for phase in (Phase.CANCEL_ONLY, Phase.POST_ONLY, Phase.OPEN, *through, Phase.OPEN):
             if self.runner.auditor.told.phase is not Phase.OPEN:
@@ -447,6 +457,8 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.do(RestoreSnapshot())
         self.do(SetPhase(phase=Phase.POST_ONLY))
         self.do(SetPhase(phase=Phase.OPEN))
+        if self.setup.procedure:
+            self.reopen()
 
     @needs(Capability.SNAPSHOT)
     @rule()

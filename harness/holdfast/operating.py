@@ -31,6 +31,7 @@ from holdfast_model.vocabulary import (
     PromoteReplica,
     ReadAccount,
     Reason,
+    Reconcile,
     ReleaseId,
     ReplicaId,
     ReplicaStatus,
@@ -276,10 +277,37 @@ class Operating(Failovers):
         if self.told.phase is Phase.MAINTENANCE and self.chance(0.8):
             yield from self.deploy(self.told.release, self.setup.replicas)
         yield ConfirmLoad()
-        if self.told.phase is Phase.MAINTENANCE and self.can(Capability.SNAPSHOT) and self.chance(0.1):
-            yield RestoreSnapshot()
+        if self.told.phase is Phase.MAINTENANCE and self.chance(0.2):
+            yield from self._rebuild_late()
             yield SetPhase(phase=Phase.POST_ONLY)
             yield ConfirmLoad()
+
+    def _rebuild_late(self) -> Moves:
+        """Once the load was confirmed something is rebuilt after all: the state, a node, or the next primary."""
+        name = self._followers()[0] if len(self.setup.replicas) > 1 else self.told.primary
+        match self.one(("restore",) * self.can(Capability.SNAPSHOT) + ("deploy", "promote")):
+            case "restore":
+                yield RestoreSnapshot()
+            case "deploy":
+                yield DeployRelease(replica=name, release=self.told.release)
+            case _:
+                yield KillReplica(replica=name)
+                yield StartReplica(replica=name)
+                yield PromoteReplica(replica=name)
+
+    def discharge(self) -> Moves:
+        """What is owed before orders are taken is done, outside maintenance; nodes that differ take another one."""
+        if self.told.phase in {Phase.MAINTENANCE, Phase.HALTED}:
+            return
+        yield from self.mend()
+        if any(installed != self.told.release for installed in self.told.installed.values()):
+            if self.told.phase is not Phase.CANCEL_ONLY:
+                yield SetPhase(phase=Phase.CANCEL_ONLY)
+            yield from self.begin_maintenance()
+            return
+        yield ConfirmLoad()
+        if self.can(Capability.CUSTODY) and self.setup.custody is not None:
+            yield Reconcile()
 
     def deploy(self, release: ReleaseId, names: Sequence[ReplicaId]) -> Moves:
         """A release is installed node by node where it is not, with what a reader finds in between."""

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from holdfast.machines import needs
 from holdfast.margin_machine import MarginMachine
@@ -198,20 +198,56 @@ class OperationsMachine(MarginMachine):
         back=st.booleans(),
     )
     def abort(self, *, release: int, count: int, orders: list[tuple[int, int]], cancelled: bool, back: bool) -> None:
-        """Maintenance is called off in the middle of a deployment, with trading under skew, and begun again."""
+        """Maintenance is called off in the middle of a deployment, cancels come under skew, and it is begun again."""
         name = self.setup.releases[release % len(self.setup.releases)].release
+        placed = [self._order_of(client, price) for client, price in orders]
+        for order in placed:
+            self.do(order)
         self._begin_maintenance(announced=True)
         self._deploy(name, count)
         self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+        for order in placed[::2]:
+            self.do(CancelOrder(client=order.client, order=order.order))
         self._leave_maintenance(confirmed=False)
-        for client, price in orders:
-            self.do(self._order_of(client, price))
         if cancelled:
             self.do(CancelAllOrders())
         self._begin_maintenance(announced=True)
         self._deploy(self.setup.releases[0].release if back else name, len(self.setup.replicas))
         self.do(ActivateRelease(release=self.setup.releases[0].release if back else name))
         self._leave_maintenance(confirmed=True)
+
+    @needs(Capability.PROCEDURE, Capability.PHASES)
+    @rule(replica=_index, way=st.integers(0, 2), aborted=st.booleans())
+    def rebuild_after_the_barrier(self, *, replica: int, way: int, aborted: bool) -> None:
+        """Once the load was confirmed something is rebuilt after all, and the venue goes on, over an abort or not."""
+        self._begin_maintenance(announced=True)
+        self.discharge()
+        name = self._other(replica)
+        if way == 0:
+            self.do(DeployRelease(replica=name, release=self.runner.auditor.told.release))
+        elif way == 1 or Capability.SNAPSHOT not in self.runner.capabilities:
+            self.do(KillReplica(replica=name))
+            self.do(StartReplica(replica=name))
+            self.do(PromoteReplica(replica=name))
+        else:
+            self.do(RestoreSnapshot())
+        if aborted:
+            self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+        self._leave_maintenance(confirmed=False)
+        self.reopen()
+
+    @needs(Capability.PROCEDURE, Capability.PHASES)
+    @rule(opened=st.booleans())
+    def take_a_wrong_turn(self, *, opened: bool) -> None:
+        """Trading is to open out of maintenance at once, or maintenance begins again without an announcement."""
+        self._begin_maintenance(announced=True)
+        if opened:
+            self.discharge()
+            self.do(SetPhase(phase=Phase.OPEN))
+        else:
+            self.do(SetPhase(phase=Phase.CANCEL_ONLY))
+            self.do(SetPhase(phase=Phase.MAINTENANCE))
+        self.reopen()
 
     @needs(Capability.PROCEDURE, Capability.PHASES)
     @rule(client=_index, price=_prices)
@@ -295,13 +331,12 @@ class OperationsMachine(MarginMachine):
         self.do(self.later(pause))
         self.do(self._order_of(client, 100))
 
-    @needs(Capability.PHASES)
-    @precondition(lambda machine: machine.runner.auditor.told.phase is not Phase.OPEN)
-    @rule()
-    def reopen(self) -> None:
-        """The venue opens again by the procedure, once all replicas are up."""
+    def discharge(self) -> None:
+        """What the procedure owes is done once all replicas are up, and have the release that is active."""
         self._mend()
-        if Capability.PROCEDURE in self.runner.capabilities:
-            self._deploy(self.runner.auditor.told.release, len(self.setup.replicas))
-            self.do(ConfirmLoad())
-        super().reopen()
+        told = self.runner.auditor.told
+        if Capability.PROCEDURE in self.runner.capabilities and set(told.installed.values()) != {told.release}:
+            if told.phase is not Phase.MAINTENANCE:
+                self._begin_maintenance(announced=True)
+            self._deploy(told.release, len(self.setup.replicas))
+        super().discharge()

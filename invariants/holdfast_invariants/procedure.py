@@ -17,6 +17,8 @@ from holdfast_model.vocabulary import (
     ReleaseActivated,
     ReleaseDeployed,
     ReplicaChanged,
+    ReplicaId,
+    ReplicaPromoted,
     ReplicaStatus,
     Restart,
     RestoreSnapshot,
@@ -24,7 +26,9 @@ from holdfast_model.vocabulary import (
     View,
 )
 
-_MAINTENANCE, _POST_ONLY, _OPEN = Phase.MAINTENANCE, Phase.POST_ONLY, Phase.OPEN
+_MAINTENANCE, _OPEN = Phase.MAINTENANCE, Phase.OPEN
+_TAKE_ORDERS = frozenset({Phase.POST_ONLY, Phase.AUCTION, _OPEN})
+"""The phases in which orders are taken, and those that trade in the end."""
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -35,8 +39,10 @@ class Due(Struct, frozen=True, kw_only=True):
 
 
 class StepsOfMaintenance(Monitor):
-    """Maintenance is announced; it is left for post-only over the load barrier and a reconciliation, then opened.
+    """Maintenance is announced; orders are taken again after load barrier and reconciliation, trading opens last.
 
+    Both are owed since maintenance began, since the primary was rebuilt, and since a release was installed or
+    activated; whichever phases come next, calling maintenance off among them, only doing them discharges them.
     After a restart or a restore nobody is liquidated before the load barrier. A release is in force only once it was
     activated, and it is activated only where it is installed on every replica: that holds without `Setup.procedure`
     too.
@@ -49,12 +55,14 @@ class StepsOfMaintenance(Monitor):
         self._by_procedure = self.told.setup.procedure
         self._announced: Timestamp | None = None
         self._load: Due | None = None
-        """Why the load barrier must come before post-only."""
+        """Why the load barrier must come before orders are taken."""
         self._barrier: Due | None = None
         """Why the load barrier must come before anybody is liquidated."""
         self._reconciliation: Due | None = None
         self._cautious: Due | None = None
-        """Why post-only must come before the open phase."""
+        """Why post-only, or an auction, must come before the open phase."""
+        self._unconfirmed: dict[ReplicaId, Due] = {}
+        """The replicas that were rebuilt since the load barrier."""
         self._flight = -1
         """The last step at which a command was in flight: what is told again was decided before it."""
 
@@ -79,10 +87,20 @@ class StepsOfMaintenance(Monitor):
 
     @on(ReplicaChanged)
     def started(self, event: ReplicaChanged) -> None:
-        """The primary goes on with what it rebuilt."""
+        """A replica goes on with what it rebuilt; the primary at once, another one when it is promoted."""
         before = self.told.replicas.get(event.replica)
-        if event.replica == self.told.primary and before is ReplicaStatus.DOWN and event.status is ReplicaStatus.UP:
-            self._rebuilt(f"{event.replica} was started again")
+        if before is ReplicaStatus.DOWN and event.status is ReplicaStatus.UP:
+            since = f"{event.replica} was started again"
+            self._unconfirmed[event.replica] = self._due(since)
+            if event.replica == self.told.primary:
+                self._rebuilt(since)
+
+    @on(ReplicaPromoted)
+    def promoted(self, event: ReplicaPromoted) -> None:
+        """A primary that was rebuilt before it was promoted is a rebuilt one."""
+        rebuilt = self._unconfirmed.get(event.replica)
+        if rebuilt is not None:
+            self._rebuilt(f"{rebuilt.since} and promoted")
 
     @on(MaintenanceAnnounced)
     def announced(self, event: MaintenanceAnnounced) -> None:
@@ -92,6 +110,7 @@ class StepsOfMaintenance(Monitor):
     @on(ReleaseDeployed)
     def deployed(self, event: ReleaseDeployed) -> None:
         """A replica was rebuilt."""
+        self._unconfirmed[event.replica] = self._due(f"{event.release} was installed on {event.replica}")
         self._load = self._reconciliation = self._due(f"{event.release} was deployed on {event.replica}")
 
     # The steps ------------------------------------------------------------------------------------------------------
@@ -111,10 +130,16 @@ class StepsOfMaintenance(Monitor):
         if event.seq != self.told.seq and not self.told.unknown:
             self._unready(event, f"it is of the cut {event.seq}, not of {self.told.seq}, the one before it")
         self._load, self._barrier = (self._left(due) for due in (self._load, self._barrier))
+        if not told.resending:
+            self._unconfirmed.clear()
 
     def _left(self, due: Due | None) -> Due | None:
         """What is still due after the step was taken, which if it is told again was before the kill."""
-        return due if due is not None and self.told.resending and due.step > self._flight else None
+        return due if due is not None and self._came_later(due) else None
+
+    def _came_later(self, due: Due) -> bool:
+        """Whether it is due since something that came after what is being told, again: that was before the kill."""
+        return self.told.resending and due.step > self._flight
 
     def _unready(self, event: LoadConfirmed, found: str) -> None:
         self.report(
@@ -169,15 +194,13 @@ class StepsOfMaintenance(Monitor):
             return
         if event.after is _MAINTENANCE:
             self._begins(event)
-        elif self.told.phase is _MAINTENANCE and event.after is _POST_ONLY:
+        elif event.after in _TAKE_ORDERS:
             self.checked += 1
             self._required(event, self._load, "load barrier")
             if self.told.setup.custody is not None:
                 self._required(event, self._reconciliation, "reconciliation")
-        elif event.after is _OPEN:
-            self.checked += 1
-            self._required(event, self._cautious, "post-only phase")
-        if event.after in {_POST_ONLY, Phase.AUCTION, _OPEN}:
+            if event.after is _OPEN:
+                self._required(event, self._cautious, "post-only phase")
             self._cautious = None
 
     def _begins(self, event: PhaseChanged) -> None:
@@ -195,7 +218,7 @@ class StepsOfMaintenance(Monitor):
         self._load = self._reconciliation = self._cautious = self._due("maintenance began")
 
     def _required(self, event: PhaseChanged, due: Due | None, what: str) -> None:
-        if due is not None:
+        if due is not None and not self._came_later(due):
             self.report(
                 f"{what} before {event.after}",
                 found=f"{self.told.phase} is left for {event.after} without one since {due.since}",

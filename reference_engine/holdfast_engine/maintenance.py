@@ -1,8 +1,9 @@
 """Maintenance by procedure and releases: what is announced, activated and confirmed before trading goes on.
 
-What a step of the procedure leaves behind is the number of its record, so that the log alone says which steps were
-taken since which others. What is done to the processes (a restart, a restore, an installed release) is in no log: the
-deciding replica asks its `Surroundings`, and what it decides is in the log.
+What a step of the procedure leaves behind is the number of its record (-1: it never was), so that the log alone says
+which steps were taken since which others; what they oblige to is owed until it is done, in whatever phase. What is
+done to the processes (a restart, a restore, an installed release) is in no log: the deciding replica asks its
+`Surroundings`, and what it decides is in the log.
 """
 
 from typing import Any, Protocol
@@ -31,11 +32,15 @@ from holdfast_model.vocabulary import (
     Sha256,
 )
 
+_TAKE_ORDERS = frozenset({Phase.POST_ONLY, Phase.AUCTION, Phase.OPEN})
+"""The phases in which orders are taken, and those that trade in the end."""
+
 
 class Surroundings(Protocol):
     """What the deciding replica knows of the processes: `rebuilt_seq` and `deployed_seq` are lengths of the log.
 
-    They say how long it was when the primary was last rebuilt, and when a release was last installed; -1: never.
+    They say how long it was when the primary was last rebuilt, if only before it was promoted, and when a release was
+    last installed; -1: never.
     """
 
     rebuilt_seq: int
@@ -72,7 +77,8 @@ class Maintenance(Liquidation, Auction):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.announced_ms: int | None = None
-        self.maintenance_seq = self.activated_seq = self.confirmed_seq = self.reconciled_seq = 0
+        self.maintenance_seq = self.activated_seq = -1
+        self.confirmed_seq = self.reconciled_seq = 0
         self.surroundings: Surroundings = Alone(self)
 
     def _deciders(self) -> Deciders:
@@ -109,17 +115,23 @@ class Maintenance(Liquidation, Auction):
             return None
         if phase is Phase.MAINTENANCE and not self.announced():
             return Reason.NOT_ANNOUNCED
-        if self.phase is Phase.MAINTENANCE and phase is Phase.POST_ONLY:
-            since = max(
-                self.maintenance_seq,
-                self.activated_seq,
-                self.surroundings.rebuilt_seq,
-                self.surroundings.deployed_seq,
-            )
-            if self.confirmed_seq <= since:
-                return Reason.NOT_LOADED
-            if self.setup.custody is not None and self.reconciled_seq <= since:
-                return Reason.NOT_RECONCILED
+        return self.owed_step() if phase in _TAKE_ORDERS else None
+
+    def owed_step(self) -> Reason | None:
+        """The first of what maintenance, a rebuilt primary or a release still oblige to before orders are taken.
+
+        It does not matter through which phases the venue has come since: only doing it discharges it.
+        """
+        since = max(
+            self.maintenance_seq,
+            self.activated_seq,
+            self.surroundings.rebuilt_seq,
+            self.surroundings.deployed_seq,
+        )
+        if self.confirmed_seq <= since:
+            return Reason.NOT_LOADED
+        if self.setup.custody is not None and self.reconciled_seq <= since:
+            return Reason.NOT_RECONCILED
         return None
 
     def announced(self) -> bool:

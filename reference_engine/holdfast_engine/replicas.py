@@ -59,6 +59,8 @@ class Replica:
         self.status = UP
         self.release = release
         self.venue: Venue | None = venue
+        self.rebuilt_seq = -1
+        """How much was acknowledged when it was last rebuilt while the exchange ran; -1: never."""
         self._kept_seq = 0
 
     @property
@@ -265,10 +267,15 @@ class Cluster:
     def _start(self, replica: Replica) -> None:
         """Rebuild a replica from its own log."""
         (venue,) = self._rebuild(replica.seq, 1)
+        self._replace(replica, venue)
+        if replica.name == self.primary:
+            self.rebuilt_seq = replica.rebuilt_seq
+
+    def _replace(self, replica: Replica, venue: Venue) -> None:
+        """A replica goes on with a venue that was rebuilt."""
         replica.start(venue)
         self._join(replica)
-        if replica.name == self.primary:
-            self.rebuilt_seq = replica.seq
+        replica.rebuilt_seq = self.acknowledged_seq
 
     def _deploy(self, replica: Replica, release: ReleaseId) -> Events:
         if all(item.release != release for item in self.setup.releases):
@@ -296,8 +303,7 @@ class Cluster:
             lengths.setdefault(replica.seq, []).append(replica)
         for length, replicas in lengths.items():
             for replica, venue in zip(replicas, self._rebuild(length, len(replicas)), strict=True):
-                replica.start(venue)
-                self._join(replica)
+                self._replace(replica, venue)
         self.rebuilt_seq = self.acknowledged_seq
         self.catch_up()
 
@@ -317,8 +323,12 @@ class Cluster:
         return None if replica.release == replica.venue.release else Reason.RELEASE_DIFFERS
 
     def promote(self, name: ReplicaId) -> None:
-        """Make a replica the primary; those that are up follow it, the old primary among them."""
+        """Make a replica the primary; those that are up follow it, the old primary among them.
+
+        What is owed for the old primary stays owed; what the new one was rebuilt from is not confirmed either.
+        """
         self.primary = name
+        self.rebuilt_seq = max(self.rebuilt_seq, self.replicas[name].rebuilt_seq)
         self.catch_up()
 
 

@@ -46,6 +46,7 @@ from holdfast_model.vocabulary import (
     PromoteReplica,
     ReadAccount,
     Reason,
+    Reconcile,
     Reconciled,
     Rejected,
     Release,
@@ -214,6 +215,92 @@ def test_maintenance_is_left_once_the_load_was_confirmed_after_everything_that_n
     record = runner.do(POST_ONLY)
     assert record is not None
     assert reason(record.answers[0].events) is refused
+    assert runner.violations == []
+
+
+ABORTED: tuple[Step, ...] = (CANCEL_ONLY,)
+OVER_A_HALT: tuple[Step, ...] = (SetPhase(phase=Phase.HALTED), CANCEL_ONLY)
+KILLED: tuple[Step, ...] = (Crash(), Restart())
+FAILED_OVER: tuple[Step, ...] = (KillReplica(replica="n1"), PromoteReplica(replica="n2"), StartReplica(replica="n1"))
+REBUILT_HEIR: tuple[Step, ...] = (
+    KillReplica(replica="n2"),
+    StartReplica(replica="n2"),
+    PromoteReplica(replica="n2"),
+)
+
+OWING: dict[str, tuple[Step, ...]] = {
+    "nothing was done": (*IN, *ABORTED),
+    "a snapshot was taken": (*IN, TakeSnapshot(), *ABORTED),
+    "a snapshot was taken and loaded": (*IN, ConfirmLoad(), TakeSnapshot(), RestoreSnapshot(), *ABORTED),
+    "the state was restored": (*IN, ConfirmLoad(), RestoreSnapshot(), *ABORTED),
+    "one node was deployed": (*IN, ConfirmLoad(), *deployed("r1", NAMES[2:]), *ABORTED),
+    "a release was activated": (*IN, *deployed("r3"), ConfirmLoad(), ActivateRelease(release="r3"), *ABORTED),
+    "the state was restored, over a halt": (*IN, ConfirmLoad(), RestoreSnapshot(), *OVER_A_HALT),
+    "restored, then a failover": (*IN, ConfirmLoad(), RestoreSnapshot(), *FAILED_OVER, *ABORTED),
+    "deployed, then a failover": (*IN, ConfirmLoad(), *deployed("r1", NAMES[2:]), *FAILED_OVER, *ABORTED),
+    "deployed, then killed": (*IN, ConfirmLoad(), *deployed("r1", NAMES[2:]), *KILLED, *ABORTED),
+    "called off, then killed": (*IN, *ABORTED, *KILLED),
+    "called off, then restored from a snapshot": (*IN, *ABORTED, TakeSnapshot(), RestoreSnapshot()),
+    "called off, restored and killed": (*IN, RestoreSnapshot(), *ABORTED, TakeSnapshot(), *KILLED),
+    "a rebuilt replica was promoted": (*IN, ConfirmLoad(), *REBUILT_HEIR, *ABORTED),
+    "a deployed replica was promoted": (*IN, *deployed("r1", ["n2"]), PromoteReplica(replica="n2"), *ABORTED),
+    "called off twice": (*IN, RestoreSnapshot(), *ABORTED, ANNOUNCE, MAINTENANCE, *ABORTED),
+    "restored without maintenance": (CANCEL_ONLY, RestoreSnapshot()),
+    "killed without maintenance": (CANCEL_ONLY, *KILLED),
+}
+
+
+@pytest.mark.parametrize("setup", [SETUP, CUSTODY], ids=["no custody", "custody"])
+@pytest.mark.parametrize("done", OWING.values(), ids=OWING)
+def test_what_maintenance_obliges_to_is_owed_until_it_was_done(done: tuple[Step, ...], setup: Setup) -> None:
+    """Whichever phases come next, calling maintenance off among them, and whatever is rebuilt on the way."""
+    runner = Runner(LocalEngine(), setup)
+    runner.run(done)
+    assert runner.auditor.told.phase is Phase.CANCEL_ONLY
+    entering = (POST_ONLY, SetPhase(phase=Phase.AUCTION))
+    assert [answered(runner, step) for step in entering] == [Reason.NOT_LOADED] * 2
+    assert answered(runner, ConfirmLoad()) is None
+    if setup is CUSTODY:
+        assert [answered(runner, step) for step in entering] == [Reason.NOT_RECONCILED] * 2
+        assert answered(runner, Reconcile()) is None
+    assert [answered(runner, step) for step in (POST_ONLY, OPEN)] == [None, None]
+    assert runner.violations == []
+
+
+def answered(runner: Runner, step: Step) -> Reason | None:
+    """Why a step was refused; None: it was not."""
+    record = runner.do(step)
+    assert record is not None
+    return reason(record.answers[0].events)
+
+
+def test_with_nodes_in_different_states_an_aborted_maintenance_does_not_reopen() -> None:
+    """Backpack, 2025-07-03: a release on one node of three. The way out is another maintenance that mends it."""
+    runner = Runner(LocalEngine(), SETUP)
+    runner.run([*IN, *deployed("r2", NAMES[2:]), CANCEL_ONLY])
+    steps = (POST_ONLY, ConfirmLoad(), POST_ONLY)
+    assert [answered(runner, step) for step in steps] == [
+        Reason.NOT_LOADED,
+        Reason.REPLICAS_DIFFER,
+        Reason.NOT_LOADED,
+    ]
+    runner.run([ANNOUNCE, MAINTENANCE, *deployed("r1", NAMES[2:]), *OUT])
+    assert (runner.auditor.told.phase, runner.violations) == (Phase.OPEN, [])
+
+
+def test_what_was_rebuilt_in_the_post_only_phase_is_confirmed_before_trading_opens() -> None:
+    runner = Runner(LocalEngine(), SETUP)
+    runner.run([*IN, ConfirmLoad(), POST_ONLY, RestoreSnapshot()])
+    assert [answered(runner, step) for step in (OPEN, ConfirmLoad(), OPEN)] == [Reason.NOT_LOADED, None, None]
+    assert runner.violations == []
+
+
+def test_a_replica_that_never_lost_its_memory_owes_nothing_when_it_is_promoted() -> None:
+    runner = Runner(LocalEngine(), SETUP)
+    runner.run([*IN, ConfirmLoad(), KillReplica(replica="n1"), PromoteReplica(replica="n2")])
+    assert [answered(runner, step) for step in (POST_ONLY, OPEN)] == [None, None]
+    runner.run([StartReplica(replica="n1"), PromoteReplica(replica="n1"), CANCEL_ONLY])
+    assert answered(runner, POST_ONLY) is Reason.NOT_LOADED, "the old primary comes back from its log"
     assert runner.violations == []
 
 

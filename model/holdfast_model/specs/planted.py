@@ -97,7 +97,13 @@ EXCHANGE_BUGS = (
     *_in(
         "maintenance",
         ("barrier-skipped", "Maintenance ends without load barrier.", "end_maintenance", ("PHASE-2",)),
+        ("barrier-forgiven", "An aborted maintenance owes no load barrier.", "admit_orders", ("PHASE-2",)),
+        ("opened-unloaded", "What was restored in post-only is opened without load barrier.", "open", ("PHASE-2",)),
         ("deploy-drops-log", "A deployment loads the snapshot and drops the log.", "deploy", ("MAINT-1",)),
+    ),
+    *_in(
+        "maintenance+replication",
+        ("promotion-confirms", "The load of a rebuilt standby is trusted once it leads.", "promote", ("PHASE-2",)),
     ),
     *_in(
         "replication",

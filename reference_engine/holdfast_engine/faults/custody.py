@@ -253,7 +253,8 @@ FAULTS = (
     Fault(
         name="deposit-in-another-unit",
         sentence="A final deposit is entered as a hundred times its amount.",
-        violates=("CUST-1", "CUST-2"),
+        # FINAL-2 comes first: from when it is seen, the deposit is shown with another amount than was acknowledged.
+        violates=("CUST-1", "CUST-2", "FINAL-2"),
         incidents=("bithumb-2026-02-06", "coinbase-precision-2021-11-19"),
         parts=Parts(venue=_CreditsAnotherUnit),
     ),
@@ -294,7 +295,8 @@ FAULTS = (
     Fault(
         name="payment-broadcast-again",
         sentence="A payment can be broadcast any number of times.",
-        violates=("CUST-3",),
+        # FINAL-2 comes first: a payment whose broadcast was acknowledged is shown as one that was not broadcast.
+        violates=("CUST-3", "FINAL-2"),
         incidents=("poloniex-2014-03-04", "flexcoin-2014-03-02"),
         parts=Parts(venue=_BroadcastsAgain),
     ),

@@ -10,11 +10,14 @@ from holdfast_model.vocabulary import (
     CancelReason,
     Capability,
     CauseKind,
+    Events,
     MarketId,
     OrderCancelled,
     Phase,
     Reason,
     ReleaseId,
+    ReplicaCommand,
+    ReplicaId,
     Sha256,
 )
 
@@ -41,6 +44,32 @@ class _ReopensUnconfirmed(Venue):
     def missing_step(self, phase: Phase) -> Reason | None:
         missing = super().missing_step(phase)
         return None if missing is Reason.NOT_LOADED else missing
+
+
+class _ReopensUnreconciled(Venue):
+    def owed_step(self) -> Reason | None:
+        missing = super().owed_step()
+        return None if missing is Reason.NOT_RECONCILED else missing
+
+
+class _ForgivesWhatWasCalledOff(Venue):
+    def owed_step(self) -> Reason | None:
+        return super().owed_step() if self.phase is Phase.MAINTENANCE else None
+
+
+class _TrustsWhatIsPromoted(Cluster):
+    def promote(self, name: ReplicaId) -> None:
+        before = self.rebuilt_seq
+        super().promote(name)
+        self.rebuilt_seq = before
+
+
+class _OverlooksDeployments(Cluster):
+    def change(self, command: ReplicaCommand) -> Events:
+        before = self.deployed_seq
+        events = super().change(command)
+        self.deployed_seq = before
+        return events
 
 
 class _OpensOutOfMaintenance(Venue):
@@ -118,6 +147,38 @@ FAULTS = (
         parts=Parts(venue=_ReopensUnconfirmed),
     ),
     Fault(
+        name="maintenance-left-unreconciled",
+        sentence="Maintenance is left for post-only before ledger and custody were reconciled.",
+        violates=("PHASE-2",),
+        incidents=("backpack-2025-07-03",),
+        needs=frozenset({Capability.PROCEDURE, Capability.CUSTODY}),
+        parts=Parts(venue=_ReopensUnreconciled),
+    ),
+    Fault(
+        name="barrier-forgiven-by-an-abort",
+        sentence="Maintenance that is called off after a deployment or a restore owes no load barrier any more.",
+        violates=("PHASE-2",),
+        incidents=("backpack-2025-07-03",),
+        needs=frozenset({Capability.PROCEDURE}),
+        parts=Parts(venue=_ForgivesWhatWasCalledOff),
+    ),
+    Fault(
+        name="barrier-forgiven-by-a-promotion",
+        sentence="A replica that was rebuilt and never confirmed becomes the primary, and is trusted at once.",
+        violates=("PHASE-2",),
+        incidents=("paradex-2026-01-19",),
+        needs=frozenset({Capability.PROCEDURE}),
+        parts=Parts(cluster=_TrustsWhatIsPromoted),
+    ),
+    Fault(
+        name="deployment-after-the-barrier",
+        sentence="A release is installed on a node after the load was confirmed, and nobody confirms it again.",
+        violates=("PHASE-2",),
+        incidents=("backpack-2025-07-03", "knight-2012-08-01"),
+        needs=frozenset({Capability.PROCEDURE}),
+        parts=Parts(cluster=_OverlooksDeployments),
+    ),
+    Fault(
         name="post-only-skipped",
         sentence="Trading opens out of maintenance at once, without the post-only phase.",
         violates=("PHASE-2", "PHASE-1"),
@@ -135,7 +196,8 @@ FAULTS = (
     Fault(
         name="release-in-force-before-activation",
         sentence="A node reckons in the ticks of the release that is installed on it, before it is activated.",
-        violates=("REPL-1", "CONS-2"),
+        # With nothing left to change at the activation, a mark in the old ticks stays in use: MARK-1.
+        violates=("REPL-1", "CONS-2", "MARK-1"),
         incidents=("coinbase-precision-2021-11-19",),
         needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=UncheckedVenue, replica=_PricesByWhatIsInstalled),

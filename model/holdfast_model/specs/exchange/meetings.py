@@ -112,12 +112,39 @@ class MaintenanceFailover(Procedure, Replication):
     """Maintenance with standbys."""
 
     failover_in_maintenance = Bool.ghost()
+    reloaded = Bool.per(Standby)
+    """Whether a standby was rebuilt from snapshot and log since the load barrier."""
+
+    @action
+    def load(self, standby: Standby) -> None:
+        """A standby loads the snapshot, which nobody has compared with anything yet."""
+        super().load(standby)
+        self.reloaded[standby] = True
+
+    @action
+    def stop(self, standby: Standby) -> None:
+        """A standby dies, and with it its memory."""
+        super().stop(standby)
+        self.reloaded[standby] = False
+
+    @action
+    def confirm_load(self) -> None:
+        """The load barrier: every replica shows the same, and it is what snapshot and log describe."""
+        super().confirm_load()
+        for standby in Standby:
+            self.reloaded[standby] = False
 
     @action
     def promote(self, standby: Standby) -> None:
-        """A standby that lacks no command becomes the primary of the next epoch; the old one takes its place."""
+        """A standby that lacks no command becomes the primary of the next epoch; the old one takes its place.
+
+        One that was rebuilt owes the load barrier; what is owed for the primary before it stays owed.
+        """
         gone = negation(self.up)
         super().promote(standby)
+        with self.when(self.reloaded[standby]):
+            self._loaded_anew(noticed=self.bug != "promotion-confirms")
+        self.reloaded[standby] = False
         self.failover_in_maintenance = any_of(
             self.failover_in_maintenance, all_of(gone, self.phase == Phase.MAINTENANCE)
         )

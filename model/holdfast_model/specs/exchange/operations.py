@@ -2,9 +2,10 @@
 
 **Phases** allow commands by kind, as the table in docs/exchange.md does. **Recovery** logs every command; a crash
 loses the live engine, and a restore replays the log on the snapshot through the very code that executed it.
-**Maintenance** is announced, entered from cancel-only, may deploy, and ends through the load barrier, reconciliation
-and post-only. **Replication** adds standbys that follow the log, lag, are cut off and die; a command is acknowledged
-only when a quorum has it; a promotion of a standby that lacks one is refused; epochs fence off a deposed primary.
+**Maintenance** is announced, entered from cancel-only, may deploy, and like a restore obliges to load barrier and
+reconciliation before orders are taken again, also where it was called off. **Replication** adds standbys that follow
+the log, lag, are cut off and die; a command is acknowledged only when a quorum has it; a promotion of a standby that
+lacks one is refused; epochs fence off a deposed primary.
 **Surge** puts a bounded queue in front: cancels first, what does not fit is shed, and clients retry by id.
 
 Abstracted away: the phase and the steps of the procedure are kept beside the log, not in it; auctions; releases other
@@ -262,8 +263,9 @@ class Procedure(Phased, Recovery):
     crashed_in_maintenance = Bool.ghost()
     aborted = Bool.ghost()
 
-    def _loaded_anew(self) -> None:
-        self.load_confirmed = self.reconciled = False
+    def _loaded_anew(self, *, noticed: bool = True) -> None:
+        if noticed:
+            self.load_confirmed = self.reconciled = False
         self.barrier_due = True
         self.reconciliation_due = True
 
@@ -335,17 +337,33 @@ class Procedure(Phased, Recovery):
         self.phase = Phase.POST_ONLY
 
     @action
+    def admit_orders(self) -> None:
+        """Orders that do not trade are taken in, once nothing is owed: not for a maintenance that was called off."""
+        super().admit_orders()
+        if self.bug != "barrier-forgiven":
+            self.require(self.load_confirmed, self.reconciled)
+
+    @action
+    def open(self) -> None:
+        """Trading goes on, after post-only, once nothing is owed: not for a restore on the way."""
+        super().open()
+        if self.bug != "opened-unloaded":
+            self.require(self.load_confirmed, self.reconciled)
+
+    @action
     def abort_maintenance(self) -> None:
-        """Maintenance is called off: back to cancel-only."""
+        """Maintenance is called off: back to cancel-only. What it obliges to stays owed."""
         self.require(self.up, self.phase == Phase.MAINTENANCE)
         self.phase = Phase.CANCEL_ONLY
         self.aborted = True
 
     @step("PHASE-2")
-    def barrier_before_post_only(self, after: Self) -> Condition:
-        """Maintenance does not end in post-only while the load barrier or reconciliation is due."""
-        ends = all_of(self.phase == Phase.MAINTENANCE, after.phase == Phase.POST_ONLY)
-        return implies(ends, negation(any_of(self.barrier_due, self.reconciliation_due)))
+    def barrier_before_orders(self, after: Self) -> Condition:
+        """No phase that takes orders is entered, from wherever, while the load barrier or reconciliation is due."""
+        entered = any_of(
+            *(all_of(self.phase != phase, after.phase == phase) for phase in (Phase.POST_ONLY, Phase.OPEN))
+        )
+        return implies(entered, negation(any_of(self.barrier_due, self.reconciliation_due)))
 
     @step("MAINT-1")
     def nothing_changes_in_maintenance(self, after: Self) -> Condition:
@@ -353,7 +371,7 @@ class Procedure(Phased, Recovery):
         concerned = any_of(self.phase == Phase.MAINTENANCE, after.phase == Phase.MAINTENANCE)
         return implies(concerned, self.standing().equals(after.standing()))
 
-    @auxiliary("what-is-due-is-not-confirmed")
+    @always("PHASE-2", strengthens=True)
     def due_is_not_confirmed(self) -> Condition:
         """A load or a reconciliation that is due does not count as confirmed."""
         return all_of(
