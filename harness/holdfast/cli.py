@@ -40,6 +40,10 @@ Model = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help="A model, such as spot, yardstick:log=2 or spot:bug=restore."),
 ]
+TraceOut = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Write every trace that is found as an ITF file below this folder."),
+]
 Commands = Annotated[int | None, typer.Option("--commands", min=1, help="How many commands to run.")]
 Seconds = Annotated[
     float | None, typer.Option("--seconds", min=0.1, help="How long to run instead; the same sequence, cut off.")
@@ -198,6 +202,7 @@ def prove(
             help="Write every question that decided something as SMT-LIB 2, with a manifest of the obligations.",
         ),
     ] = None,
+    out: TraceOut = None,
     json: Json = None,
 ) -> None:
     """Prove by induction, for amounts without bound, that each action keeps each invariant.
@@ -206,9 +211,11 @@ def prove(
     action, the state before and what the step changes are printed. 3: something is unknown or was not attempted.
     """
     from holdfast.console import say, telling, verdict_line
+    from holdfast.tracing import TraceFolder, write_refutations
     from holdfast_invariants.catalogue import invariant_by_id
     from holdfast_model.checkers.prove import prove as run
     from holdfast_model.specs import load_model
+    from holdfast_model.traces import narrated, trace_of_refutation
 
     session = _session("prove", json)
     wanted = tuple(invariant_by_id(identifier).id for identifier in invariants or ())
@@ -227,13 +234,8 @@ def prove(
         if item.verdict != "proved":
             under = f" under {item.action}" if item.action else ""
             say(f"{item.verdict}: {item.invariant} ({item.property}){under} {item.reason}".rstrip())
-            for name, value in item.arguments.items():
-                say(f"     with {name} = {value}")
-            for name in item.before:
-                change = (
-                    f" -> {item.after[name]}" if item.after.get(name, item.before[name]) != item.before[name] else ""
-                )
-                say(f"     {name} = {item.before[name]}{change}")
+            if item.after:
+                _tell(narrated(trace_of_refutation(loaded, item)))
     for bound in proof.bounds:
         say(f"  within: {bound.name}: {bound.value}")
     if proof.second_opinion is not None:
@@ -246,6 +248,9 @@ def prove(
             )
     if export is not None:
         say(f"  written: {export / 'manifest.json'}")
+    if out is not None:
+        for file in write_refutations(TraceFolder(out, loaded), loaded, proof.obligations):
+            say(f"  written: {file}")
     proved = sum(item.verdict == "proved" for item in proof.obligations)
     verdict_line(proof.verdict, f"{proof.model}: {proved} of {len(proof.obligations)} obligations proved")
     _finish(session.report(proof.verdict, proof), json)
@@ -277,12 +282,15 @@ def explore(
         str | None,
         typer.Option("--symmetry", metavar="SORT", help="Count states that differ only by names of this sort once."),
     ] = None,
+    out: TraceOut = None,
     json: Json = None,
 ) -> None:
     """Visit every reachable state of a model; the shortest way to each violation."""
     from holdfast.console import say, telling, verdict_line
+    from holdfast.tracing import TraceFolder, write_exploration
     from holdfast_model.checkers.explore import explore as run
     from holdfast_model.specs import load_model
+    from holdfast_model.traces import narrated
 
     session = _session("explore", json)
     loaded = load_model(model)
@@ -296,13 +304,7 @@ def explore(
         )
     for violation in found.violations:
         say(f"{violation.invariant} ({violation.property}) is violated in {violation.states} states:")
-        before: dict[str, str] = {}
-        for state in violation.trace:
-            say(f"  {state.action}")
-            for name, value in state.state.items():
-                if before and before.get(name) != value:
-                    say(f"       {name}: {before.get(name, 'nothing')} -> {value}")
-            before = state.state
+        _tell(narrated(violation.trace))
     for action in found.actions:
         if not action.taken:
             say(f"  never enabled: {action.action}")
@@ -312,6 +314,9 @@ def explore(
         f"  {found.distinct:,} distinct states, {found.generated:,} generated, depth {found.depth}; probability that "
         f"a state was missed: {found.collision_probability:.2g}"
     )
+    if out is not None:
+        for file in write_exploration(TraceFolder(out, loaded), found):
+            say(f"  written: {file}")
     verdict_line(found.verdict, found.model + ("" if found.complete else f": stopped by {found.stopped_by}"))
     _finish(session.report(found.verdict, found), json)
 
@@ -426,19 +431,41 @@ def faults(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A counterexample that another command wrote.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A counterexample that another command wrote, or an ITF trace.")
+    ],
     engine: Annotated[
         str | None,
         typer.Option("--engine", metavar="ENGINE", help="Run it on this engine, not the recorded one."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="Follow an ITF trace on this model, not the recorded one."),
+    ] = None,
     json: Json = None,
 ) -> None:
-    """Run a recorded sequence again, step by step, with balances and book before and after."""
+    """Run a recorded sequence again, step by step, with balances and book before and after.
+
+    A trace of a model (an ITF file) is followed on the model: exit status 0 if it is a path that breaks nothing, 1 if
+    it breaks a property or is no path; the first differing step is shown.
+    """
     from holdfast.console import say, verdict_line
+    from holdfast.tracing import trace_bytes
+
+    session = _session("replay", json)
+    trace = trace_bytes(file)
+    _only_for(trace is not None, file, engine=engine, model=model)
+    if trace is not None:
+        from holdfast.tracing import conclusion, replay_trace
+
+        result, verdict = replay_trace(file, trace, model)
+        say(f"{file} on {result.engine}: {result.commands} steps")
+        _tell(result.narrative)
+        verdict_line(verdict, conclusion(result))
+        _finish(session.report(verdict, result), json)
     from holdfast.engines import EngineSource
     from holdfast.replaying import replay as run
 
-    session = _session("replay", json)
     result, verdict = run(file, engine, EngineSource)
     say(f"{file} on {result.engine}: {result.commands} commands")
     _tell(result.narrative)
@@ -446,6 +473,16 @@ def replay(
     text = "the recorded finding shows again" if result.reproduced else "the recorded finding does not show"
     verdict_line(verdict, f"{count} violations or differences; {text}")
     _finish(session.report(verdict, result), json)
+
+
+def _only_for(is_trace: bool, file: Path, *, engine: str | None, model: str | None) -> None:  # noqa: FBT001 - one use
+    """HoldfastError where an option is given that the file has no use for."""
+    from holdfast_model.errors import HoldfastError
+
+    if is_trace and engine is not None:
+        raise HoldfastError(f"{file} is a trace of a model; expected --model, not --engine")
+    if not is_trace and model is not None:
+        raise HoldfastError(f"{file} is no ITF trace; expected --engine, not --model")
 
 
 @app.command()
