@@ -25,10 +25,10 @@ from msgspec import Struct
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import TraceState
 from holdfast_model.spec.model import Model, State
+from holdfast_model.spec.shapes import Cell, Family, Fields, Names, Shape, printed_values, shape_of
 from holdfast_model.spec.sorts import Enumeration, Finite, Index
 from holdfast_model.spec.variables import Variable
 from holdfast_model.traces.moves import ASSUMED, INIT, Move, move_of
-from holdfast_model.traces.shapes import Cell, Family, Fields, Names, Shape, printed_values, shape_of
 
 SUFFIX = ".itf.json"
 FILE_BYTES_MAX = 64 * 1024 * 1024

@@ -7,7 +7,7 @@ from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import Obligation, TraceState
 from holdfast_model.spec.language import ActionDeclaration, Range
 from holdfast_model.spec.model import Instance, Model
-from holdfast_model.traces.shapes import Names
+from holdfast_model.spec.shapes import Names
 
 INIT = "init"
 """What leads to the first state of a path."""

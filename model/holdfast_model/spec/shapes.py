@@ -111,7 +111,7 @@ class Names:
 
 
 def printed_values(model: Model, shown: Mapping[str, str]) -> tuple[int, ...]:
-    """The state that evidence shows as variable instance -> printed value. HoldfastError where it is no such state."""
+    """The state that evidence shows as variable instance -> printed value. HoldfastError where it is none."""
     names = Names(model)
     values = []
     for variable in model.variables:
