@@ -283,6 +283,14 @@ def explore(
         typer.Option("--symmetry", metavar="SORT", help="Count states that differ only by names of this sort once."),
     ] = None,
     out: TraceOut = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="DIR",
+            help="First write the model as a TLA+ module with a configuration, so that TLC can check the counts.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Visit every reachable state of a model; the shortest way to each violation."""
@@ -294,6 +302,12 @@ def explore(
 
     session = _session("explore", json)
     loaded = load_model(model)
+    if export is not None:
+        from holdfast_model.tlaplus import export as run_export
+        from holdfast_model.tlaplus import tlc_command
+
+        written = run_export(loaded, export)
+        say(f"  written: {export / written.name}.tla and .cfg; in {export}: {tlc_command(written.name)}")
     with telling() as progress:
         found = run(
             loaded,

@@ -181,12 +181,17 @@ class _Module:
 
     def _initial(self) -> str:
         return "Init ==\n" + _junction(
-            "/\\", [f"{name} = {self._built(shape, self._first)}" for name, shape in self._shape.fields.items()]
+            "/\\",
+            [
+                _by_field(f"{name} = ", shape, " |-> ", lambda part: self._built(part, self._first))
+                for name, shape in self._shape.fields.items()
+            ],
         )
 
     def _types(self) -> str:
         return "TypeOK ==\n" + _junction(
-            "/\\", [f"{name} \\in {self._domain(shape)}" for name, shape in self._shape.fields.items()]
+            "/\\",
+            [_by_field(f"{name} \\in ", shape, ": ", self._domain) for name, shape in self._shape.fields.items()],
         )
 
     def _first(self, cell: Cell) -> str:
@@ -353,6 +358,15 @@ class _Module:
             *named("\\* INVARIANT", self._goals),
         ]
         return "\n".join([*lines, ""])
+
+
+def _by_field(opening: str, shape: Shape, symbol: str, text: Callable[[Shape], str]) -> str:
+    """What is said of a variable; of a record, one field a line."""
+    if not isinstance(shape, Fields):
+        return opening + text(shape)
+    parts = [f"{name}{symbol}{text(field)}" for name, field in shape.fields.items()]
+    between = ",\n" + " " * (len(opening) + 1)
+    return f"{opening}[{between.join(parts)}]"
 
 
 def _quoted(members: Iterable[str]) -> str:
