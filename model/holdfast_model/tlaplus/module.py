@@ -349,8 +349,9 @@ class _Module:
             f"\\* {tlc_command(self.name)}",
             "\\* A state without a step is no error of a model: -deadlock tells TLC not to look for one.",
             "SPECIFICATION Spec",
-            "INVARIANT TypeOK",
             *named("INVARIANT", [(p, n) for p, n in of_states if not p.auxiliary]),
+            # Last, for what breaks an invariant may also leave a range, and the invariant says more.
+            "INVARIANT TypeOK",
             *named("PROPERTY", [(p, n) for p, n in self._properties if p.kind is PropertyKind.STEP]),
             "\\* Auxiliary invariants, which proofs rest on; explore leaves them out, too:",
             *named("\\* INVARIANT", [(p, n) for p, n in of_states if p.auxiliary]),
