@@ -16,9 +16,9 @@ from tree_sitter import Language, Node, Parser
 
 from holdfast_model.checkers.explore import explore
 from holdfast_model.errors import HoldfastError
-from holdfast_model.spec import Formula, Index, Model, Nat, Spec, State, action, always, any_of
+from holdfast_model.spec import Enum, Formula, Index, Model, Nat, Spec, State, action, always, any_of, ite
 from holdfast_model.spec.language import PropertyKind
-from holdfast_model.spec.shapes import Cell, Family, Shape, shape_of
+from holdfast_model.spec.shapes import Cell, Family, Shape, printed_values, shape_of
 from holdfast_model.specs import load_model
 from holdfast_model.specs.registry import list_models
 from holdfast_model.tlaplus import export
@@ -526,6 +526,81 @@ def test_every_planted_bug_is_in_the_text(name: str, tmp_path: Path) -> None:
         assert module.initial() == told(model, model.initial), bug
         texts.append({name: body.text for name, (_, body) in module.definitions.items()})
     assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["exchange:slice=surge,bug=orders-first", "exchange:slice=trading,bug=cancel-filled", "yardstick:bug=restore"],
+)
+def test_the_text_says_of_a_counterexample_what_the_search_says(name: str, tmp_path: Path) -> None:
+    model = load_model(name)
+    module = read(model, tmp_path)
+    violations = explore(model, states_max=300_000).violations
+    assert violations
+    for violation in violations:
+        *_, before, after = (told(model, printed_values(model, state.state)) for state in violation.trace)
+        assert after in list(module.successors(before))
+        of_steps = next(p for p in model.properties if p.name == violation.property).kind is PropertyKind.STEP
+        assert not module.holds(camel(violation.property), before if of_steps else after, after)
+
+
+class Account(Index, prefix="u"):
+    """A client."""
+
+
+class Resembling(Spec):
+    """A choice that begins as the read of a family does, and is none."""
+
+    picked = Enum(Account)
+    taken = Nat.upto(1).per(Account)
+    told = Nat.upto(1)
+
+    def __init__(self) -> None:
+        super().__init__(sizes={Account: 2})
+
+    @action
+    def take(self, account: Account) -> None:
+        """Of one of them."""
+        self.taken[account] = 1
+        self.picked = account
+
+    @action
+    def tell(self) -> None:
+        """What the second has taken, and of the first that it has not."""
+        self.told = ite(self.picked == Account(1), self.taken[Account(1)], 0)
+
+
+def test_a_choice_that_only_resembles_a_read_is_written_as_it_is(tmp_path: Path) -> None:
+    model = Model(Resembling(), name="resembling")
+    found = explore(model)
+    module = read(model, tmp_path)
+    assert search(module) == (found.distinct, found.generated, found.depth)
+    state = {"picked": "u1", "taken": {"u1": 1, "u2": 0}, "told": 0}
+    assert state in list(module.successors(state))
+
+
+class Keyed(Spec):
+    """A spec that asks a Python set for an argument, which no symbol is ever in."""
+
+    taken = Nat.upto(1).per(Account)
+
+    def __init__(self) -> None:
+        super().__init__(sizes={Account: 3})
+
+    @action
+    def take(self, account: Account) -> None:
+        """All but the second."""
+        self.require(account not in {Account(1), None}, self.taken[account] == 0)
+        self.taken[account] += 1
+
+
+def test_an_argument_that_python_looks_at_becomes_a_constant(tmp_path: Path) -> None:
+    model = Model(Keyed(), name="keyed")
+    exported = export(model, tmp_path)
+    assert '\\/ /\\ account = "u1"' in exported.module
+    assert 'account = "u2"' not in exported.module
+    found = explore(model)
+    assert search(Module(exported.module)) == (found.distinct, found.generated, found.depth) == (4, 5, 3)
 
 
 class Item(Index, prefix="t"):
