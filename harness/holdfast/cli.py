@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from holdfast.reporting import Session
-    from holdfast_model.findings import AnyReport, StepNarrative
+    from holdfast_model.findings import AnyReport
 
 DEFAULT_SEED = 1
 DEFAULT_OUT = Path("holdfast-report")
@@ -39,6 +37,10 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder for 
 Model = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help="A model, such as spot, yardstick:log=2 or spot:bug=restore."),
+]
+TraceOut = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Write every trace that is found as an ITF file below this folder."),
 ]
 Commands = Annotated[int | None, typer.Option("--commands", min=1, help="How many commands to run.")]
 Seconds = Annotated[
@@ -81,20 +83,6 @@ def _finish(report: "AnyReport", json: str | None) -> None:
     if json is not None:
         write_json(report, json)
     raise typer.Exit(report.exit_status)
-
-
-def _tell(narrative: "Iterable[StepNarrative]") -> None:
-    """Print a sequence step by step."""
-    from holdfast.console import say
-
-    for number, step in enumerate(narrative, start=1):
-        say(f"{number:3}. {step.step}")
-        for answer in step.answers:
-            say(f"       {answer}")
-        for change in step.changes:
-            say(f"     ~ {change}")
-        for violation in step.violations:
-            say(f"     ! {violation}")
 
 
 @app.command()
@@ -209,6 +197,7 @@ def prove(
             help="Write every question that decided something as SMT-LIB 2, with a manifest of the obligations.",
         ),
     ] = None,
+    out: TraceOut = None,
     json: Json = None,
 ) -> None:
     """Prove by induction, for amounts without bound, that each action keeps each invariant.
@@ -216,10 +205,12 @@ def prove(
     Exit status 0: every obligation, those of the auxiliary invariants included, is proved. 1: one is refuted; the
     action, the state before and what the step changes are printed. 3: something is unknown or was not attempted.
     """
-    from holdfast.console import say, telling, verdict_line
+    from holdfast.console import say, say_steps, telling, verdict_line
+    from holdfast.tracing import TraceFolder, write_refutations
     from holdfast_invariants.catalogue import invariant_by_id
     from holdfast_model.checkers.prove import prove as run
     from holdfast_model.specs import load_model
+    from holdfast_model.traces import narrated, trace_of_refutation
 
     session = _session("prove", json)
     wanted = tuple(invariant_by_id(identifier).id for identifier in invariants or ())
@@ -238,13 +229,8 @@ def prove(
         if item.verdict != "proved":
             under = f" under {item.action}" if item.action else ""
             say(f"{item.verdict}: {item.invariant} ({item.property}){under} {item.reason}".rstrip())
-            for name, value in item.arguments.items():
-                say(f"     with {name} = {value}")
-            for name in item.before:
-                change = (
-                    f" -> {item.after[name]}" if item.after.get(name, item.before[name]) != item.before[name] else ""
-                )
-                say(f"     {name} = {item.before[name]}{change}")
+            if item.after:
+                say_steps(narrated(trace_of_refutation(loaded, item)))
     for bound in proof.bounds:
         say(f"  within: {bound.name}: {bound.value}")
     if proof.second_opinion is not None:
@@ -257,6 +243,9 @@ def prove(
             )
     if export is not None:
         say(f"  written: {export / 'manifest.json'}")
+    if out is not None:
+        for file in write_refutations(TraceFolder(out, loaded), loaded, proof.obligations):
+            say(f"  written: {file}")
     proved = sum(item.verdict == "proved" for item in proof.obligations)
     verdict_line(proof.verdict, f"{proof.model}: {proved} of {len(proof.obligations)} obligations proved")
     _finish(session.report(proof.verdict, proof), json)
@@ -312,6 +301,15 @@ def explore(
             "--workers", min=1, max=2, help="How many processes; the result is the same. All cores without."
         ),
     ] = None,
+    out: TraceOut = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="DIR",
+            help="First write the model as a TLA+ module with a configuration, so that TLC can check the counts.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Visit every reachable state of a model; the shortest way to each violation.
@@ -319,7 +317,7 @@ def explore(
     Exit status 0: every state was visited, all properties hold and all goals were reached. 1: a violation. 3: a limit
     stopped the search, or a goal was never reached. 130: interrupted. What was covered is printed in each case.
     """
-    from holdfast.console import stoppable, telling, verdict_line
+    from holdfast.console import say, stoppable, telling, verdict_line
     from holdfast.exploring import say_exploration
     from holdfast_model.checkers.explore import INTERRUPTED, Deadlocks
     from holdfast_model.checkers.explore import explore as run
@@ -331,6 +329,12 @@ def explore(
     if deadlocks not in list(Deadlocks):
         raise HoldfastError(f"--deadlocks is {deadlocks!r}; expected one of: {', '.join(Deadlocks)}")
     loaded = load_model(model)
+    if export is not None:
+        from holdfast_model.tlaplus import export as run_export
+        from holdfast_model.tlaplus import tlc_command
+
+        written = run_export(loaded, export)
+        say(f"  written: {export / written.name}.tla and .cfg; in {export}: {tlc_command(written.name)}")
     with telling() as progress, stoppable() as stop:
         found = run(
             loaded,
@@ -344,6 +348,11 @@ def explore(
             ),
         )
     say_exploration(found)
+    if out is not None:
+        from holdfast.tracing import TraceFolder, write_exploration
+
+        for file in write_exploration(TraceFolder(out, loaded), found):
+            say(f"  written: {file}")
     interrupted = found.stopped_by == INTERRUPTED
     ended = "" if found.complete else ": interrupted" if interrupted else f": stopped by {found.stopped_by}"
     verdict_line(found.verdict, found.model + ended)
@@ -463,26 +472,58 @@ def faults(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A counterexample that another command wrote.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A counterexample that another command wrote, or an ITF trace.")
+    ],
     engine: Annotated[
         str | None,
         typer.Option("--engine", metavar="ENGINE", help="Run it on this engine, not the recorded one."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="Follow an ITF trace on this model, not the recorded one."),
+    ] = None,
     json: Json = None,
 ) -> None:
-    """Run a recorded sequence again, step by step, with balances and book before and after."""
-    from holdfast.console import say, verdict_line
+    """Run a recorded sequence again, step by step, with balances and book before and after.
+
+    A trace of a model (an ITF file) is followed on the model: exit status 0 if it is a path that breaks nothing, 1 if
+    it breaks a property or is no path; the first differing step is shown.
+    """
+    from holdfast.console import say, say_steps, verdict_line
+    from holdfast.tracing import trace_bytes
+
+    session = _session("replay", json)
+    trace = trace_bytes(file)
+    _only_for(trace is not None, file, engine=engine, model=model)
+    if trace is not None:
+        from holdfast.tracing import conclusion, replay_trace
+
+        result, verdict = replay_trace(file, trace, model)
+        say(f"{file} on {result.engine}: {result.commands} steps")
+        say_steps(result.narrative)
+        verdict_line(verdict, conclusion(result))
+        _finish(session.report(verdict, result), json)
     from holdfast.engines import EngineSource
     from holdfast.replaying import replay as run
 
-    session = _session("replay", json)
     result, verdict = run(file, engine, EngineSource)
     say(f"{file} on {result.engine}: {result.commands} commands")
-    _tell(result.narrative)
+    say_steps(result.narrative)
     count = len(result.violations) + len(result.differences)
     text = "the recorded finding shows again" if result.reproduced else "the recorded finding does not show"
     verdict_line(verdict, f"{count} violations or differences; {text}")
     _finish(session.report(verdict, result), json)
+
+
+def _only_for(is_trace: bool, file: Path, *, engine: str | None, model: str | None) -> None:  # noqa: FBT001 - one use
+    """HoldfastError where an option is given that the file has no use for."""
+    from holdfast_model.errors import HoldfastError
+
+    if is_trace and engine is not None:
+        raise HoldfastError(f"{file} is a trace of a model; expected --model, not --engine")
+    if not is_trace and model is not None:
+        raise HoldfastError(f"{file} is no ITF trace; expected --engine, not --model")
 
 
 @app.command()
@@ -495,7 +536,7 @@ def diff(
     json: Json = None,
 ) -> None:
     """Compare an engine with the reference, step by step; each kind of difference is shrunk."""
-    from holdfast.console import say, telling, verdict_line
+    from holdfast.console import say, say_steps, telling, verdict_line
     from holdfast.differing import Diff
     from holdfast.engines import EngineSource
     from holdfast.reporting import Folder
@@ -520,7 +561,7 @@ def diff(
     folder.finish(report)
     for finding in result.differences:
         say(f"{finding.kind}: {finding.commands} commands, met {finding.occurrences} times; {out / finding.file}")
-        _tell(finding.narrative)
+        say_steps(finding.narrative)
     for name, where in result.conventions:
         say(f"  convention {name}: {where}")
     for item in result.not_checked:

@@ -1,7 +1,7 @@
 """What a person sees: progress on a terminal, plain lines elsewhere, and verdicts that do not need colour."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from holdfast_model.evidence import Verdict
+from holdfast_model.findings import StepNarrative
 
 _STYLES = {Verdict.HELD: "bold green", Verdict.VIOLATED: "bold red", Verdict.INCONCLUSIVE: "bold yellow"}
 
@@ -86,3 +87,15 @@ def say(text: str = "") -> None:
 def verdict_line(verdict: Verdict, text: str) -> None:
     """Print a verdict: the word itself, then what it is about."""
     out.print(f"[{_STYLES[verdict]}]{verdict.upper()}[/] {escape(text)}")
+
+
+def say_steps(narrative: Iterable[StepNarrative]) -> None:
+    """Print a sequence step by step."""
+    for number, step in enumerate(narrative, start=1):
+        say(f"{number:3}. {step.step}")
+        for answer in step.answers:
+            say(f"       {answer}")
+        for change in step.changes:
+            say(f"     ~ {change}")
+        for violation in step.violations:
+            say(f"     ! {violation}")

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from holdfast.console import say
+from holdfast.console import say, say_steps
 from holdfast_model.evidence import Exploration, TraceState
+from holdfast_model.traces import narrated
 
 
 def say_exploration(found: Exploration) -> None:
     """Print all but the verdict."""
     for violation in found.violations:
         say(f"{violation.invariant} ({violation.property}) is violated in {violation.states} states:")
-        _say_trace(violation.trace)
+        say_steps(narrated(violation.trace))
     for goal in found.goals:
         reached = f"reached in {goal.states - 1} steps: {_path(goal.trace)}" if goal.states else "not reached"
         say(f"  goal {goal.goal}: {reached}")
@@ -38,14 +39,3 @@ def say_exploration(found: Exploration) -> None:
 
 def _path(trace: Sequence[TraceState]) -> str:
     return " -> ".join(state.action for state in trace)
-
-
-def _say_trace(trace: Sequence[TraceState]) -> None:
-    """Print a path step by step, with what changes."""
-    before: dict[str, str] = {}
-    for state in trace:
-        say(f"  {state.action}")
-        for name, value in state.state.items():
-            if before and before.get(name) != value:
-                say(f"       {name}: {before.get(name, 'nothing')} -> {value}")
-        before = state.state

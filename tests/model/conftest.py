@@ -77,3 +77,13 @@ def compare_on_walks() -> Callable[..., int]:
         return compared(model, walked(model, walks=walks, steps=steps, seed=seed), auxiliary=auxiliary)
 
     return compare
+
+
+@pytest.fixture
+def walk_of() -> Callable[..., list[State]]:
+    """States on random walks of a model."""
+
+    def walk(model: Model, *, walks: int, steps: int, seed: int = 20) -> list[State]:
+        return walked(model, walks=walks, steps=steps, seed=seed)
+
+    return walk

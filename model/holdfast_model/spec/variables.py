@@ -47,6 +47,8 @@ Narrower_co = TypeVar("Narrower_co", bound="Record", covariant=True)
 Member = TypeVar("Member", bound=Index | Enumeration)
 Limit: TypeAlias = int | Callable[[Any], int]
 Initial: TypeAlias = int | Callable[..., int]
+Path: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
+"""Where a variable lies: each field from the outermost in, with the members of sorts that index it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Variable:
     ghost: bool = False
     least_is_meant: bool = True
     """Whether `least` holds in every checker, and not only where a search stops."""
+    path: Path = ()
+    """What `name` prints: `live.free[u1, b]` is the field `free` of `live`, indexed with `u1` and `b`."""
 
     def printed(self, value: int) -> str:
         """The value as traces show it."""
@@ -196,6 +200,7 @@ class Declaration(_Field, Generic[Kind]):
             self.declared_at,
             self.is_ghost,
             self.least_is_meant,
+            ((self.name, indices),),
         )
 
     def variables(self, scope: "Scope") -> list[Variable]:
@@ -542,7 +547,7 @@ class Part(_Field, Generic[Narrower_co]):
 
     def variables(self, scope: Scope) -> list[Variable]:
         """The record's cells, their names behind this field's."""
-        return _record_variables(self.record, scope, prefix=f"{self.name}.")
+        return _record_variables(self.record, scope, within=(self.name, ()))
 
 
 class PartFamily(_Field, Generic[Narrower_co]):
@@ -569,7 +574,7 @@ class PartFamily(_Field, Generic[Narrower_co]):
         return [
             variable
             for member in members(self.sort)
-            for variable in _record_variables(self.record, scope, prefix=f"{self.name}[{member}].")
+            for variable in _record_variables(self.record, scope, within=(self.name, (member,)))
         ]
 
 
@@ -607,8 +612,13 @@ def _view(record: type[RecordType], scope: Scope, base: int) -> RecordType:
     return view
 
 
-def _record_variables(record: type[Record], scope: Scope, *, prefix: str) -> list[Variable]:
-    return [replace(v, name=prefix + v.name) for v in _detached(record, scope.root).layout().variables]
+def _record_variables(record: type[Record], scope: Scope, *, within: tuple[str, tuple[int, ...]]) -> list[Variable]:
+    field_name, members_of = within
+    prefix = f"{field_name}[{', '.join(map(str, members_of))}]." if members_of else f"{field_name}."
+    return [
+        replace(v, name=prefix + v.name, path=(within, *v.path))
+        for v in _detached(record, scope.root).layout().variables
+    ]
 
 
 def Enum(sort: Finite) -> Declaration[Number]:  # noqa: N802 - declares a variable, beside Nat, Int and Bool
