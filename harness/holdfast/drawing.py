@@ -53,7 +53,8 @@ SELF_TRADE_NEEDS = {
     SelfTrade.CANCEL_BOTH: Capability.STP_CANCEL_BOTH,
     SelfTrade.DECREMENT: Capability.STP_DECREMENT,
 }
-_TIME_NEEDS = frozenset({Capability.GOOD_TILL_TIME, Capability.MARKS})
+TIME_NEEDS = frozenset({Capability.GOOD_TILL_TIME, Capability.MARKS})
+"""An engine that has one of these takes the time."""
 
 
 class Draws:
@@ -98,7 +99,7 @@ class Draws:
     @property
     def tells_time(self) -> bool:
         """Whether the engine takes the time."""
-        return bool(self._can & _TIME_NEEDS)
+        return bool(self._can & TIME_NEEDS)
 
     def later(self, milliseconds: int) -> AdvanceTime:
         """The time, so much later."""

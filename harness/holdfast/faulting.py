@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from holdfast.counterexamples import Progress, silent, smallest
 from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
 from holdfast.fuzzing import Fuzz, fuzz
+from holdfast.healing import REST_BOUND
 from holdfast.setups import setups_for, signing_bounds
 from holdfast.workers import spread
 from holdfast_engine.faults import FAULTS, Fault, fault_by_name
@@ -37,6 +38,7 @@ def run_faults(
     bounds = (
         Bound(name="commands for each engine at most", value=str(commands)),
         Bound(name="seed", value=str(seed)),
+        REST_BOUND,
         *signing_bounds(*setups_for(capabilities)),
     )
     return FaultsResult(

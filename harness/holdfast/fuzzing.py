@@ -12,7 +12,7 @@ from holdfast.machines import sum_coverage
 from holdfast.running import Runner, Views
 from holdfast_model.evidence import Bound, Verdict
 from holdfast_model.findings import Counterexample, InvariantCoverage, Run, Violation
-from holdfast_model.vocabulary import Setup, Step
+from holdfast_model.vocabulary import ComeToRest, Setup, Step
 from holdfast_model.vocabulary.wire import encode
 
 
@@ -92,13 +92,14 @@ class Fuzz:
 
 
 def episode(source: EngineSource, *, setup: Setup, seed: int, number: int) -> Runner:
-    """One episode: the steps depend on seed, number, setup, and what the engine tells."""
+    """One episode: the steps depend on seed, number, setup, and what the engine tells; last all must come to rest."""
     runner = Runner(source.engine(), setup, views=Views.AFTER_OPERATIONS)
     draw = Source(episode_random(seed, number), setup, runner.capabilities)
     for _ in range(episode_steps(setup)):
         if runner.failed:
             break
         runner.do(draw.next(runner.auditor.told, runner.known))
+    runner.do(ComeToRest())
     runner.finish()
     if runner.failed:
         source.discard()

@@ -13,6 +13,7 @@ from holdfast.custody_machine import CustodyMachine
 from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
+from holdfast.healing import REST_BOUND
 from holdfast.linking.checking import LINKED, Work, check_links
 from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
 from holdfast.margin_machine import MarginMachine
@@ -49,7 +50,7 @@ from holdfast_model.findings import (
     Violation,
 )
 from holdfast_model.specs import load_model
-from holdfast_model.vocabulary import Setup, Step
+from holdfast_model.vocabulary import ComeToRest, Setup, Step
 
 T = TypeVar("T")
 
@@ -114,14 +115,6 @@ PROFILES = {
         ),
     )
 }
-
-NOT_BUILT = (
-    NotChecked(
-        subject="liveness: that everything comes to rest once faults heal",
-        reason="this version checks safety and reachability only",
-    ),
-)
-
 
 Found = Callable[[int, str, Counterexample], object]
 """Is told of each counterexample at once: its number from 0, its invariant, and itself."""
@@ -213,6 +206,7 @@ class Gate:
                     Bound(name="examples", value=str(examples)),
                     Bound(name="steps for each example at most", value=str(steps)),
                     Bound(name="seed", value=str(self._seed)),
+                    REST_BOUND,
                     *signing_bounds(setup),
                 ),
                 sequences=outcome.sequences,
@@ -239,6 +233,7 @@ class Gate:
                 bounds=(
                     Bound(name="commands", value=str(self._profile.commands)),
                     Bound(name="seed", value=str(self._seed)),
+                    REST_BOUND,
                     *signing_bounds(*setups_for(self.identity.capabilities)),
                 ),
             )
@@ -260,7 +255,7 @@ class Gate:
             reason = f"the engine does not declare {', '.join(sorted(missing))}"
             self.skipped.append(NotChecked(subject=f"scenario {scenario.name}", reason=reason))
             return
-        steps = scenario.steps(scenario.setup)
+        steps = (*scenario.steps(scenario.setup), ComeToRest())
         runner = self._timed(f"run:{scenario.name}", lambda: rerun(self._source, scenario.setup, steps))
         self.runs.append(
             Run(
@@ -268,7 +263,7 @@ class Gate:
                 name=scenario.name,
                 sentence=scenario.sentence,
                 verdict=Verdict.VIOLATED if runner.violations else Verdict.HELD,
-                bounds=(Bound(name="steps", value=str(len(steps))), *signing_bounds(scenario.setup)),
+                bounds=(Bound(name="steps", value=str(len(steps))), REST_BOUND, *signing_bounds(scenario.setup)),
                 sequences=1,
                 commands=runner.commands,
                 goals=dict(sorted(runner.goals.items())),
@@ -318,7 +313,7 @@ class Gate:
             for goal, count in self.reached().items()
             if not count
         )
-        return (*silent, *unexercised, *vacuous, *self.skipped, *NOT_BUILT)
+        return (*silent, *unexercised, *vacuous, *self.skipped)
 
     def verdict(self) -> Verdict:
         """The verdict of the whole: of all parts, of the reach of the goals, and of whether it was let finish."""

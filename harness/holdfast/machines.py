@@ -42,6 +42,7 @@ from holdfast_model.vocabulary import (
     CancelAll,
     CancelOrder,
     Capability,
+    ComeToRest,
     Command,
     Conditions,
     ConfirmLoad,
@@ -112,7 +113,7 @@ _index = st.integers(0, 2**16)
 
 
 class ExchangeMachine(RuleBasedStateMachine):
-    """Drives one exchange; after every step a view is taken and every invariant checked.
+    """Drives one exchange; after every step a view is taken and every invariant checked, and last all comes to rest.
 
     `make_engine` makes the engine for one example, `setup` is what it is reset to.
     """
@@ -127,8 +128,16 @@ class ExchangeMachine(RuleBasedStateMachine):
         self._given: list[PlaceOrder] = []
 
     def teardown(self) -> None:
-        """End the engine of this example."""
-        self.runner.engine.close()
+        """All comes to rest, and the engine of this example ends."""
+        try:
+            self.come_to_rest()
+        finally:
+            self.runner.engine.close()
+
+    def come_to_rest(self) -> None:
+        """Heal everything and demand that all is at rest, unless something was wrong before."""
+        if not self.runner.violations:
+            self.do(ComeToRest())
 
     @initialize(funded=st.sampled_from((False, True, True, True)))
     def begin(self, *, funded: bool) -> None:
@@ -617,9 +626,12 @@ def run_machine(
 
     class Machine(machine):  # type: ignore[misc,valid-type]  # the class is chosen at run time
         def teardown(self) -> None:
-            outcome.add(self.runner)
-            if self.runner.failed:
-                source.discard()
+            try:
+                self.come_to_rest()
+            finally:
+                outcome.add(self.runner)
+                if self.runner.failed:
+                    source.discard()
 
     Machine.make_engine = staticmethod(source.engine)
     Machine.setup = setup

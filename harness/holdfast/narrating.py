@@ -25,6 +25,7 @@ from holdfast_model.vocabulary import (
     CancelOrder,
     ChainCommand,
     ClientDisconnected,
+    ComeToRest,
     Conditions,
     Crash,
     CreditDeposit,
@@ -173,6 +174,8 @@ def describe_step(step: Step) -> str:  # noqa: C901, PLR0912 - a table, one line
             return killed + flying
         case Restart():
             return "restart"
+        case ComeToRest():
+            return "everything is healed, and everybody does what is theirs until all is at rest"
         case _ if isinstance(step, ChainCommand | SignerCommand | CustodyCommand):
             return describe_custody(step)
         case _:
@@ -385,6 +388,13 @@ def answers_of(record: Record) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def healing_of(runner: Runner, record: Record) -> tuple[str, ...]:
+    """What was done so that all comes to rest, a line for each step and the lines of its answers."""
+    if not isinstance(record.step, ComeToRest):
+        return ()
+    return tuple(line for part in runner.healed for line in (f"> {describe_step(part.step)}", *answers_of(part)))
+
+
 def narrate(engine: Engine, setup: Setup, steps: Sequence[Step]) -> tuple[Runner, tuple[StepNarrative, ...]]:
     """Run a sequence and tell it step by step."""
     runner = Runner(engine, setup)
@@ -398,7 +408,7 @@ def narrate(engine: Engine, setup: Setup, steps: Sequence[Step]) -> tuple[Runner
         told.append(
             StepNarrative(
                 step=describe_step(step),
-                answers=answers_of(record),
+                answers=(*healing_of(runner, record), *answers_of(record)),
                 changes=changes(before, record.view) if record.view is not None else (),
                 violations=tuple(describe_violation(violation) for violation in runner.violations[known:]),
             )

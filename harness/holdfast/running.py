@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
+from itertools import chain
 from typing import get_args
 
 from holdfast.engine import Engine, EngineFailure
+from holdfast.healing import Healing
 from holdfast.known import Known
 from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.catalogue import CATALOGUE
@@ -17,6 +19,7 @@ from holdfast_model.vocabulary import (
     AskReplica,
     Burst,
     Capability,
+    ComeToRest,
     Crash,
     CrashPoint,
     JournalRecord,
@@ -49,6 +52,7 @@ _OPERATIONS = (
     Burst,
     AskReplica,
     Crash,
+    ComeToRest,
     *get_args(ReplicaCommand),
     *get_args(ProcedureCommand),
 )
@@ -97,6 +101,8 @@ class Runner:
         self.last_view: View | None = None
         self._views = views
         self._since_view = 0
+        self.healed: list[Record] = []
+        """What was done in the last `ComeToRest`."""
         self._guard(lambda: engine.reset(setup))
 
     @property
@@ -119,13 +125,18 @@ class Runner:
 
     def can(self, step: Step) -> bool:
         """Whether the step can be taken now: a killed engine can only be started again, and only a killed one."""
-        return not self.failed and self.down == isinstance(step, Restart)
+        return not self.failed and (isinstance(step, ComeToRest) or self.down == isinstance(step, Restart))
 
     def do(self, step: Step) -> Record | None:
         """Take a step, with everything checked; None where it could not be taken."""
         if not self.can(step):
             return None
         self.steps.append(step)
+        if isinstance(step, ComeToRest):
+            return self._come_to_rest(step)
+        return self._do(step, self.auditor.watch)
+
+    def _do(self, step: Step, watch: Callable[[Record], object]) -> Record:
         self.commands += max(1, len(commands_of(step)))
         record = Record(step=step)
 
@@ -134,7 +145,7 @@ class Runner:
             record = self._take(step)
 
         failure = self._guard(take)
-        self.auditor.watch(record)
+        watch(record)
         self.known.hear(record)
         if failure is not None:
             self.auditor.violations.append(failure)
@@ -144,6 +155,17 @@ class Runner:
         if record.view is not None:
             self.last_view = record.view
         return record
+
+    def _come_to_rest(self, step: ComeToRest) -> Record:
+        """Heal, each step of it watched as any other, and demand that all is at rest; `healed` has what was done."""
+        self.healed = []
+        self.auditor.begin_rest()
+        healing = Healing(self.auditor.told, self.known, self.setup, self.capabilities, name=f"rest{len(self.steps)}")
+        for part in chain((Restart(),) if self.down else (), healing.steps()):
+            self.healed.append(self._do(part, self.auditor.watch_within))
+            if self.failed:
+                return self.healed[-1]
+        return self._do(step, self.auditor.watch_within)
 
     def run(self, steps: Iterable[Step]) -> "Runner":
         """Take all steps that can be taken."""
@@ -207,6 +229,8 @@ class Runner:
                 self.down = False
                 since = self.auditor.told.seq if Capability.RESEND in self.capabilities else None
                 view, resent = self.engine.observe(since)
+            case ComeToRest():
+                pass
             case AskReplica(replica=replica, commands=commands):
                 answers = self.engine.submit(commands, replica)
             case _:

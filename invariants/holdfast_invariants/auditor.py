@@ -5,6 +5,7 @@ from typing import Any
 
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.monitor import ACTIONS, COMMANDS, EVENTS, Findings, Handler, Invariant, Moment, Monitor
+from holdfast_invariants.rest import restless
 from holdfast_invariants.told import Told
 from holdfast_model.findings import InvariantCoverage, NotChecked, Violation
 from holdfast_model.vocabulary import (
@@ -16,6 +17,7 @@ from holdfast_model.vocabulary import (
     Record,
     ReplicaCommand,
     Restart,
+    RestoreSnapshot,
     Setup,
     View,
     commands_of,
@@ -50,7 +52,7 @@ class Auditor:
         self._before = {cls: (*self.told.hearers(cls), *looks[cls]) for cls in COMMANDS}
         self._on = self._event_calls()
         looks = self._calls(Moment.AFTER, COMMANDS)
-        self._after = {cls: (*self.told.closers, *looks[cls]) for cls in COMMANDS}
+        self._after = {cls: (*self.told.closers(cls), *looks[cls]) for cls in COMMANDS}
         self._upon = self._calls(Moment.ACTION, ACTIONS)
         self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
         self._resent_to = [monitor.resent for monitor in self._monitors if type(monitor).resent is not Monitor.resent]
@@ -93,6 +95,16 @@ class Auditor:
             self.look(record.view)
         return self.violations[known:]
 
+    def begin_rest(self) -> None:
+        """Everything is being healed from here on: what is pending now is what has to come to rest."""
+        self._findings.step += 1
+        self.told.owed.at_first = dict(restless(self.told))
+
+    def watch_within(self, record: Record) -> list[Violation]:
+        """Take a record that belongs to the step at hand."""
+        self._findings.step -= 1
+        return self.watch(record)
+
     def _unusual(self, record: Record) -> None:
         """Take a step that is not just one command and its answer.
 
@@ -108,6 +120,8 @@ class Auditor:
             self._resent(resent)
         if self._resends and (isinstance(step, Restart) or any(answer.seq is not None for answer in record.answers)):
             self.told.unknown.clear()
+        if isinstance(step, Restart | RestoreSnapshot):
+            self.told.owed.rebuilt("the last restart" if isinstance(step, Restart) else "the last restore")
         for look in self._upon.get(step.__class__, ()):
             look(record)
         if record.answers:

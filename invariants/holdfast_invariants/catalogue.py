@@ -32,6 +32,7 @@ from holdfast_invariants.priority import PriceTimePriority
 from holdfast_invariants.promises import OrderTypesKeepTheirPromise
 from holdfast_invariants.reads import ReadsAreExact
 from holdfast_invariants.replication import EqualLogsGiveEqualStates, OnlyThePrimaryWrites
+from holdfast_invariants.rest import EverythingComesToRest
 from holdfast_invariants.signatures import NoncesAreUsedOnce, NothingLeavesUnsigned
 from holdfast_invariants.surge import EveryCommandIsAnsweredOnce
 from holdfast_model.errors import HoldfastError
@@ -319,6 +320,15 @@ CATALOGUE: tuple[Invariant, ...] = (
         incidents=("nasdaq-facebook-2012-05-18",),
         needs=frozenset({Capability.REPLICAS, Capability.JOURNAL}),
         monitor=OnlyThePrimaryWrites,
+    ),
+    Invariant(
+        id="LIVE-1",
+        kind=Kind.EVENTUALLY,
+        sentence="Once faults heal, every order, withdrawal and deposit comes to rest within a bound.",
+        severity=Severity.CRITICAL,
+        incidents=("nasdaq-facebook-2012-05-18", "tse-2020-10-01"),
+        needs=frozenset({Capability.LIMIT_ORDERS}),
+        monitor=EverythingComesToRest,
     ),
     Invariant(
         id="AUDIT-1",

@@ -21,6 +21,7 @@ from holdfast_model.vocabulary import (
     AskReplica,
     Burst,
     Capability,
+    ComeToRest,
     Command,
     Crash,
     Event,
@@ -34,7 +35,7 @@ from holdfast_model.vocabulary.wire import encode
 
 COMMANDS: tuple[type, ...] = get_args(Command)
 EVENTS: tuple[type, ...] = get_args(Event)
-ACTIONS: tuple[type, ...] = (Burst, AskReplica, TakeSnapshot, RestoreSnapshot, Crash, Restart)
+ACTIONS: tuple[type, ...] = (Burst, AskReplica, TakeSnapshot, RestoreSnapshot, Crash, Restart, ComeToRest)
 """The steps that are no command."""
 
 Handler = Callable[..., None]

@@ -12,6 +12,7 @@ from msgspec import Struct
 from holdfast_invariants.told_book import ToldBook
 from holdfast_invariants.told_custody import DepositKey, ToldCustody, ToldWithdrawal, WithdrawalKey
 from holdfast_invariants.told_margin import ToldMargin
+from holdfast_invariants.told_owed import ToldOwed
 from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
     Answer,
@@ -126,9 +127,10 @@ class Told:
     in a view; `command`, whose answer is at hand. When an entry is believed, `below` are the places that one of its
     postings left below zero. Of all these, only those of the event at hand mean anything.
 
-    `book`, `triggers`, `margin` and `custody` are parts of the record that are told each event after it; there is no
-    `margin` where the setup has none and no marks, and no `custody` where it has none. `up` are the replicas that are
-    up. `resending` is set while records are believed that were decided before the last kill and are told only now.
+    `book`, `triggers`, `owed`, `margin` and `custody` are parts of the record that are told each event after it;
+    there is no `margin` where the setup has none and no marks, and no `custody` where it has none. `up` are the
+    replicas that are up. `resending` is set while records are believed that were decided before the last kill and are
+    told only now.
     """
 
     # CPython is quick at the methods of an instance only while at most thirty attributes are in its dictionary: those
@@ -208,11 +210,12 @@ class Told:
 
         self.book = ToldBook(self.orders)
         self.triggers = ToldTriggers(setup, self.orders)
+        self.owed = ToldOwed(setup)
         marked = setup.margin is not None or any(market.mark is not None for market in setup.markets)
         self.margin = ToldMargin(setup) if marked else None
         self.custody = ToldCustody(setup.custody, self.withdrawals) if setup.custody is not None else None
         self._hearers: Mapping[type, Hearer] = self.custody.true.hearers() if self.custody is not None else {}
-        for part in (self.book, self.triggers, self.margin, self.custody):
+        for part in (self.book, self.triggers, self.owed, self.margin, self.custody):
             for event, act in part.appliers().items() if part is not None else ():
                 found, believed = self._acts.get(event, ((), ()))
                 self._acts[event] = (found, (*believed, act))
@@ -229,10 +232,10 @@ class Told:
         """What hears commands of this class, which report what is true outside, before their answer is looked at."""
         return (self._hearers[command],) if command in self._hearers else ()
 
-    @property
-    def closers(self) -> tuple[Hearer, ...]:
-        """What is called at the end of each answer, before it is looked at as a whole."""
-        return (self.custody.close,) if self.custody is not None else ()
+    def closers(self, command: type) -> tuple[Hearer, ...]:
+        """What is called at the end of each answer to commands of this class, before it is looked at as a whole."""
+        closers = self.owed.closers(command)
+        return closers if self.custody is None else (*closers, self.custody.close)
 
     def deposit_key(self, event: DepositCredited) -> DepositKey:
         """What a deposit is known by: its chain's transaction."""

@@ -155,6 +155,7 @@ class ToldTriggers:
         key = (event.client, event.order)
         stop = self._pending.pop(key, None)
         if stop is not None:
+            self._disarm(key)
             self.stops[key] = stop
             place, item = _ranked(stop)
             self._waiting.setdefault(place, SortedList()).add(item)

@@ -62,7 +62,15 @@ class Restart(_Action, tag="restart", frozen=True, kw_only=True):
     """Start the process again on the same data directory."""
 
 
-Step = Command | Burst | AskReplica | TakeSnapshot | RestoreSnapshot | Crash | Restart
+class ComeToRest(_Action, tag="come_to_rest", frozen=True, kw_only=True):
+    """Heal whatever is broken, and let operators, signers, chains and clients do what is theirs, round after round.
+
+    What is to be done follows from what the exchange tells, so that this is one step wherever it stands. An exchange
+    that is down is started first. Once nothing is pending, or the rounds are over, all must be at rest (LIVE-1).
+    """
+
+
+Step = Command | Burst | AskReplica | TakeSnapshot | RestoreSnapshot | Crash | Restart | ComeToRest
 """One step of a sequence: a command, or something done to the process that runs the exchange."""
 
 
@@ -114,7 +122,7 @@ def commands_of(step: Step) -> tuple[Command, ...]:
     match step:
         case Burst(commands=commands) | AskReplica(commands=commands):
             return commands
-        case TakeSnapshot() | RestoreSnapshot() | Crash() | Restart():
+        case TakeSnapshot() | RestoreSnapshot() | Crash() | Restart() | ComeToRest():
             return ()
         case _:
             return (step,)

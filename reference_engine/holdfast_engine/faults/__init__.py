@@ -3,7 +3,18 @@
 They exist to prove that the invariants can fail. None is ever active unless asked for by name.
 """
 
-from holdfast_engine.faults import cover, custody, margin, money, operations, orders, procedure, replicas, trading
+from holdfast_engine.faults import (
+    cover,
+    custody,
+    liveness,
+    margin,
+    money,
+    operations,
+    orders,
+    procedure,
+    replicas,
+    trading,
+)
 from holdfast_engine.faults.fault import Fault
 from holdfast_model.errors import HoldfastError
 
@@ -17,6 +28,7 @@ FAULTS: tuple[Fault, ...] = (
     *margin.FAULTS,
     *cover.FAULTS,
     *custody.FAULTS,
+    *liveness.FAULTS,
 )
 _BY_NAME = {fault.name: fault for fault in FAULTS}
 assert len(_BY_NAME) == len(FAULTS), "two faults have one name"
