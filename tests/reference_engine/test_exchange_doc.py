@@ -74,6 +74,7 @@ def test_the_examples_stand_in_the_order_in_which_the_rules_are_applied() -> Non
         "Funding",
         "Loans",
         "Liquidation",
+        "Maintenance by procedure",
     ]
 
 
