@@ -86,7 +86,7 @@ class CustodyMachine(ExchangeMachine):
     def _mine(self, asset: AssetId, blocks: int = 1) -> None:
         self.do(ReportBlock(asset=asset, height=self._tip(asset) + blocks))
 
-    def _report(self, client: str, asset: AssetId, amount: int) -> ReportDeposit:
+    def _reported(self, client: str, asset: AssetId, amount: int) -> ReportDeposit:
         return ReportDeposit(
             asset=asset, transaction=self._id("d"), client=client, amount=Amount(amount), height=self._tip(asset)
         )
@@ -95,7 +95,7 @@ class CustodyMachine(ExchangeMachine):
         """A client gets enough of everything to trade and to withdraw, block by block."""
         for asset in self.setup.assets:
             self._mine(asset)
-            self.do(self._report(self._client(client), asset, 1_000))
+            self.do(self._reported(self._client(client), asset, 1_000))
             self._mine(asset, self._custody.true.confirmations[asset])
 
     def endow(self) -> None:
@@ -168,11 +168,11 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(client=_index, asset=_index, amount=_amounts, again=st.booleans())
-    def deposit(self, *, client: int, asset: int, amount: int, again: bool) -> None:
+    def deposit(self, client: int, asset: int, amount: int, *, again: bool = False) -> None:
         """A deposit is in the last block, perhaps told twice."""
         name = self._asset(asset)
         self._mine(name)
-        deposit = self._report(self._client(client), name, amount)
+        deposit = self._reported(self._client(client), name, amount)
         self.do(deposit)
         if again:
             self.do(deposit)
@@ -183,7 +183,7 @@ class CustodyMachine(ExchangeMachine):
         """A chain loses a deposit, final or not, and all above it; it comes back in another block, or does not."""
         name = self._asset(asset)
         self._mine(name)
-        deposit = self._report(self._client(asset), name, amount)
+        deposit = self._reported(self._client(asset), name, amount)
         self.do(deposit)
         if confirmed:
             self._mine(name, confirmed)
@@ -210,7 +210,7 @@ class CustodyMachine(ExchangeMachine):
         """A final deposit is lost to a reorganisation, found again in a later block, and final once more."""
         name = self._asset(asset)
         self._mine(name)
-        deposit = self._report(self._client(client), name, amount)
+        deposit = self._reported(self._client(client), name, amount)
         self.do(deposit)
         self._mine(name, self._custody.true.confirmations[name])
         self.do(ReportReorganisation(asset=name, height=max(1, deposit.height)))
@@ -224,7 +224,7 @@ class CustodyMachine(ExchangeMachine):
     def outage(self, asset: int, client: int, amount: int) -> None:
         """The provider is down; what it could not tell it tells when it is there again."""
         name = self._asset(asset)
-        deposit = self._report(self._client(client), name, amount)
+        deposit = self._reported(self._client(client), name, amount)
         block = ReportBlock(asset=name, height=self._tip(name) + self._custody.true.confirmations[name])
         self.do(SetProvider(asset=name, up=False))
         self.do(deposit)
@@ -239,7 +239,7 @@ class CustodyMachine(ExchangeMachine):
         name = self._asset(asset)
         self.do(SuspendAsset(asset=name, deposits_open=deposits, withdrawals_open=withdrawals))
         self._mine(name)
-        self.do(self._report(self._client(asset), name, amount))
+        self.do(self._reported(self._client(asset), name, amount))
         self._mine(name, self._custody.true.confirmations[name])
         label = self._payment(asset, PaymentStatus.SIGNED)
         if label is not None:
@@ -279,7 +279,7 @@ class CustodyMachine(ExchangeMachine):
     def _arrive(self, client: int, asset: AssetId, amount: int) -> None:
         """A deposit is in a block, and final."""
         self._mine(asset)
-        self.do(self._report(self._client(client), asset, amount))
+        self.do(self._reported(self._client(client), asset, amount))
         self._mine(asset, self._custody.true.confirmations[asset])
 
     def _stock_cold(self, client: int) -> AssetId:
@@ -524,7 +524,7 @@ class CustodyMachine(ExchangeMachine):
         aborted=st.booleans(),
         restored=st.booleans(),
     )
-    def upgrade(self, *, confirmed: bool, reconciled: bool, aborted: bool, restored: bool) -> None:
+    def maintain(self, *, confirmed: bool, reconciled: bool, aborted: bool, restored: bool) -> None:
         """Maintenance by the procedure, or with a step left out, or called off; then what is owed is done."""
         self.do(SetPhase(phase=Phase.CANCEL_ONLY))
         self.do(AnnounceMaintenance(begins_ms=self.runner.known.time_ms))

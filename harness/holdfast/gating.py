@@ -28,10 +28,12 @@ from holdfast.setups import (
     OPERATIONS_CAPABILITIES,
     OPERATIONS_SETUP,
     SMALL_SETUP,
+    WHOLE_SETUP,
     fitted,
     setups_for,
     signing_bounds,
 )
+from holdfast.whole_machine import WholeMachine
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
@@ -65,6 +67,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     margin_examples: int
     custody_examples: int
     operations_examples: int
+    whole_examples: int
     machine_steps: int
     commands: int
     fault_commands: int
@@ -82,6 +85,7 @@ PROFILES = {
             margin_examples=100,
             custody_examples=50,
             operations_examples=30,
+            whole_examples=15,
             machine_steps=30,
             commands=30_000,
             fault_commands=15_000,
@@ -95,6 +99,7 @@ PROFILES = {
             margin_examples=400,
             custody_examples=300,
             operations_examples=300,
+            whole_examples=150,
             machine_steps=50,
             commands=100_000,
             fault_commands=20_000,
@@ -108,6 +113,7 @@ PROFILES = {
             margin_examples=5_000,
             custody_examples=5_000,
             operations_examples=4_000,
+            whole_examples=2_000,
             machine_steps=60,
             commands=2_000_000,
             fault_commands=100_000,
@@ -163,6 +169,9 @@ class Gate:
             if capabilities >= MARGIN_CAPABILITIES | OPERATIONS_CAPABILITIES:
                 setup = fitted(OPERATIONS_SETUP, capabilities)
                 self._machine("operations-machine", OperationsMachine, setup, self._profile.operations_examples)
+            if capabilities >= MARGIN_CAPABILITIES | OPERATIONS_CAPABILITIES | CUSTODY_CAPABILITIES:
+                setup = fitted(WHOLE_SETUP, capabilities)
+                self._machine("whole-machine", WholeMachine, setup, self._profile.whole_examples)
         for scenario in SCENARIOS:
             self._scenario(scenario)
         for model in self._profile.proofs:

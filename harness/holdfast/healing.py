@@ -35,6 +35,7 @@ from holdfast_model.vocabulary import (
     PriceTicks,
     ProductId,
     PromoteReplica,
+    Reason,
     Reconcile,
     RefundWithdrawal,
     ReportBlock,
@@ -63,6 +64,7 @@ _TURNS_MAX = 14
 _PAUSE_MS = 1_000
 """After so long nobody's rate counts against them any more, and prices are newer than those before."""
 _UNSIGNED = (PaymentStatus.APPROVED, PaymentStatus.SIGNING)
+_OWED = frozenset({Reason.NOT_LOADED, Reason.NOT_RECONCILED})
 _FOLLOWED_BY: Mapping[Phase, Phase] = {
     Phase.HALTED: Phase.CANCEL_ONLY,
     Phase.MAINTENANCE: Phase.POST_ONLY,
@@ -194,6 +196,9 @@ class Healing:
             elif before is Phase.MAINTENANCE and self._can(Capability.PROCEDURE):
                 yield from self._leave_maintenance()
             yield SetPhase(phase=self._following(before))
+            if told.phase is before and self._known.refusal in _OWED:
+                yield from self._discharge()
+                yield SetPhase(phase=self._following(before))
             if told.phase is before:
                 return
 
@@ -210,6 +215,10 @@ class Healing:
         for replica, release in self._told.installed.items():
             if release != self._told.release:
                 yield DeployRelease(replica=replica, release=self._told.release)
+        yield from self._discharge()
+
+    def _discharge(self) -> Moves:
+        """What is owed before orders are taken is done."""
         yield ConfirmLoad()
         if self._told.custody is not None:
             yield Reconcile()

@@ -143,7 +143,7 @@ class OperationsMachine(MarginMachine):
         """A replica misses what is decided and is read; then the primary is lost, and it is read once more."""
         first, lagging = self._primary, self._other(replica)
         self.do(PauseReplica(replica=lagging))
-        self.deposit(client, replica, amount)
+        self.deposit(client=client, asset=replica, amount=amount)
         self.do(self._order_of(client, price))
         self.do(AskReplica(replica=lagging, commands=(self._read(client),)))
         self.do(PauseReplica(replica=first))

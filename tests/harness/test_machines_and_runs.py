@@ -141,6 +141,7 @@ def gate(engine: str, *, commands: int) -> Gate:
         margin_examples=1,
         custody_examples=1,
         operations_examples=1,
+        whole_examples=1,
         machine_steps=1,
         commands=commands,
         fault_commands=1,

@@ -1,5 +1,7 @@
 """The machines for custody and operations find every fault that is planted for these parts, by what it violates.
 
+The machine of everything at once finds some of each part: it has more to choose from, and so takes longer for any.
+
 One seed, nothing remembered or shrunk: a fault that is not found needs a move of the machine that puts together what
 chance does not. `EXAMPLES` are many times what most faults need; each run stops at the first violation.
 """
@@ -16,7 +18,8 @@ from holdfast.custody_machine import CustodyMachine
 from holdfast.engine import Engine, LocalEngine
 from holdfast.machines import ExchangeMachine, InvariantViolatedError
 from holdfast.operations_machine import OperationsMachine
-from holdfast.setups import CUSTODY_FROST_SETUP, CUSTODY_SETUP, OPERATIONS_SETUP
+from holdfast.setups import CUSTODY_FROST_SETUP, CUSTODY_SETUP, OPERATIONS_SETUP, WHOLE_SETUP
+from holdfast.whole_machine import WholeMachine
 from holdfast_engine.faults import custody, fault_by_name, operations, procedure, replicas
 from holdfast_engine.faults.fault import Fault
 from holdfast_model.vocabulary import Capability, Setup
@@ -102,6 +105,24 @@ def test_the_machine_finds_faults_of_signing_where_signatures_are_real(name: str
     assert found & set(fault.violates), f"{sorted(found)} within {taken} steps of seed {SEED}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "liquidated-above-maintenance",
+        "order-without-margin",
+        "refund-in-another-asset",
+        "payment-broadcast-again",
+        "barrier-forgiven-by-an-abort",
+        "stale-replica-promoted",
+    ],
+)
+def test_the_machine_of_everything_finds_faults_of_each_part(name: str) -> None:
+    fault = fault_by_name(name)
+    found, taken = violations(WholeMachine, WHOLE_SETUP, lambda: LocalEngine(parts=fault.parts))
+    assert found & set(fault.violates), f"{sorted(found)} within {taken} steps of seed {SEED}"
+
+
 def test_every_fault_of_these_parts_is_looked_for_and_late_ones_are_among_them() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) > 60
     assert {fault.name for fault in FAULTS} >= LATE
@@ -110,8 +131,8 @@ def test_every_fault_of_these_parts_is_looked_for_and_late_ones_are_among_them()
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("machine", "setup"),
-    [(CustodyMachine, CUSTODY_SETUP), (OperationsMachine, OPERATIONS_SETUP)],
-    ids=["custody", "operations"],
+    [(CustodyMachine, CUSTODY_SETUP), (OperationsMachine, OPERATIONS_SETUP), (WholeMachine, WHOLE_SETUP)],
+    ids=["custody", "operations", "whole"],
 )
 def test_the_same_machine_finds_nothing_on_the_healthy_exchange(machine: type[ExchangeMachine], setup: Setup) -> None:
     found, taken = violations(machine, setup, LocalEngine, examples=EXAMPLES_HEALTHY)
