@@ -494,8 +494,7 @@ def replay(
     from holdfast.tracing import trace_bytes
 
     session = _session("replay", json)
-    trace = trace_bytes(file)
-    _only_for(trace is not None, file, engine=engine, model=model)
+    trace = trace_bytes(file, engine=engine, model=model)
     if trace is not None:
         from holdfast.tracing import conclusion, replay_trace
 
@@ -514,16 +513,6 @@ def replay(
     text = "the recorded finding shows again" if result.reproduced else "the recorded finding does not show"
     verdict_line(verdict, f"{count} violations or differences; {text}")
     _finish(session.report(verdict, result), json)
-
-
-def _only_for(is_trace: bool, file: Path, *, engine: str | None, model: str | None) -> None:  # noqa: FBT001 - one use
-    """HoldfastError where an option is given that the file has no use for."""
-    from holdfast_model.errors import HoldfastError
-
-    if is_trace and engine is not None:
-        raise HoldfastError(f"{file} is a trace of a model; expected --model, not --engine")
-    if not is_trace and model is not None:
-        raise HoldfastError(f"{file} is no ITF trace; expected --engine, not --model")
 
 
 @app.command()

@@ -66,8 +66,20 @@ def write_refutations(folder: TraceFolder, model: Model, obligations: Sequence[O
     ]
 
 
-def trace_bytes(file: Path) -> bytes | None:
-    """What an ITF file holds; None where the file is something else, or cannot be read."""
+def trace_bytes(file: Path, *, engine: str | None = None, model: str | None = None) -> bytes | None:
+    """What an ITF file holds; None where the file is something else, or cannot be read.
+
+    HoldfastError where an option is given that the file has no use for: a trace is of a model, all else of an engine.
+    """
+    data = _read(file)
+    if data is not None and engine is not None:
+        raise HoldfastError(f"{file} is a trace of a model; expected --model, not --engine")
+    if data is None and model is not None:
+        raise HoldfastError(f"{file} is no ITF trace; expected --engine, not --model")
+    return data
+
+
+def _read(file: Path) -> bytes | None:
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
             return None
@@ -140,4 +152,5 @@ def conclusion(result: ReplayResult) -> str:
         return f"step {first.step} is none of the model's: {len(result.differences)} differences"
     count = len(result.violations)
     broken = ", ".join(dict.fromkeys(v.invariant for v in result.violations))
-    return f"a path of {result.commands} steps" + (f"; {count} properties broken: {broken}" if count else "")
+    said = f"a path of {result.commands} steps" + (f"; {count} properties broken: {broken}" if count else "")
+    return said if result.reproduced else f"{said}; the recorded finding does not show"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.tracing import TraceFolder, replay_trace, trace_bytes, write_exploration
+from holdfast.tracing import TraceFolder, conclusion, replay_trace, trace_bytes, write_exploration
 from holdfast_model.checkers.explore import explore
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import ModelViolation, TraceState, Verdict
@@ -132,6 +132,7 @@ def test_a_finding_that_does_not_show_is_said(tmp_path: Path) -> None:
     result, verdict = replayed(edited(file, name="CONS-1"))
     assert not result.reproduced
     assert verdict is Verdict.VIOLATED
+    assert conclusion(result).endswith("1 properties broken: SURGE-1; the recorded finding does not show")
 
 
 def test_a_lost_way_cannot_be_judged_by_a_path(tmp_path: Path) -> None:

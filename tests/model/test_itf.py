@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import itf_py
 import pytest
 
 from holdfast_model.checkers.explore import explore
@@ -73,6 +74,19 @@ def test_a_path_comes_back_from_its_file_and_is_a_path(name: str, tmp_path: Path
     assert [state["#meta"]["index"] for state in document["states"]] == list(range(len(trace)))
 
 
+@pytest.mark.parametrize("name", ["yardstick:log=2", "exchange:slice=custody+replication", "exchange:slice=margin"])
+def test_the_library_of_the_format_reads_what_is_written_and_writes_what_is_read(name: str, tmp_path: Path) -> None:
+    model = load_model(name)
+    path = file_of(tmp_path, model, walk(model, 4))
+    expected = read(path, model)
+    document = document_of(path)
+    rewritten = itf_py.trace_to_json(itf_py.trace_from_json(document))
+    assert rewritten["states"] == document["states"]
+    assert rewritten["vars"] == document["vars"]
+    path.write_text(json.dumps(rewritten))
+    assert read(path, model).states == expected.states
+
+
 def test_a_file_has_the_forms_of_the_format(tmp_path: Path) -> None:
     model = load_model("yardstick")
     trace = explore(load_model("yardstick:bug=restore"), states_max=200_000).violations[0].trace
@@ -82,10 +96,9 @@ def test_a_file_has_the_forms_of_the_format(tmp_path: Path) -> None:
     assert first["outside"] == {"#map": [["B", {"#bigint": "2"}], ["Q", {"#bigint": "4"}]]}
     assert first["live"]["free"]["#map"][1] == [{"#tup": ["u1", "Q"]}, {"#bigint": "2"}]
     assert first["log"]["#map"][0][1]["kind"] == "none"
-    assert first[ACTION_TAKEN] == "init"
-    assert second[ACTION_TAKEN] in {action.name for action in model.actions}
-    assert any(option["tag"] == "Some" for option in second[NONDET_PICKS].values())
-    assert any(option == {"tag": "None", "value": {"#tup": []}} for option in second[NONDET_PICKS].values())
+    assert first["#meta"] == {"index": 0, "action": "init", "arguments": {}}
+    assert second["#meta"]["action"] in {action.name for action in model.actions}
+    assert second["#meta"]["arguments"]["account"] in {"u1", "u2"}
     assert document["#meta"]["format"] == "ITF"
 
 
@@ -95,8 +108,7 @@ def test_a_trace_that_records_no_actions_is_followed_by_any_that_lead_there(tmp_
     path = file_of(tmp_path, model, trace)
     document = document_of(path)
     for state in document["states"]:
-        del state[ACTION_TAKEN], state[NONDET_PICKS], state["#meta"]
-    document["vars"] = document["vars"][:-2]
+        del state["#meta"]
     del document["#meta"]
     path.write_text(json.dumps(document))
     assert model_of(path.read_bytes()) is None
@@ -125,7 +137,7 @@ def test_a_changed_state_is_shown_as_the_first_step_that_differs(recorded: bool,
     document = document_of(path)
     for state in document["states"]:
         if not recorded:
-            del state[ACTION_TAKEN], state[NONDET_PICKS]
+            del state["#meta"]["action"]
     document["states"][3]["live"]["free"]["#map"][2][1] = {"#bigint": "4"}
     path.write_text(json.dumps(document))
     found = read(path, model)
@@ -153,7 +165,7 @@ def test_a_trace_that_starts_elsewhere_is_no_path(tmp_path: Path) -> None:
     model = load_model("yardstick")
     path = file_of(tmp_path, model, walk(model, 3)[1:])
     document = document_of(path)
-    document["states"][0][ACTION_TAKEN] = "init"
+    document["states"][0]["#meta"]["action"] = "init"
     path.write_text(json.dumps(document))
     found = read(path, model)
     followed = follow(model, found.states, found.moves)
@@ -228,6 +240,28 @@ def test_integers_beyond_the_search_and_beyond_json_numbers_survive(tmp_path: Pa
     assert follow(model, found.states, found.moves).differences == ()
 
 
+def quint(state: dict[str, Any], action: str, picks: object) -> None:
+    """Say what led to a state as Quint does."""
+    state.pop("#meta")
+    state.update({ACTION_TAKEN: action, NONDET_PICKS: picks})
+
+
+def test_the_actions_that_quint_records_are_read(tmp_path: Path) -> None:
+    model = load_model("yardstick")
+    path = file_of(tmp_path, model, walk(model, 4))
+    expected = read(path, model)
+    document = document_of(path)
+    for state in document["states"]:
+        meta = dict(state["#meta"])
+        given = {name: {"tag": "Some", "value": value} for name, value in meta["arguments"].items()}
+        quint(state, meta["action"], {"unused": {"tag": "None", "value": {"#tup": []}}, **given})
+    document["vars"] += [ACTION_TAKEN, NONDET_PICKS] * 2
+    path.write_text(json.dumps(document))
+    found = read(path, model)
+    assert found.moves == expected.moves
+    assert any(move is not None and move.arguments for move in found.moves)
+
+
 def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     document = document_of(path)
     change(document)
@@ -277,18 +311,18 @@ def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         (lambda d: d["states"][2]["outside"]["#map"].append(["B"]), "expected a pair of key and value"),
         (lambda d: d["states"][2].update(outside=[1, 2]), r"state 2, outside: found \[1, 2\]; expected {\"#map\""),
         (lambda d: d["states"][2]["live"]["free"]["#map"][0].__setitem__(0, "u1"), "expected a key of 2 members"),
+        (lambda d: d["states"][0]["#meta"].update(action="halt"), "expected 'init' or 'assumed' at the first state"),
+        (lambda d: d["states"][2]["#meta"].update(action=1), "#meta.action: found 1; expected the name of an action"),
         (
-            lambda d: d["states"][2].update({ACTION_TAKEN: "explode"}),
-            "mbt::actionTaken: found 'explode'; expected one of deposit",
+            lambda d: d["states"][2]["#meta"].update(action="run"),
+            "#meta.action: found 'run'; expected one of deposit",
         ),
-        (lambda d: d["states"][0].update({ACTION_TAKEN: "halt"}), "expected 'init' or 'assumed' at the first state"),
+        (lambda d: quint(d["states"][2], "run", {}), "mbt::actionTaken: found 'run'; expected one of deposit"),
+        (lambda d: quint(d["states"][2], "deposit", []), r"mbt::nondetPicks: found \[\]; expected a value for each"),
+        (lambda d: quint(d["states"][2], "deposit", {}), "mbt::nondetPicks.account: found nothing; expected"),
         (
-            lambda d: d["states"][2].update({ACTION_TAKEN: "deposit", NONDET_PICKS: []}),
-            r"mbt::nondetPicks: found \[\]",
-        ),
-        (
-            lambda d: d["states"][2].update({ACTION_TAKEN: "deposit", NONDET_PICKS: {}}),
-            "mbt::nondetPicks.account: found nothing; expected",
+            lambda d: d["states"][2]["#meta"].update(action="deposit", arguments={}),
+            r"#meta\.arguments\.account: found nothing; expected an integer",
         ),
         (lambda d: d["#meta"]["holdfast"].update(shows=1), "#meta.holdfast.shows: "),
     ],
@@ -305,10 +339,9 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(
 def test_an_argument_that_is_no_member_is_refused_when_the_step_is_taken(tmp_path: Path) -> None:
     model = load_model("yardstick")
     some = {"tag": "Some", "value": "u9"}
-    picks = {"account": some, "asset": some}
     path = changed(
         file_of(tmp_path, model, walk(model, 1)),
-        lambda d: d["states"][1].update({ACTION_TAKEN: "deposit", NONDET_PICKS: picks}),
+        lambda d: quint(d["states"][1], "deposit", {"account": some, "asset": some}),
     )
     found = read(path, model)
     with pytest.raises(

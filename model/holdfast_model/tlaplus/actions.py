@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from holdfast_model.errors import SpecError
-from holdfast_model.spec.language import ActionDeclaration, Parameter, Range
+from holdfast_model.spec.language import ActionDeclaration, Range
 from holdfast_model.spec.model import Model, Step
 from holdfast_model.spec.sorts import Finite, members, sized
 from holdfast_model.spec.terms import Operand, Operator, Term, all_of, argument, choose, rebuild, same, walk
@@ -228,9 +228,12 @@ def written(update: Update, writer: Writer) -> str:
     return f"!{at} = {value}"
 
 
-def limits(model: Model, action: ActionDeclaration, parameter: Parameter) -> tuple[int, int]:
-    """The least and the greatest value that the search gives to a parameter that is a number."""
-    place = action.parameters.index(parameter)
-    values = [i.arguments[place] for i in model.instances() if i.action is action]
-    assert values, "a range is not empty"
-    return min(values), max(values)
+def limits(model: Model) -> dict[tuple[str, int], tuple[int, int]]:
+    """The least and the greatest value that the search gives to each argument, by action and place."""
+    found: dict[tuple[str, int], tuple[int, int]] = {}
+    for instance in model.instances():
+        for place, value in enumerate(instance.arguments):
+            key = instance.action.name, place
+            least, greatest = found.get(key, (value, value))
+            found[key] = min(least, value), max(greatest, value)
+    return found

@@ -111,6 +111,7 @@ class _Module:
         self._sorts = {sort: self._scope.name(sort.__name__) for sort in self._all_sorts()}
         self._ranks = {sort: self._scope.name(f"{name}Rank") for sort, name in self._sorts.items()}
         self._steps = [(a, self._scope.name(_camel(a.name)), cases_of(model, a)) for a in model.actions]
+        self._limits = limits(model)
         self._properties = [(p, self._scope.name(_camel(p.name))) for p in model.properties]
         self._goals = [(g, self._scope.name(f"Not{_camel(g.name)}")) for g in model.goals]
 
@@ -303,7 +304,7 @@ class _Module:
         domain = action.parameters[place].domain
         if not isinstance(domain, Range):
             return self._sorts[domain]
-        least, greatest = limits(self._model, action, action.parameters[place])
+        least, greatest = self._limits[action.name, place]
         return f"{least}..{greatest}"
 
     def _stated(self) -> list[str]:

@@ -5,9 +5,10 @@ The format is Apalache's ADR-015 (https://apalache-mc.org/docs/adr/015adr-trace.
 records plain objects. A variable of the model is a variable of the trace, with the shape that its spec gives it: a
 family is a map from members of sorts (a tuple of them where there are several), a member of a sort its printed name.
 
-What led to each state stands in the variables that Quint writes with `--mbt`: `mbt::actionTaken`, and in
-`mbt::nondetPicks` an option for each parameter of each action. A file of another tool may lack both. What a trace was
-found on and what it shows stand in the `holdfast` field of `#meta`, which other tools ignore.
+What led to each state stands in the state's `#meta`, as `action` and `arguments`, so that the variables of a trace
+are those of the model and no others. What Quint writes with `--mbt` is read as well: the variable `mbt::actionTaken`
+and `mbt::nondetPicks` with an option for each parameter. A file of another tool may have neither. What a trace was
+found on and what it shows stand in the `holdfast` field of the file's `#meta`, which other tools ignore.
 
 A file is untrusted: its size, its numbers and the count of its states are bounded, and a message names file, state,
 variable, what was found and what was expected.
@@ -38,6 +39,8 @@ DIGITS_MAX = 1_000
 
 SCHEMA = "holdfast/trace/1"
 FORMAT_DESCRIPTION = "https://apalache-mc.org/docs/adr/015adr-trace.html"
+ACTION: Final = "action"
+ARGUMENTS: Final = "arguments"
 ACTION_TAKEN: Final = "mbt::actionTaken"
 NONDET_PICKS: Final = "mbt::nondetPicks"
 _META: Final = "#meta"
@@ -79,8 +82,6 @@ def written(model: Model, trace: Sequence[TraceState], shows: Shows | None = Non
     """The trace as an ITF document, one state a line."""
     assert trace, "a trace has a first state"
     shape = shape_of(model)
-    # A parameter of one name may have different sorts in different actions; an option of either is an option.
-    parameters = sorted({p.name for action in model.actions for p in action.parameters})
     head = {
         _META: {
             "format": "ITF",
@@ -89,7 +90,7 @@ def written(model: Model, trace: Sequence[TraceState], shows: Shows | None = Non
             "description": f"Written by Holdfast: a path of model {model.name}",
             "holdfast": {"schema": SCHEMA, "model": model.name, **({} if shows is None else {"shows": shows})},
         },
-        "vars": [*shape.fields, ACTION_TAKEN, NONDET_PICKS],
+        "vars": list(shape.fields),
     }
     lines = []
     for index, step in enumerate(trace):
@@ -98,10 +99,15 @@ def written(model: Model, trace: Sequence[TraceState], shows: Shows | None = Non
         lines.append(
             msgspec.json.encode(
                 {
-                    _META: {"index": index},
+                    _META: {
+                        "index": index,
+                        ACTION: move.action,
+                        ARGUMENTS: {
+                            name: value if isinstance(value, str) else {"#bigint": str(value)}
+                            for name, value in move.arguments.items()
+                        },
+                    },
                     **{name: _encoded(part, values) for name, part in shape.fields.items()},
-                    ACTION_TAKEN: move.action,
-                    NONDET_PICKS: {name: _option(move.arguments.get(name)) for name in parameters},
                 }
             )
         )
@@ -139,12 +145,6 @@ def _encoded_value(variable: Variable, value: int) -> Json:
     if issubclass(variable.sort, Index | Enumeration):
         return variable.printed(value)
     return {"#bigint": str(value)}
-
-
-def _option(value: int | str | None) -> Json:
-    if value is None:
-        return {"tag": "None", "value": {"#tup": []}}
-    return {"tag": "Some", "value": value if isinstance(value, str) else {"#bigint": str(value)}}
 
 
 def is_itf(data: bytes) -> bool:
@@ -210,10 +210,16 @@ class _Reader:
         loop = document.get("loop")
         if loop is not None and (type(loop) is not int or not 0 <= loop < len(states)):
             raise self._fail("`loop`", loop, f"the number of a state, 0..{len(states) - 1}")
-        first = listed[0].get(ACTION_TAKEN)
+        first = self._meta(listed[0]).get(ACTION)
         return ItfTrace(
             self._model, tuple(states), (None, *moves[1:]), loop, first == ASSUMED, self._shows(document.get(_META))
         )
+
+    @staticmethod
+    def _meta(found: Mapping[str, Json]) -> Mapping[str, Json]:
+        """The metadata of a state, empty where it has none."""
+        meta = found.get(_META)
+        return meta if isinstance(meta, dict) else {}
 
     def _check_variables(self, listed: Json) -> None:
         if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
@@ -307,32 +313,36 @@ class _Reader:
         raise self._fail(where, found, f'an integer, as {{"#bigint": "1"}} of at most {DIGITS_MAX} digits')
 
     def _move(self, number: int, found: Mapping[str, Json]) -> Move | None:
-        action = found.get(ACTION_TAKEN)
+        """What led to a state, by the state's metadata or by Quint's variables."""
+        meta = self._meta(found)
+        of_meta = ACTION in meta
+        action = meta[ACTION] if of_meta else found.get(ACTION_TAKEN)
         if action is None:
             return None
-        where = f"state {number}, {ACTION_TAKEN}"
+        place = f"{_META}.{ACTION}" if of_meta else ACTION_TAKEN
         if not isinstance(action, str):
-            raise self._fail(where, action, "the name of an action")
+            raise self._fail(f"state {number}, {place}", action, "the name of an action")
         if not number:
             if action not in {INIT, ASSUMED}:
-                raise self._fail(where, action, f"{INIT!r} or {ASSUMED!r} at the first state")
+                raise self._fail(f"state 0, {place}", action, f"{INIT!r} or {ASSUMED!r} at the first state")
             return None
         declared = next((a for a in self._model.actions if a.name == action), None)
         if declared is None:
-            raise self._fail(where, action, f"one of {', '.join(a.name for a in self._model.actions)}")
-        picks = found.get(NONDET_PICKS)
-        where = f"state {number}, {NONDET_PICKS}"
-        if not isinstance(picks, dict):
-            raise self._fail(where, picks, f"an option for each parameter of {action}")
+            names = ", ".join(a.name for a in self._model.actions)
+            raise self._fail(f"state {number}, {place}", action, f"one of {names}")
+        place = f"state {number}, " + (f"{_META}.{ARGUMENTS}" if of_meta else NONDET_PICKS)
+        given = meta.get(ARGUMENTS) if of_meta else found.get(NONDET_PICKS)
+        if not isinstance(given, dict):
+            raise self._fail(place, given, f"a value for each parameter of {action}")
         arguments: dict[str, int | str] = {}
         for parameter in declared.parameters:
-            option = picks.get(parameter.name)
-            if not isinstance(option, dict) or option.get("tag") != "Some" or "value" not in option:
-                raise self._fail(f"{where}.{parameter.name}", option, '{"tag": "Some", "value": ...}')
-            value = option["value"]
-            arguments[parameter.name] = (
-                value if isinstance(value, str) else self._integer(value, f"{where}.{parameter.name}")
-            )
+            value = given.get(parameter.name)
+            where = f"{place}.{parameter.name}"
+            if not of_meta:
+                if not isinstance(value, dict) or value.get("tag") != "Some" or "value" not in value:
+                    raise self._fail(where, value, '{"tag": "Some", "value": ...}')
+                value = value["value"]
+            arguments[parameter.name] = value if isinstance(value, str) else self._integer(value, where)
         return Move(action, arguments)
 
     def _shows(self, meta: Json) -> Shows | None:
