@@ -23,11 +23,13 @@ import numpy as np
 
 from holdfast_model.checkers.expansion import Expansion, Finding, Program
 from holdfast_model.checkers.states import Candidates, Hashes, LimitReachedError, Numbers, States
-from holdfast_model.checkers.vectorise import Words
+from holdfast_model.checkers.vectorise import Flags, Words
 from holdfast_model.errors import InconclusiveError
 
 PARTS = 2
 """A power of 2. Two processes are what a search can use."""
+
+_STATES_AT_A_TIME = 1 << 16
 
 _OWNER_SHIFT = np.uint64(20)
 """Which bits of a hash say whose state it is: not those that say where it lies in its part's table."""
@@ -171,13 +173,30 @@ class Part:
         words = tuple(int(word[place]) for word in self._states.words)
         return words, int(self._states.parent[place]), int(self._states.via[place])
 
-    def all_words(self) -> Words:
-        """The words of all states."""
-        return self._words(0, self._states.count)
+    def responses(self, which: int) -> list[Flags]:
+        """The conditions of an eventuality in all states."""
+        return self._program.responses(which, self._words(0, self._states.count))
 
-    def all_edges(self) -> list[Edges]:
-        """Every step into a state of this part, where they are kept."""
-        return self._edges
+    def names_matter(self, which: int) -> int | None:
+        """The first state in which a condition of an eventuality depends on names."""
+        for start in range(0, self._states.count, _STATES_AT_A_TIME):
+            words = self._words(start, min(start + _STATES_AT_A_TIME, self._states.count))
+            judged = self._program.responses(which, words)
+            for renamed in self._program.renamed(words):
+                for one, other in zip(judged, self._program.responses(which, renamed), strict=True):
+                    apart = np.flatnonzero(one != other)
+                    if apart.size:
+                        return (start + int(apart[0])) * PARTS + self._part
+        return None
+
+    def reach_back(self, reaches: Flags) -> Flags:
+        """These states and all from which a step into this part leads to one of them, again and again."""
+        reaches = reaches.copy()
+        count = -1
+        while count != (count := int(np.count_nonzero(reaches))):
+            for sources, targets in self._edges[::-1]:
+                reaches[sources[reaches[targets]]] = True
+        return reaches
 
 
 class RemotePart:
@@ -323,11 +342,25 @@ class Parts:
         place, part = divmod(number, PARTS)
         return self._each("kept", lambda n: (place,) if n == part else None)[part]  # type: ignore[return-value]  # what it returns
 
-    def all_words(self) -> list[Words]:
-        """The words of all states, by part."""
-        return self._each("all_words", lambda _: ())  # type: ignore[return-value]  # what it returns
+    def responses(self, which: int) -> list[Flags]:
+        """The conditions of an eventuality by number of state; False where there is no such state."""
+        results: list[list[Flags]] = self._each("responses", lambda _: (which,))  # type: ignore[assignment]  # what it returns
+        values = [np.zeros(PARTS * max(self.counts), np.bool_) for _ in results[0]]
+        for part, judged in enumerate(results):
+            for value, found in zip(values, judged, strict=True):
+                value[part : PARTS * len(found) : PARTS] = found
+        return values
 
-    def all_edges(self) -> list[Edges]:
-        """Every step, where they are kept."""
-        found: list[list[Edges]] = self._each("all_edges", lambda _: ())  # type: ignore[assignment]  # what it returns
-        return [edges for part in found for edges in part]
+    def names_matter(self, which: int) -> int | None:
+        """A state in which a condition of an eventuality depends on names."""
+        results: list[int | None] = self._each("names_matter", lambda _: (which,))  # type: ignore[assignment]  # what it returns
+        return next((number for number in results if number is not None), None)
+
+    def reach_back(self, reaches: Flags) -> Flags:
+        """These states and all from which steps lead to one of them."""
+        count = -1
+        while count != (count := int(np.count_nonzero(reaches))):
+            given = reaches
+            results: list[Flags] = self._each("reach_back", lambda _: (given,))  # type: ignore[assignment]  # what it returns  # noqa: B023 - called at once
+            reaches = np.logical_or.reduce(results)
+        return reaches

@@ -9,7 +9,6 @@ from holdfast_model.checkers.expansion import Asymmetric, Broken, Expansion, Lef
 from holdfast_model.checkers.partitions import PARTS, Parts, Piece
 from holdfast_model.checkers.states import STATES_MAX, Candidates, hashed
 from holdfast_model.checkers.symmetry import NewlyUsedError, Permutation, Symmetry
-from holdfast_model.checkers.vectorise import Judge, Words, judging
 from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import TraceState
 from holdfast_model.spec.language import PropertyDeclaration
@@ -210,48 +209,20 @@ class Search:
 
     # Eventualities ----------------------------------------------------------------------------------------------
 
-    def unanswered(self, declared: PropertyDeclaration) -> int | None:
+    def unanswered(self, which: int) -> int | None:
         """The first state from which an eventuality's end cannot be reached, though it should. Needs every state."""
-        pairs = self.model.response_formulas(declared)
-        conditions = [condition for pair in pairs for condition in (pair.whenever, pair.then)]
-        judge = judging(conditions, self.program.packing)
-        parts = self.parts.all_words()
-        edges = self.parts.all_edges()
-        if self._symmetry is not None:
-            self._same_under_all_names(declared, judge, parts)
-        values = [np.zeros(PARTS * max(self.parts.counts), np.bool_) for _ in conditions]
-        for part, words in enumerate(parts):
-            for value, judged in zip(values, judge(words), strict=True):
-                value[part : PARTS * len(words[0]) : PARTS] = judged
+        if self._symmetry is not None and (state := self.parts.names_matter(which)) is not None:
+            raise self._asymmetry(state, f"`{self.model.responses[which].name}` depends on names")
+        values = self.parts.responses(which)
         found: list[int] = []
         for whenever, then in zip(values[::2], values[1::2], strict=True):
-            reaches = then.copy()
-            grown = True
-            while grown:
-                before = int(np.count_nonzero(reaches))
-                for sources, targets in edges[::-1]:
-                    reaches[sources[reaches[targets]]] = True
-                grown = int(np.count_nonzero(reaches)) > before
-            found += map(int, np.flatnonzero(whenever & ~reaches))
+            found += map(int, np.flatnonzero(whenever & ~self.parts.reach_back(then)))
         return min(found, key=self._order, default=None)
 
     def _order(self, number: int) -> tuple[int, int]:
         """The level of a state, and its number."""
         place, part = divmod(number, PARTS)
         return next(level for level, counts in enumerate(self.levels) if place < counts[part]), number
-
-    def _same_under_all_names(self, declared: PropertyDeclaration, judge: Judge, parts: Sequence[Words]) -> None:
-        """HoldfastError where a condition of an eventuality, for some arguments, depends on names."""
-        for part, words in enumerate(parts):
-            for start in range(0, len(words[0]), PIECE_STATES):
-                piece = [word[start : start + PIECE_STATES] for word in words]
-                judged = judge(piece)
-                for renamed in self.program.renamed(piece):
-                    for one, other in zip(judged, judge(renamed), strict=True):
-                        apart = np.flatnonzero(np.broadcast_to(np.not_equal(one, other), len(piece[0])))
-                        if apart.size:
-                            number = (start + int(apart[0])) * PARTS + part
-                            raise self._asymmetry(number, f"`{declared.name}` depends on names")
 
     # Traces -----------------------------------------------------------------------------------------------------
 
