@@ -30,6 +30,7 @@ PARTS = 2
 """A power of 2. Two processes are what a search can use."""
 
 _STATES_AT_A_TIME = 1 << 16
+"""Few enough that what is computed of them stays in the cache."""
 
 _OWNER_SHIFT = np.uint64(20)
 """Which bits of a hash say whose state it is: not those that say where it lies in its part's table."""
@@ -109,6 +110,8 @@ class Part:
         self._states = States(program.packing.words, memory_bytes_max=memory_bytes_max)
         self._keeps_edges = keeps_edges
         self._edges: list[Edges] = []
+        self._left: list[Edges] = []
+        """The steps that may still matter to the question that is being asked of the edges."""
 
     def _words(self, start: int, stop: int) -> Words:
         return [word[start:stop] for word in self._states.words]
@@ -141,21 +144,17 @@ class Part:
 
     def add(self, bounds: Sequence[Sequence[int]]) -> tuple[int, bool]:
         """Add what the parts left for this one, in their order; how many states there are, and if all were added."""
-        boxes = zip(self._outboxes, bounds, strict=True)
-        found = [box.get(ends[self._part], ends[self._part + 1]) for box, ends in boxes]
-        joined = Candidates(
-            [np.concatenate(words) for words in zip(*(c.words for c in found), strict=True)],
-            np.concatenate([c.hashes for c in found]),
-            np.concatenate([c.parents for c in found]),
-            np.concatenate([c.steps for c in found]),
-        )
-        try:
-            places = self._states.add(joined)
-        except LimitReachedError:
-            return self._states.count, False
-        if self._keeps_edges:
-            self._edges.append((joined.parents, self._numbers(places)))
-            self._states.kept_besides += 2 * places.nbytes
+        for box, ends in zip(self._outboxes, bounds, strict=True):
+            first, last = ends[self._part], ends[self._part + 1]
+            for start in range(first, last, _STATES_AT_A_TIME):
+                found = box.get(start, min(start + _STATES_AT_A_TIME, last))
+                try:
+                    places = self._states.add(found)
+                except LimitReachedError:
+                    return self._states.count, False
+                if self._keeps_edges:
+                    self._edges.append((found.parents.copy(), self._numbers(places)))
+                    self._states.kept_besides += 2 * places.nbytes
         return self._states.count, True
 
     def add_first(self, candidates: Candidates) -> int:
@@ -189,13 +188,24 @@ class Part:
                         return (start + int(apart[0])) * PARTS + self._part
         return None
 
-    def reach_back(self, reaches: Flags) -> Flags:
-        """These states and all from which a step into this part leads to one of them, again and again."""
+    def reach_back(self, reaches: Flags, begins: bool) -> Flags:  # noqa: FBT001 - called by name across a pipe
+        """These states and all from which a step into this part leads to one of them, again and again.
+
+        `begins` says that another question is asked than in the call before.
+        """
+        if begins:
+            self._left = self._edges
         reaches = reaches.copy()
         count = -1
         while count != (count := int(np.count_nonzero(reaches))):
-            for sources, targets in self._edges[::-1]:
-                reaches[sources[reaches[targets]]] = True
+            left = []
+            for sources, targets in self._left[::-1]:
+                leads = reaches[targets]
+                reaches[sources[leads]] = True
+                open_sources, open_targets = sources[~leads], targets[~leads]
+                still = ~reaches[open_sources]
+                left.append((open_sources[still], open_targets[still]))
+            self._left = left[::-1]
         return reaches
 
 
@@ -359,8 +369,8 @@ class Parts:
     def reach_back(self, reaches: Flags) -> Flags:
         """These states and all from which steps lead to one of them."""
         count = -1
-        while count != (count := int(np.count_nonzero(reaches))):
-            given = reaches
-            results: list[Flags] = self._each("reach_back", lambda _: (given,))  # type: ignore[assignment]  # what it returns  # noqa: B023 - called at once
-            reaches = np.logical_or.reduce(results)
+        while count != (now := int(np.count_nonzero(reaches))):
+            question = (reaches, count < 0)
+            results: list[Flags] = self._each("reach_back", lambda _, question=question: question)  # type: ignore[assignment,misc]  # what it returns
+            count, reaches = now, np.logical_or.reduce(results)
         return reaches
