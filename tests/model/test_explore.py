@@ -67,7 +67,7 @@ def test_a_restore_that_drops_the_log_is_found_with_shortest_traces() -> None:
     held = sum(int(value) for name, value in last.items() if name.startswith(("live.free", "live.held")))
     assert held != int(last["outside[B]"]) + int(last["outside[Q]"])
     filled = found.violations[-1].trace
-    assert filled[3].action == "place(u2, buy, price=1, size=1)"
+    assert filled[3].action == "place(u1, sell, price=1, size=1)"
 
 
 def test_spot_holds_and_pins_its_states() -> None:

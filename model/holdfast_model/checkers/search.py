@@ -7,7 +7,7 @@ import numpy as np
 
 from holdfast_model.checkers.expansion import Asymmetric, Broken, Expansion, LeftRange, NewlyUsed, Program, Reached
 from holdfast_model.checkers.partitions import PARTS, Parts, Piece
-from holdfast_model.checkers.states import STATES_MAX, Candidates, hashed
+from holdfast_model.checkers.states import STATES_MAX, Candidates, LimitReachedError, hashed
 from holdfast_model.checkers.symmetry import NewlyUsedError, Permutation, Symmetry
 from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import TraceState
@@ -17,7 +17,7 @@ from holdfast_model.spec.model import Instance, State
 PIECE_STATES = 1 << 16
 """States of one part expanded at a time: enough to amortise numpy's calls, few enough to stay in the cache."""
 
-SPREAD_STATES = 1 << 14
+SPLIT_STATES = 1 << 14
 """A level of this size is worth the help of another process."""
 
 INTERRUPTED = "interrupted"
@@ -59,7 +59,7 @@ class Search:
         self.deadlock_first: int | None = None
         self.checked = 0
         self.depth = 0
-        self.levels: list[list[int]] = [[0] * PARTS]
+        self.levels: list[list[int]] = [[0]]
         """How many states each part had before each level; those of the last one are the last that were expanded."""
         self.stopped_by = ""
         self.broken: dict[int, tuple[int, Instance | None]] = {}
@@ -71,7 +71,7 @@ class Search:
         self._workers = workers
         self._states_max = states_max
         self._memory_bytes_max = memory_bytes_max
-        self._expanded = [0] * PARTS
+        self._expanded = [0]
         """The places in each part before which all states have been expanded or checked."""
 
     def __enter__(self) -> Self:
@@ -91,8 +91,8 @@ class Search:
         while self._expanded != self.parts.counts:
             self.depth += 1
             self.levels.append([*self.parts.counts])
-            if sum(self.parts.counts) - sum(self._expanded) >= SPREAD_STATES:
-                self.parts.spread(self._workers)
+            if sum(self.parts.counts) - sum(self._expanded) >= SPLIT_STATES:
+                self._split()
             self._level(self.levels[-1], stop)
             self.distinct = sum(self.parts.counts)
             if self.stopped_by:
@@ -103,6 +103,27 @@ class Search:
             if self._all_broken() and self._expanded != self.parts.counts:
                 self.stopped_by = "every property is violated"
                 return
+
+    def _split(self) -> None:
+        """Have the states in parts from now on. What was said of their numbers so far is said of the new ones."""
+        try:
+            numbers = self.parts.split(self._workers)
+        except LimitReachedError:
+            self.stopped_by = f"memory limit of {self._memory_bytes_max} bytes"
+            return
+        if numbers is None:
+            return
+        parts = numbers % PARTS
+
+        def places(counts: list[int]) -> list[int]:
+            return [int(np.count_nonzero(parts[: counts[0]] == part)) for part in range(PARTS)]
+
+        self.levels = [places(counts) for counts in self.levels]
+        self._expanded = places(self._expanded)
+        self.broken = {which: (int(numbers[state]), step) for which, (state, step) in self.broken.items()}
+        self.reached = {goal: int(numbers[state]) for goal, state in self.reached.items()}
+        if self.deadlock_first is not None:
+            self.deadlock_first = int(numbers[self.deadlock_first])
 
     def _level(self, ends: list[int], stop: Stop | None) -> None:
         """Expand all states before these places, a piece of each part at a time."""
@@ -139,7 +160,7 @@ class Search:
             self.stopped_by = f"limit of {limit} states"
             excess = sum(self.parts.counts) - limit
             counts = [*self.parts.counts]
-            for part in reversed(range(PARTS)):
+            for part in reversed(range(len(counts))):
                 cut = min(excess, counts[part] - before[part])
                 counts[part] -= cut
                 excess -= cut
@@ -212,7 +233,8 @@ class Search:
     def unanswered(self, which: int) -> int | None:
         """The first state from which an eventuality's end cannot be reached, though it should. Needs every state."""
         if self._symmetry is not None and (state := self.parts.names_matter(which)) is not None:
-            raise self._asymmetry(state, f"`{self.model.responses[which].name}` depends on names")
+            name = self.model.responses[which].name
+            raise self._asymmetry(state, f"`{name}` speaks of single {self._symmetry.counted}, as no symmetry allows")
         values = self.parts.responses(which)
         found: list[int] = []
         for whenever, then in zip(values[::2], values[1::2], strict=True):
@@ -221,7 +243,7 @@ class Search:
 
     def _order(self, number: int) -> tuple[int, int]:
         """The level of a state, and its number."""
-        place, part = divmod(number, PARTS)
+        place, part = divmod(number, len(self.parts.counts))
         return next(level for level, counts in enumerate(self.levels) if place < counts[part]), number
 
     # Traces -----------------------------------------------------------------------------------------------------
@@ -233,7 +255,7 @@ class Search:
     def first_levels(self) -> list[State]:
         """The states of all levels but the last one, which need not be complete."""
         return [
-            self.unpacked(place * PARTS + part)
+            self.unpacked(place * len(self.parts.counts) + part)
             for part, count in enumerate(self.levels[-1])
             for place in range(count)
         ]
