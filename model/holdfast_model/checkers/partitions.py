@@ -32,6 +32,8 @@ PARTS = 2
 _STATES_AT_A_TIME = 1 << 16
 """Few enough that what is computed of them stays in the cache."""
 
+_OUTBOX_BYTES_MAX = 1 << 29
+
 _OWNER_SHIFT = np.uint64(20)
 """Which bits of a hash say whose state it is: not those that say where it lies in its part's table."""
 
@@ -63,11 +65,11 @@ def owner_of(hashes: Hashes) -> Hashes:
 class Outbox:
     """Shared memory in which a part leaves successors for the parts that they belong to."""
 
-    def __init__(self, program: Program, pieces_max: int) -> None:
-        """`pieces_max` is how many states are expanded at a time at most."""
+    def __init__(self, program: Program, piece: int) -> None:
+        """`piece` is how many states are expanded at a time at most."""
         # Each state has at most one successor for each step. Pages that nobody touches cost nothing.
-        rows = pieces_max * max(1, len(program.instances))
-        memory = mmap.mmap(-1, rows * (8 * program.packing.words + 16))
+        rows = piece * max(1, len(program.instances))
+        memory = mmap.mmap(-1, rows * _row_bytes(program))
         wide = np.frombuffer(memory, np.uint64, rows * (program.packing.words + 1)).reshape(-1, rows)
         self._words: Words = [*wide[:-1]]
         self._hashes = wide[-1]
@@ -96,6 +98,15 @@ class Outbox:
             self._parents[first:last],
             self._steps[first:last],
         )
+
+
+def _row_bytes(program: Program) -> int:
+    return 8 * program.packing.words + 16
+
+
+def piece_of(program: Program, states_max: int) -> int:
+    """How many states can be expanded at a time, at most so many, so that all their successors have room."""
+    return max(1, min(states_max, _OUTBOX_BYTES_MAX // (_row_bytes(program) * max(1, len(program.instances)))))
 
 
 class Part:
@@ -319,8 +330,9 @@ def _serve(part: Part, pipe: Connection) -> NoReturn:
 class Parts:
     """All parts, some of them with other processes."""
 
-    def __init__(self, program: Program, *, pieces_max: int, memory_bytes_max: int, keeps_edges: bool) -> None:
-        outboxes = [Outbox(program, pieces_max) for _ in range(PARTS)]
+    def __init__(self, program: Program, *, piece: int, memory_bytes_max: int, keeps_edges: bool) -> None:
+        """`piece` is how many states of a part are expanded at a time at most."""
+        outboxes = [Outbox(program, piece) for _ in range(PARTS)]
         self._parts: list[Part | RemotePart] = [
             Part(0, 1, program, outboxes, memory_bytes_max=memory_bytes_max, keeps_edges=keeps_edges)
         ]

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from holdfast_model.checkers.expansion import Asymmetric, Broken, Expansion, LeftRange, NewlyUsed, Program, Reached
-from holdfast_model.checkers.partitions import PARTS, Parts, Piece
+from holdfast_model.checkers.partitions import PARTS, Parts, Piece, piece_of
 from holdfast_model.checkers.states import STATES_MAX, Candidates, LimitReachedError, hashed
 from holdfast_model.checkers.symmetry import NewlyUsedError, Permutation, Symmetry
 from holdfast_model.errors import HoldfastError, SpecError
@@ -15,7 +15,7 @@ from holdfast_model.spec.language import PropertyDeclaration
 from holdfast_model.spec.model import Instance, State
 
 PIECE_STATES = 1 << 16
-"""States of one part expanded at a time: enough to amortise numpy's calls, few enough to stay in the cache."""
+"""States of one part expanded at a time, at most: many amortise numpy's calls, few stay in the cache."""
 
 SPLIT_STATES = 1 << 14
 """A level of this size is worth the help of another process."""
@@ -47,9 +47,10 @@ class Search:
         self.program = program
         self.model = program.model
         self.distinct = 0
+        self._piece = piece_of(program, PIECE_STATES)
         self.parts = Parts(
             program,
-            pieces_max=PIECE_STATES,
+            piece=self._piece,
             memory_bytes_max=memory_bytes_max,
             keeps_edges=bool(program.model.responses),
         )
@@ -141,7 +142,7 @@ class Search:
     def _pieces(self, ends: list[int]) -> list[Piece]:
         """The next states of each part, before these places."""
         return [
-            (start, min(start + PIECE_STATES, end)) if start < end else None
+            (start, min(start + self._piece, end)) if start < end else None
             for start, end in zip(self._expanded, ends, strict=True)
         ]
 
