@@ -165,6 +165,12 @@ def _exploration_cases(exploration: Exploration) -> Iterator[Case]:
         yield case
     if not properties:
         yield Case(name="properties", outcome=Outcome.ERROR, reason="no property was evaluated")
+    for goal in exploration.goals:
+        yield Case(
+            name=f"goal {goal.goal} is reached",
+            outcome=Outcome.PASSED if goal.states else Outcome.ERROR,
+            reason="not reached in any explored state",
+        )
     for action in exploration.actions:
         yield Case(
             name=f"action {action.action} is taken",

@@ -246,6 +246,13 @@ def _exploration_counts(title: str, exploration: Exploration) -> Iterator[str]:
     for row in exploration.properties:
         if not 0 <= row.states <= distinct:
             yield f"{title}: {row.property} was evaluated in {row.states} of {distinct} states"
+    for goal in exploration.goals:
+        if goal.states != len(goal.trace):
+            yield f"{title}, goal {goal.goal}: says {goal.states} states, its trace has {len(goal.trace)}"
+        if exploration.verdict is Verdict.HELD and not goal.states:
+            yield f"{title}: held, but goal {goal.goal} was not reached"
+    if exploration.deadlock and not exploration.deadlocks:
+        yield f"{title}: no state without a step, but a way to one"
     for action in exploration.actions:
         if not 0 <= action.taken <= generated:
             yield f"{title}: {action.action} was taken {action.taken} times for {generated} generated states"

@@ -30,7 +30,7 @@ def forks(monkeypatch: pytest.MonkeyPatch, *, at: int = 100) -> Iterator[list[Re
         init(self, *arguments)  # type: ignore[arg-type]  # passed on as they came
         made.append(self)
 
-    monkeypatch.setattr(search, "SPREAD_STATES", at)
+    monkeypatch.setattr(search, "SPLIT_STATES", at)
     monkeypatch.setattr(RemotePart, "__init__", counted)
     yield made
     assert made, "no process was forked, so nothing was shown"
@@ -44,8 +44,7 @@ def forks(monkeypatch: pytest.MonkeyPatch, *, at: int = 100) -> Iterator[list[Re
     "model",
     [
         "exchange:slice=trading",
-        "exchange:slice=replication",
-        "spot:amounts=1,bug=restore",
+        "yardstick:orders=1,bug=restore",
         "exchange:slice=maintenance,bug=barrier-skipped",
         "exchange:slice=custody,signers=2,nonces=1,blocks=2",
     ],
@@ -55,9 +54,15 @@ def test_one_process_and_two_give_equal_evidence(
     model: str, symmetry: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load_model(model)
-    alone = explore(loaded, workers=1, symmetry=symmetry)
     with forks(monkeypatch):
+        alone = explore(loaded, workers=1, symmetry=symmetry)
         assert explore(loaded, workers=2, symmetry=symmetry) == alone
+    whole = explore(loaded, workers=1, symmetry=symmetry)  # so small that the states were in one part
+    assert (whole.distinct, whole.generated, whole.depth) == (alone.distinct, alone.generated, alone.depth)
+    assert (whole.verdict, whole.deadlocks, whole.actions) == (alone.verdict, alone.deadlocks, alone.actions)
+    assert [v.states for v in whole.violations] == [v.states for v in alone.violations]
+    assert [goal.states for goal in whole.goals] == [goal.states for goal in alone.goals]
+    assert len(whole.deadlock) == len(alone.deadlock)
 
 
 @needs_fork
@@ -75,23 +80,23 @@ def test_an_eventuality_is_decided_alike_by_two_processes(monkeypatch: pytest.Mo
 def test_a_limit_of_states_is_kept_to_the_state_by_two_processes(
     states: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = load_model("spot")
-    alone = explore(loaded, workers=1, states_max=states)
-    assert alone.distinct == states
-    assert {row.states for row in alone.properties} == {states}
+    loaded = load_model("exchange:slice=trading")
     with forks(monkeypatch):
+        alone = explore(loaded, workers=1, states_max=states)
+        assert alone.distinct == states
+        assert {row.states for row in alone.properties} == {states}
         assert explore(loaded, workers=2, states_max=states) == alone
 
 
 @needs_fork
 def test_a_limit_of_memory_stops_both_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = load_model("spot")
+    loaded = load_model("yardstick")
     with forks(monkeypatch):
         found = explore(loaded, workers=2, memory_bytes_max=2_000_000)
+        assert found == explore(loaded, workers=1, memory_bytes_max=2_000_000)
     assert found.stopped_by == "memory limit of 2000000 bytes"
     assert found.verdict is Verdict.INCONCLUSIVE
     assert {row.states for row in found.properties} == {found.distinct}
-    assert found == explore(loaded, workers=1, memory_bytes_max=2_000_000)
 
 
 @needs_fork
@@ -104,10 +109,10 @@ def test_a_search_that_is_told_to_stop_says_what_it_covered(monkeypatch: pytest.
         return asked > 12
 
     with forks(monkeypatch):
-        found = explore(load_model("spot"), workers=2, stop=stop)
+        found = explore(load_model("yardstick"), workers=2, stop=stop)
     assert found.stopped_by == INTERRUPTED
     assert found.depth == 13
-    assert 0 < found.distinct < 741_960
+    assert 0 < found.distinct < 1_482_570
     assert {row.states for row in found.properties} == {found.distinct}
     assert found.verdict is Verdict.INCONCLUSIVE
 
@@ -122,7 +127,7 @@ def test_a_process_that_is_killed_leaves_nothing_concluded(monkeypatch: pytest.M
                 time.sleep(0.1)
 
         with pytest.raises(InconclusiveError, match="a process of the search ended unexpectedly"):
-            explore(load_model("spot"), workers=2, progress=kill)
+            explore(load_model("yardstick"), workers=2, progress=kill)
 
 
 @needs_fork
@@ -131,7 +136,7 @@ def test_a_mistake_in_another_process_is_a_bug_that_is_told(monkeypatch: pytest.
         raise ValueError(f"part {self._part}")
 
     with forks(monkeypatch) as made:
-        spread = partitions.Parts.spread
+        spread = partitions.Parts._spread
 
         def spread_and_break(self: partitions.Parts, workers: int) -> None:
             expand = partitions.Part.expand
@@ -139,9 +144,9 @@ def test_a_mistake_in_another_process_is_a_bug_that_is_told(monkeypatch: pytest.
             spread(self, workers)
             monkeypatch.setattr(partitions.Part, "expand", expand)
 
-        monkeypatch.setattr(partitions.Parts, "spread", spread_and_break)
+        monkeypatch.setattr(partitions.Parts, "_spread", spread_and_break)
         with pytest.raises(AssertionError, match="ValueError in another process of the search: part 1"):
-            explore(load_model("spot:amounts=1"), workers=2)
+            explore(load_model("yardstick"), workers=2)
         assert made
 
 

@@ -257,7 +257,7 @@ def test_a_use_that_the_sample_did_not_show_is_learnt(monkeypatch: pytest.Monkey
         ("property", "`few_turns` is true under some names and false under others"),
         ("step", r"a property allows only one of take\(p\d\) and take\(p\d\)"),
         ("goal", "`taken` is true under some names and false under others"),
-        ("eventuality", "`comes_free` depends on names"),
+        ("eventuality", "`comes_free` speaks of single players, as no symmetry allows"),
     ],
 )
 def test_a_spec_that_singles_a_member_out_is_refused_with_the_way_to_where_it_does(favours: str, reason: str) -> None:

@@ -79,6 +79,8 @@ def test_each_kind_of_evidence_has_its_outcome(reports: Reports, folder: Folder)
         "model violation": found[explored, "CONS-1 accounts_sum_to_zero"],
         "vacuous property": found[explored, "SURGE-1 refused_has_no_effect"],
         "action never enabled": found[explored, "action skip_node is taken"],
+        "goal of a model": found[explored, "goal restored is reached"],
+        "goal of a model not reached": found[explored, "goal filled is reached"],
         "violated": found[
             f"{run} maintenance", "FINAL-2 What was acknowledged is never lost, changed or brought back."
         ],
@@ -98,6 +100,8 @@ def test_each_kind_of_evidence_has_its_outcome(reports: Reports, folder: Folder)
         "model violation": "failure",
         "vacuous property": "error",
         "action never enabled": "skipped",
+        "goal of a model": PASSED,
+        "goal of a model not reached": "error",
         "violated": "failure",
         "not exercised": "skipped",
         "inconclusive run": "error",

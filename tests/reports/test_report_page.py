@@ -340,6 +340,9 @@ def test_explorations_flag_what_never_happened(reports: Reports, folder: Folder)
     assert "Not every state was seen: the search was stopped by the first violation" in explorations.text
     assert ("neutral", "never enabled") in badges(explorations)
     assert ("inconclusive", "vacuous") in badges(explorations)
+    assert ("inconclusive", "not reached") in badges(explorations)
+    assert "restored The exchange came back. 3" in explorations.text
+    assert "A shortest way to a state without a next step: init → snapshot() → deposit(a1, USDT)" in explorations.text
     trace = explorations.find("ol", class_="steps")[0]
     assert [step.text for step in trace.find("p", class_="did")] == [
         "init",

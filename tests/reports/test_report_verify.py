@@ -55,6 +55,7 @@ def _both(*edits: Callable[[Document], object]) -> Callable[[Document], None]:
 
 
 R = "result"
+UNREACHED = {"goal": "filled", "sentence": "An order was filled.", "states": 0, "trace": []}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,9 @@ R = "result"
         ("held gate", _set(R, "explorations", 0, "distinct", to=4_000_000), "4000000 distinct states out of 3790147"),
         ("held gate", _set(R, "explorations", 0, "properties", 0, "states", to=2_000_000), "evaluated in 2000000 of"),
         ("held gate", _set(R, "explorations", 0, "properties", 0, "states", to=0), 'yardstick: the verdict "held"'),
+        ("violated gate", _set(R, "explorations", 0, "goals", 0, "states", to=3), "goal restored: says 3 states"),
+        ("violated gate", _set(R, "explorations", 0, "deadlocks", to=0), "no state without a step, but a way to one"),
+        ("held gate", _set(R, "explorations", 0, "goals", to=[UNREACHED]), "held, but goal filled was not reached"),
         ("held gate", _set(R, "explorations", 0, "collision_probability", to=1.5), "collision probability is 1.5"),
         # Runs.
         ("violated gate", _set(R, "runs", 0, "verdict", to="held"), 'Run maintenance: the verdict "held"'),

@@ -17,7 +17,7 @@ from holdfast_model.checkers.symmetry import Symmetry
 from holdfast_model.checkers.vectorise import Columns, Flags, Indices, Judge, Rewrite, Words, judging, vectorise
 from holdfast_model.spec.language import PropertyDeclaration, PropertyKind
 from holdfast_model.spec.model import Instance, Model, Step
-from holdfast_model.spec.terms import Operand, substitute
+from holdfast_model.spec.terms import Condition, Operand, substitute
 
 FlagsOrBool: TypeAlias = Flags | bool
 """A condition in each of some states, or in all of them."""
@@ -109,6 +109,7 @@ class Program:
             self.steps, [*self._formulas, *(model.formula(declared) for declared in others)], self.packing
         )
         self.step_judges = [self._judge_of(step) for step in self.steps]
+        self._response_judges = [judging(_conditions(model, declared), self.packing) for declared in model.responses]
         self._after_judges: dict[int, Judge] = {}
         """By number of step: what the properties say of its successors, whether or not these are within range."""
         self._symmetry: Symmetry | None = None
@@ -141,6 +142,10 @@ class Program:
         expander.check(formulas)
         return expander.result
 
+    def responses(self, number: int, words: Words) -> list[Flags]:
+        """Both conditions of an eventuality in these states, for each combination of arguments."""
+        return [_flags(value, len(words[0])) for value in self._response_judges[number](words)]
+
     def after_judge(self, number: int) -> Judge:
         """What the properties of states say of a step's successor, from the state before it."""
         if number not in self._after_judges:
@@ -149,6 +154,10 @@ class Program:
             after = [substitute(formula, updates, memo=memo) for formula in self._formulas]
             self._after_judges[number] = judging(after, self.packing)
         return self._after_judges[number]
+
+
+def _conditions(model: Model, declared: PropertyDeclaration) -> list[Condition]:
+    return [condition for pair in model.response_formulas(declared) for condition in (pair.whenever, pair.then)]
 
 
 class _Expander:

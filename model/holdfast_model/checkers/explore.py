@@ -212,8 +212,8 @@ def _broken(search: Search, properties: Sequence[PropertyDeclaration]) -> Iterat
 
 def _unanswered(search: Search) -> Iterator[ModelViolation]:
     """Each eventuality that fails, with a shortest path to a state from which its end is out of reach."""
-    for declared in search.model.responses:
-        number = search.unanswered(declared)
+    for which, declared in enumerate(search.model.responses):
+        number = search.unanswered(which)
         if number is not None:
             trace = search.trace(number, None)
             yield ModelViolation(invariant=declared.invariant, property=declared.name, states=len(trace), trace=trace)

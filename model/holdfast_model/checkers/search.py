@@ -6,19 +6,18 @@ from typing import Self
 import numpy as np
 
 from holdfast_model.checkers.expansion import Asymmetric, Broken, Expansion, LeftRange, NewlyUsed, Program, Reached
-from holdfast_model.checkers.partitions import PARTS, Parts, Piece
-from holdfast_model.checkers.states import STATES_MAX, Candidates, hashed
+from holdfast_model.checkers.partitions import PARTS, Parts, Piece, piece_of
+from holdfast_model.checkers.states import STATES_MAX, Candidates, LimitReachedError, hashed
 from holdfast_model.checkers.symmetry import NewlyUsedError, Permutation, Symmetry
-from holdfast_model.checkers.vectorise import Judge, Words, judging
 from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import TraceState
 from holdfast_model.spec.language import PropertyDeclaration
 from holdfast_model.spec.model import Instance, State
 
 PIECE_STATES = 1 << 16
-"""States of one part expanded at a time: enough to amortise numpy's calls, few enough to stay in the cache."""
+"""States of one part expanded at a time, at most: many amortise numpy's calls, few stay in the cache."""
 
-SPREAD_STATES = 1 << 14
+SPLIT_STATES = 1 << 14
 """A level of this size is worth the help of another process."""
 
 INTERRUPTED = "interrupted"
@@ -48,9 +47,10 @@ class Search:
         self.program = program
         self.model = program.model
         self.distinct = 0
+        self._piece = piece_of(program, PIECE_STATES)
         self.parts = Parts(
             program,
-            pieces_max=PIECE_STATES,
+            piece=self._piece,
             memory_bytes_max=memory_bytes_max,
             keeps_edges=bool(program.model.responses),
         )
@@ -60,7 +60,7 @@ class Search:
         self.deadlock_first: int | None = None
         self.checked = 0
         self.depth = 0
-        self.levels: list[list[int]] = [[0] * PARTS]
+        self.levels: list[list[int]] = [[0]]
         """How many states each part had before each level; those of the last one are the last that were expanded."""
         self.stopped_by = ""
         self.broken: dict[int, tuple[int, Instance | None]] = {}
@@ -72,7 +72,7 @@ class Search:
         self._workers = workers
         self._states_max = states_max
         self._memory_bytes_max = memory_bytes_max
-        self._expanded = [0] * PARTS
+        self._expanded = [0]
         """The places in each part before which all states have been expanded or checked."""
 
     def __enter__(self) -> Self:
@@ -92,8 +92,8 @@ class Search:
         while self._expanded != self.parts.counts:
             self.depth += 1
             self.levels.append([*self.parts.counts])
-            if sum(self.parts.counts) - sum(self._expanded) >= SPREAD_STATES:
-                self.parts.spread(self._workers)
+            if sum(self.parts.counts) - sum(self._expanded) >= SPLIT_STATES:
+                self._split()
             self._level(self.levels[-1], stop)
             self.distinct = sum(self.parts.counts)
             if self.stopped_by:
@@ -104,6 +104,27 @@ class Search:
             if self._all_broken() and self._expanded != self.parts.counts:
                 self.stopped_by = "every property is violated"
                 return
+
+    def _split(self) -> None:
+        """Have the states in parts from now on. What was said of their numbers so far is said of the new ones."""
+        try:
+            numbers = self.parts.split(self._workers)
+        except LimitReachedError:
+            self.stopped_by = f"memory limit of {self._memory_bytes_max} bytes"
+            return
+        if numbers is None:
+            return
+        parts = numbers % PARTS
+
+        def places(counts: list[int]) -> list[int]:
+            return [int(np.count_nonzero(parts[: counts[0]] == part)) for part in range(PARTS)]
+
+        self.levels = [places(counts) for counts in self.levels]
+        self._expanded = places(self._expanded)
+        self.broken = {which: (int(numbers[state]), step) for which, (state, step) in self.broken.items()}
+        self.reached = {goal: int(numbers[state]) for goal, state in self.reached.items()}
+        if self.deadlock_first is not None:
+            self.deadlock_first = int(numbers[self.deadlock_first])
 
     def _level(self, ends: list[int], stop: Stop | None) -> None:
         """Expand all states before these places, a piece of each part at a time."""
@@ -121,7 +142,7 @@ class Search:
     def _pieces(self, ends: list[int]) -> list[Piece]:
         """The next states of each part, before these places."""
         return [
-            (start, min(start + PIECE_STATES, end)) if start < end else None
+            (start, min(start + self._piece, end)) if start < end else None
             for start, end in zip(self._expanded, ends, strict=True)
         ]
 
@@ -140,7 +161,7 @@ class Search:
             self.stopped_by = f"limit of {limit} states"
             excess = sum(self.parts.counts) - limit
             counts = [*self.parts.counts]
-            for part in reversed(range(PARTS)):
+            for part in reversed(range(len(counts))):
                 cut = min(excess, counts[part] - before[part])
                 counts[part] -= cut
                 excess -= cut
@@ -210,48 +231,21 @@ class Search:
 
     # Eventualities ----------------------------------------------------------------------------------------------
 
-    def unanswered(self, declared: PropertyDeclaration) -> int | None:
+    def unanswered(self, which: int) -> int | None:
         """The first state from which an eventuality's end cannot be reached, though it should. Needs every state."""
-        pairs = self.model.response_formulas(declared)
-        conditions = [condition for pair in pairs for condition in (pair.whenever, pair.then)]
-        judge = judging(conditions, self.program.packing)
-        parts = self.parts.all_words()
-        edges = self.parts.all_edges()
-        if self._symmetry is not None:
-            self._same_under_all_names(declared, judge, parts)
-        values = [np.zeros(PARTS * max(self.parts.counts), np.bool_) for _ in conditions]
-        for part, words in enumerate(parts):
-            for value, judged in zip(values, judge(words), strict=True):
-                value[part : PARTS * len(words[0]) : PARTS] = judged
+        if self._symmetry is not None and (state := self.parts.names_matter(which)) is not None:
+            name = self.model.responses[which].name
+            raise self._asymmetry(state, f"`{name}` speaks of single {self._symmetry.counted}, as no symmetry allows")
+        values = self.parts.responses(which)
         found: list[int] = []
         for whenever, then in zip(values[::2], values[1::2], strict=True):
-            reaches = then.copy()
-            grown = True
-            while grown:
-                before = int(np.count_nonzero(reaches))
-                for sources, targets in edges[::-1]:
-                    reaches[sources[reaches[targets]]] = True
-                grown = int(np.count_nonzero(reaches)) > before
-            found += map(int, np.flatnonzero(whenever & ~reaches))
+            found += map(int, np.flatnonzero(whenever & ~self.parts.reach_back(then)))
         return min(found, key=self._order, default=None)
 
     def _order(self, number: int) -> tuple[int, int]:
         """The level of a state, and its number."""
-        place, part = divmod(number, PARTS)
+        place, part = divmod(number, len(self.parts.counts))
         return next(level for level, counts in enumerate(self.levels) if place < counts[part]), number
-
-    def _same_under_all_names(self, declared: PropertyDeclaration, judge: Judge, parts: Sequence[Words]) -> None:
-        """HoldfastError where a condition of an eventuality, for some arguments, depends on names."""
-        for part, words in enumerate(parts):
-            for start in range(0, len(words[0]), PIECE_STATES):
-                piece = [word[start : start + PIECE_STATES] for word in words]
-                judged = judge(piece)
-                for renamed in self.program.renamed(piece):
-                    for one, other in zip(judged, judge(renamed), strict=True):
-                        apart = np.flatnonzero(np.broadcast_to(np.not_equal(one, other), len(piece[0])))
-                        if apart.size:
-                            number = (start + int(apart[0])) * PARTS + part
-                            raise self._asymmetry(number, f"`{declared.name}` depends on names")
 
     # Traces -----------------------------------------------------------------------------------------------------
 
@@ -262,7 +256,7 @@ class Search:
     def first_levels(self) -> list[State]:
         """The states of all levels but the last one, which need not be complete."""
         return [
-            self.unpacked(place * PARTS + part)
+            self.unpacked(place * len(self.parts.counts) + part)
             for part, count in enumerate(self.levels[-1])
             for place in range(count)
         ]

@@ -86,11 +86,7 @@ class States:
             self.via = _grown(self.via, capacity, used=self.count)
         if table > len(self._table):
             larger = np.full(table, -1, np.int32)
-            for start in range(0, self.count, _REINSERTED_STATES):
-                stop = min(start + _REINSERTED_STATES, self.count)
-                self._reinsert(
-                    larger, [word[start:stop] for word in self.words], np.arange(start, stop, dtype=np.int32)
-                )
+            self._reinsert_all(larger)
             self._table = larger
 
     def _reinsert(self, table: Numbers, words: Words, numbers: Numbers) -> None:
@@ -102,6 +98,22 @@ class States:
             lost = table.take(slots) != numbers
             numbers = numbers[lost]
             slots = (slots[lost] + 1) & mask
+
+    def load(self, words: Words, parent: Numbers, via: Numbers) -> None:
+        """Take over different states, in their order, where there are none yet. Raises at a limit."""
+        assert not self.count
+        self._room_for(len(parent))
+        self.count = len(parent)
+        for kept, word in zip(self.words, words, strict=True):
+            kept[: self.count] = word
+        self.parent[: self.count], self.via[: self.count] = parent, via
+        self._table.fill(-1)
+        self._reinsert_all(self._table)
+
+    def _reinsert_all(self, table: Numbers) -> None:
+        for start in range(0, self.count, _REINSERTED_STATES):
+            stop = min(start + _REINSERTED_STATES, self.count)
+            self._reinsert(table, [word[start:stop] for word in self.words], np.arange(start, stop, dtype=np.int32))
 
     def add(self, candidates: Candidates) -> Numbers:
         """The number of each of these states; a new one gets one, and keeps one parent. Raises at a limit."""

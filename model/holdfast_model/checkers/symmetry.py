@@ -12,7 +12,8 @@ each step: the step can be taken if and only if the renamed step can be taken in
 renamed state; all properties and goals say the same in both; and the first state is its own renaming. By induction
 the states that are visited then stand for all reachable ones, whatever the spec's text looks like. A spec that
 singles out a member (a literal `Account(0)` that is more than nobody's name) fails that check and is refused. The
-price is one further expansion for each permutation, so what is saved is memory more than time.
+price is one further expansion for each permutation, so what is saved is memory more than time. An eventuality whose
+conditions speak of single members is refused as well: along a path of states that stand for others, names change.
 """
 
 from collections.abc import Iterator, Sequence
