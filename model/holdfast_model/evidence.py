@@ -133,6 +133,62 @@ class ModelViolation(Struct, frozen=True, kw_only=True):
     trace: tuple[TraceState, ...]
 
 
+class BoundedOutcome(StrEnum):
+    """What a bounded search said about a property or a goal. Only `HELD` and `REACHED` are green."""
+
+    HELD = "held-within-bound"
+    """No sequence of up to so many steps breaks the property; longer ones were not looked at."""
+    REFUTED = "refuted"
+    REACHED = "reached"
+    NOT_REACHED = "not-reached-within-bound"
+    UNKNOWN = "unknown"
+
+
+class BoundedProperty(Struct, frozen=True, kw_only=True):
+    """A property over all sequences of up to `steps` steps.
+
+    On `REFUTED` there are `steps` steps in `trace`, a shortest sequence that breaks it; on `UNKNOWN` it is known for
+    `steps` steps, and `reason` says why no further.
+    """
+
+    invariant: str
+    property: str
+    outcome: BoundedOutcome
+    steps: int
+    reason: str = ""
+    trace: tuple[TraceState, ...] = ()
+
+
+class BoundedGoal(Struct, frozen=True, kw_only=True):
+    """A goal over all sequences of up to `steps` steps: a shortest one that reaches it, or how far none does."""
+
+    goal: str
+    sentence: str
+    outcome: BoundedOutcome
+    steps: int
+    reason: str = ""
+    trace: tuple[TraceState, ...] = ()
+
+
+class Bounded(Struct, frozen=True, kw_only=True):
+    """What a solver said about every sequence of up to `steps` steps from the first state.
+
+    `assumed` names the invariants that were proved elsewhere and relied on. `exhausted`: no sequence has that many
+    steps, so that all there are were looked at.
+    """
+
+    model: str
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    steps: int
+    properties: tuple[BoundedProperty, ...]
+    goals: tuple[BoundedGoal, ...] = ()
+    assumed: tuple[str, ...] = ()
+    exhausted: bool = False
+    reason: str = ""
+    """Why the verdict is inconclusive, where it is."""
+
+
 class ActionCoverage(Struct, frozen=True, kw_only=True):
     """How often an action was taken over all explored states; an action with 0 was never enabled."""
 
