@@ -237,3 +237,76 @@ class Exploration(Struct, frozen=True, kw_only=True):
     deadlocks: int = 0
     stopped_by: str = ""
     goals: tuple[GoalCoverage, ...] = ()
+
+
+WITNESS_SCHEMA = "holdfast/witness/1"
+
+
+class Method(StrEnum):
+    """How a shortest sequence was found."""
+
+    EXPLORE = "explore"
+    """By visiting all states that are nearer."""
+    BOUND = "bound"
+    """By a solver, which showed that no shorter sequence does."""
+
+
+class Witness(Struct, frozen=True, kw_only=True):
+    """A sequence of a model that reaches a goal; each is written to a file of its own."""
+
+    schema: str
+    goal: str
+    sentence: str
+    model: str
+    method: Method
+    trace: tuple[TraceState, ...]
+
+
+class WitnessSummary(Struct, frozen=True, kw_only=True):
+    """A sequence in short: the steps that it takes, and its file, relative to the report's folder; "" is none."""
+
+    actions: tuple[str, ...]
+    file: str = ""
+
+
+class WitnessedGoal(Struct, frozen=True, kw_only=True):
+    """What was found about a goal: on `model`, a shortest sequence, of `steps` steps.
+
+    `method` is None where none was found, and `reason` says why. `replayed`: the reference engine took the steps,
+    and its states were the model's; else `not_replayed_because` says why not. (The interpreter of the specification
+    takes the steps of every sequence.) `others` are further ones, each the shortest whose actions, by name and order,
+    differ from all before it.
+    """
+
+    goal: str
+    sentence: str
+    model: str
+    steps: int
+    method: Method | None
+    reason: str = ""
+    replayed: bool = False
+    not_replayed_because: str = ""
+    actions: tuple[str, ...] = ()
+    file: str = ""
+    others: tuple[WitnessSummary, ...] = ()
+
+
+class SearchedModel(Struct, frozen=True, kw_only=True):
+    """How far a model was searched for its goals; what broke on the way is a violation as in any search."""
+
+    model: str
+    bounds: tuple[Bound, ...]
+    distinct: int
+    depth: int
+    complete: bool
+    stopped_by: str
+    violations: tuple[ModelViolation, ...]
+
+
+class Witnesses(Struct, frozen=True, kw_only=True):
+    """`holdfast witness`: every goal that was asked for. `HELD` only if each was reached and nothing broke."""
+
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    goals: tuple[WitnessedGoal, ...]
+    searched: tuple[SearchedModel, ...]

@@ -131,7 +131,7 @@ class _Bounded:
             for subject in self.open
         )
 
-    def run(self, steps_max: int, progress: Progress | None, *, until_goals: bool) -> None:
+    def run(self, steps_max: int, progress: Progress | None, *, until_goals: bool, known_steps: int) -> None:
         """Look at every length up to the greatest, or as long as something is sought."""
         for length in range(steps_max + 1):
             if not self._is_worth_more(until_goals=until_goals):
@@ -142,17 +142,18 @@ class _Bounded:
                 self.path.extend()
             for condition in self.assumed:
                 self.path.assume(condition)
-            self._settle(length)
+            if length > known_steps:
+                self._settle()
+            for subject in self.open:
+                subject.steps = length
             self._learn()
         for subject in self.open:
             subject.outcome = BoundedOutcome.NOT_REACHED if subject.is_goal else BoundedOutcome.HELD
 
-    def _settle(self, length: int) -> None:
-        """Find out about paths of exactly this length, all shorter ones being known."""
+    def _settle(self) -> None:
+        """Find out about paths of exactly the length that the path has, all shorter ones being known."""
         while self._ask(self.open) is Answer.SATISFIABLE:
             pass
-        for subject in self.open:
-            subject.steps = length
 
     def _ask(self, subjects: list[_Subject]) -> Answer:
         """One question about all of these; where it is too hard, one about each."""
@@ -253,6 +254,7 @@ def bound(
     assumed: Iterable[PropertyDeclaration] = (),
     ranges_assumed: bool = False,
     until_goals: bool = False,
+    known_steps: int = -1,
     resources: int = STEP_RESOURCES,
     progress: Progress | None = None,
 ) -> Bounded:
@@ -260,9 +262,11 @@ def bound(
 
     `exploring`: with the limits of a search, or over unbounded integers. `assumed` are properties of states that are
     proved, for every reachable state, elsewhere; `ranges_assumed` says the same of the declared ranges. `until_goals`
-    ends with the last goal, and the properties are then known for as many steps. `resources` limits each query in
-    z3's units. HoldfastError where the model has any number of members of a sort, or, when exploring, an argument
-    without a finite range; SpecError where a number leaves its range in a search and breaks no property.
+    ends with the last goal, and the properties are then known for as many steps. Lengths up to `known_steps` are not
+    looked at: a search has shown that they break and reach nothing. `resources` limits each query in z3's units.
+
+    HoldfastError where the model has any number of members of a sort, or, when exploring, an argument without a
+    finite range; SpecError where a number leaves its range in a search and breaks no property.
     """
     if model.unbounded:
         counted = model.unbounded[0].counted
@@ -282,7 +286,7 @@ def bound(
             assumed=relied_on,
             resources=resources,
         )
-        run.run(steps_max, progress, until_goals=until_goals)
+        run.run(steps_max, progress, until_goals=until_goals, known_steps=known_steps)
         exhausted = run.exhausted() if any(_is_open_ended(s) for s in run.subjects) else False
     shown = [s for s in run.subjects if s.declared is not None or not exploring]
     verdict, reason = _verdict(shown, exhausted)

@@ -46,6 +46,9 @@ from holdfast_model.spec.terms import Operand, substitute
 CHUNK_STATES = 1 << 16
 """States expanded at a time: enough to amortise numpy's calls, few enough for the columns to stay in the cache."""
 
+EVERY_GOAL_REACHED = "every goal is reached"
+"""What stopped a search that looked for goals only."""
+
 MEMORY_BYTES_MAX = 4 << 30
 """The default limit on what the search keeps."""
 
@@ -169,8 +172,10 @@ class _Search:
         *,
         memory_bytes_max: int,
         states_max: int | None,
+        until_goals: bool = False,
     ) -> None:
         self.model = model
+        self._until_goals = until_goals
         self.properties = properties
         self.packing: Packing = packing_of(model)
         self.instances: list[Instance] = []
@@ -259,6 +264,9 @@ class _Search:
         words: Words = [word[start:stop] for word in self.states.words]
         columns, guards, formulas = self.code.check(words)
         sound = self._check(start, stop, formulas)
+        if self._until_goals and len(self.reached) == len(self.model.goals):
+            self.stopped_by = EVERY_GOAL_REACHED
+            return
         stuck = np.ones(stop - start, np.bool_) if sound is None else sound.copy()
         produced: list[Words] = []
         parents: list[npt.NDArray[np.int32]] = []
@@ -411,18 +419,22 @@ def explore(
     memory_bytes_max: int = MEMORY_BYTES_MAX,
     progress: Progress | None = None,
     auxiliary: bool = False,
+    until_goals: bool = False,
 ) -> Exploration:
     """The result of visiting every state that the model can reach within its ranges.
 
     `states_max` and `memory_bytes_max` (of what the search keeps; a few tens of megabytes of working space come on
     top) stop it cleanly: the result then is not complete, and without a violation inconclusive. With `auxiliary`
-    the auxiliary invariants are checked as well. HoldfastError where a variable or an argument has no finite range;
-    SpecError where a value leaves its range without breaking a property.
+    the auxiliary invariants are checked as well. `until_goals` stops it as soon as every goal is reached.
+    HoldfastError where a variable or an argument has no finite range; SpecError where a value leaves its range
+    without breaking a property.
     """
     if symmetry is not None:
         raise HoldfastError(f"symmetry {symmetry!r} is not available for model {model.name}; available: none")
     properties = [p for p in model.properties if auxiliary or not p.auxiliary]
-    search = _Search(model, properties, memory_bytes_max=memory_bytes_max, states_max=states_max)
+    search = _Search(
+        model, properties, memory_bytes_max=memory_bytes_max, states_max=states_max, until_goals=until_goals
+    )
     search.run(progress)
     violations = []
     for number, broken in sorted(search.broken.items()):
