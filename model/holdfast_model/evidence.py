@@ -115,6 +115,8 @@ class Proof(Struct, frozen=True, kw_only=True):
     bounds: tuple[Bound, ...]
     obligations: tuple[Obligation, ...]
     second_opinion: SecondOpinion | None = None
+    bounded: "Bounded | None" = None
+    """What a bounded search, where one was asked for, says about the properties that are not proved."""
 
 
 class TraceState(Struct, frozen=True, kw_only=True):

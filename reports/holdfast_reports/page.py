@@ -138,6 +138,7 @@ def _sections(dossier: Dossier) -> tuple[tuple[Markup, str], ...]:
         ("invariants", "Invariants", bool(dossier.invariants) or gate),
         ("proofs", "Proofs", bool(dossier.proofs) or gate),
         ("explorations", "Explorations", bool(dossier.explorations) or gate),
+        ("witnesses", "Shortest sequences to goals", dossier.witnesses is not None or gate),
         ("contracts", "Contracts", dossier.contracts is not None),
         ("runs", "Runs", bool(dossier.runs) or gate),
         ("faults", "Planted faults", dossier.faults is not None or gate),

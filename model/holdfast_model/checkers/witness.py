@@ -82,6 +82,7 @@ class Hunt:
     progress: Progress
     found: list[tuple[Model, _Found]] = field(default_factory=list)
     searched: list[SearchedModel] = field(default_factory=list)
+    interrupted: bool = False
     timing: dict[str, float] = field(default_factory=dict)
     """Seconds: `witness:MODEL` in all; `goal:NAME` from the start of its model's search until it was reached."""
 
@@ -210,7 +211,7 @@ class Hunt:
                     model=model.name,
                     steps=len(first.actions),
                     method=each.method,
-                    reason=each.reason,
+                    reason=each.reason or ("" if summaries else "the search was interrupted"),
                     not_replayed_because=NOT_ON_THE_ENGINE if summaries else "no sequence was found",
                     actions=first.actions,
                     file=first.file,
@@ -228,7 +229,7 @@ class Hunt:
         """Held only if goals were sought, each was reached, and nothing broke on the way."""
         if any(each.violations for each in self.searched):
             return Verdict.VIOLATED
-        reached = bool(self.found) and all(each.method is not None for _, each in self.found)
+        reached = not self.interrupted and bool(self.found) and all(each.method is not None for _, each in self.found)
         return Verdict.HELD if reached else Verdict.INCONCLUSIVE
 
 
