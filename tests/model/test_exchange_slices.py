@@ -25,9 +25,9 @@ SEARCHED = {
     "margin+maintenance": (2_754_408, 11_201_049, 42),
     "custody+recovery": (514_978, 1_505_564, 51),
     "custody+maintenance": (1_674_987, 8_262_847, 51),
-    "custody+replication": (493_934, 1_661_036, 42),
+    "custody+replication": (498_514, 1_673_820, 42),
     "maintenance+replication": (324_406, 1_525_943, 28),
-    "replication+surge": (601_715, 2_443_365, 29),
+    "replication+surge": (614_108, 2_518_458, 29),
 }
 """Distinct states, generated states and depth of each slice."""
 

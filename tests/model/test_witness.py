@@ -8,7 +8,7 @@ from holdfast_model.checkers.avoiding import Avoiding
 from holdfast_model.checkers.explore import explore
 from holdfast_model.checkers.witness import Hunt, Limits, names_of
 from holdfast_model.errors import HoldfastError
-from holdfast_model.evidence import Method, TraceState, Verdict, WitnessedGoal
+from holdfast_model.evidence import Method, TraceState, Verdict, Witness, WitnessedGoal
 from holdfast_model.spec import Condition, Model, Nat, Spec, action, always, sometimes
 from holdfast_model.specs import goal_models, load_model
 
@@ -184,11 +184,54 @@ def test_the_same_hunt_gives_the_same_evidence_and_times_each_goal() -> None:
     }
 
 
-@pytest.mark.slow
-def test_every_goal_of_the_exchange_is_reached() -> None:
+@pytest.fixture(scope="module")
+def every_goal() -> Hunt:
+    """All goals of the exchange, each looked for where it lives."""
     hunt = Hunt(Limits(), lambda _: None)
     homes = goal_models()
     for model in dict.fromkeys(homes.values()):
         hunt.run(load_model(model), [goal for goal, home in homes.items() if home == model])
-    assert hunt.verdict() is Verdict.HELD
-    assert {goal.goal for goal in hunt.result().goals} == homes.keys()
+    return hunt
+
+
+@pytest.mark.slow
+def test_every_goal_of_the_exchange_is_reached(every_goal: Hunt) -> None:
+    assert every_goal.verdict() is Verdict.HELD
+    assert {goal.goal for goal in every_goal.result().goals} == goal_models().keys()
+
+
+SHOWN = {
+    "maintenance-completed-with-funds": ("deposit", "begin_maintenance", "deploy", "end_maintenance"),
+    "crash-in-maintenance": ("begin_maintenance", "crash", "restore", "open"),
+    "failover-in-maintenance": ("begin_maintenance", "promote", "open"),
+    "shed-order-retried-across-a-failover": ("send", "promote", "send", "serve_order"),
+    "unheard-order-retried-across-a-failover": ("serve_order", "promote", "send", "serve_order"),
+}
+SHOWN_BY_LONGER_SEARCHES = {
+    "order-rests-through-maintenance": ("place", "begin_maintenance", "deploy", "reconcile"),
+    "failover-while-the-provider-was-down": ("report_deposit", "lose_provider", "promote"),
+    "failover-during-a-partly-signed-withdrawal": ("submit_share", "crash", "promote"),
+    "restored-during-a-partly-signed-withdrawal": ("submit_share", "crash", "restore"),
+    "liquidated-after-a-restart": ("crash", "restore", "liquidate"),
+    "partly-signed-through-maintenance": ("submit_share", "begin_maintenance", "deploy", "reconcile"),
+}
+"""By goal, the actions that its sentence speaks of, in their order."""
+
+
+def takes_in_order(witness: Witness, actions: Sequence[str]) -> bool:
+    names = iter(names_of(witness.trace))
+    return all(action in names for action in actions)
+
+
+@pytest.mark.parametrize("goal", SHOWN)
+def test_each_sequence_shows_what_the_goals_sentence_says(goal: str) -> None:
+    hunt = hunted(load_model(goal_models()[goal]), [goal], Limits(sequences=3))
+    assert len(hunt.witnesses()) == 3
+    assert all(takes_in_order(witness, SHOWN[goal]) for witness in hunt.witnesses())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("goal", SHOWN_BY_LONGER_SEARCHES)
+def test_each_sequence_of_a_longer_search_shows_what_the_goals_sentence_says(goal: str, every_goal: Hunt) -> None:
+    (witness,) = [each for each in every_goal.witnesses() if each.goal == goal]
+    assert takes_in_order(witness, SHOWN_BY_LONGER_SEARCHES[goal])
