@@ -100,6 +100,7 @@ def gate(
     from holdfast.engines import EngineSource
     from holdfast.gating import Gate, profile_by_name
     from holdfast.reporting import Folder
+    from holdfast.witnessing import write_witnesses
     from holdfast_model.evidence import ExitStatus
 
     session = _session("gate", json)
@@ -123,7 +124,7 @@ def gate(
         verdict = work.verdict()
         report = session.report(
             verdict,
-            work.result(files),
+            work.result(files, write_witnesses(folder, work.hunt.witnesses())),
             timing=work.timing,
             exit_status=ExitStatus.INTERRUPTED if interrupted else None,
         )
@@ -149,6 +150,12 @@ def gate(
                 f"  {link.origin}, step {differs.step}, {differs.action}: {differs.variable} is {differs.model} "
                 f"in the model and {differs.engine} in the exchange"
             )
+    if result.witnesses is not None:
+        reached = sum(goal.method is not None for goal in result.witnesses.goals)
+        verdict_line(
+            result.witnesses.verdict,
+            f"shortest sequences to goals: {reached} of {len(result.witnesses.goals)} goals reached",
+        )
     for run in result.runs:
         verdict_line(run.verdict, f"{run.kind} {run.name}: {run.commands:,} commands in {run.sequences:,} sequences")
     if result.faults is not None:
@@ -198,12 +205,22 @@ def prove(
         ),
     ] = None,
     out: TraceOut = None,
+    bound_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--bound",
+            min=1,
+            metavar="N",
+            help="Look for a sequence of up to N steps, from the first state, that breaks what is not proved.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Prove by induction, for amounts without bound, that each action keeps each invariant.
 
     Exit status 0: every obligation, those of the auxiliary invariants included, is proved. 1: one is refuted; the
     action, the state before and what the step changes are printed. 3: something is unknown or was not attempted.
+    With --bound also 1 where a sequence breaks a property; that none does within N steps makes nothing green.
     """
     from holdfast.console import say, say_steps, telling, verdict_line
     from holdfast.tracing import TraceFolder, write_refutations
@@ -246,6 +263,10 @@ def prove(
     if out is not None:
         for file in write_refutations(TraceFolder(out, loaded), loaded, proof.obligations):
             say(f"  written: {file}")
+    if bound_steps is not None:
+        from holdfast.bounding import bounded
+
+        proof = bounded(loaded, proof, steps_max=bound_steps)
     proved = sum(item.verdict == "proved" for item in proof.obligations)
     verdict_line(proof.verdict, f"{proof.model}: {proved} of {len(proof.obligations)} obligations proved")
     _finish(session.report(proof.verdict, proof), json)
@@ -360,6 +381,57 @@ def explore(
     if session is None:
         raise typer.Exit(status)
     _finish(session.report(found.verdict, found, exit_status=status), json)
+
+
+@app.command()
+def witness(
+    goals: Annotated[
+        list[str] | None, typer.Argument(metavar="[GOAL]...", help="Goals; all of them without any.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="Look on this model; else each goal where it lives."),
+    ] = None,
+    *,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Keep several sequences of each goal that differ by the names of actions.")
+    ] = False,
+    out: Out = DEFAULT_OUT,
+    json: Json = None,
+) -> None:
+    """The shortest sequence to each goal, such as a failover during a partly signed withdrawal.
+
+    Exit status 0: each was reached. 1: something broke on the way. 3: a goal was not reached, which says why.
+    """
+    from holdfast.console import say, say_steps, telling, verdict_line
+    from holdfast.reporting import Folder
+    from holdfast.witnessing import SEQUENCES_ALL, goals_sought, hunt_for, say_witnesses, write_witnesses
+    from holdfast_model.checkers.witness import Hunt, Limits
+    from holdfast_model.evidence import ExitStatus
+    from holdfast_model.traces import narrated
+
+    session = _session("witness", json)
+    sought = goals_sought(goals or [], model)
+    folder = Folder(out)
+    with telling() as progress:
+        hunt = Hunt(Limits(sequences=SEQUENCES_ALL if all_ else 1), progress)
+        try:
+            hunt_for(hunt, sought)
+        except KeyboardInterrupt:
+            hunt.interrupted = True
+    found = hunt.witnesses()
+    result = hunt.result(write_witnesses(folder, found))
+    status = ExitStatus.INTERRUPTED if hunt.interrupted else None
+    report = session.report(result.verdict, result, timing=hunt.timing, exit_status=status)
+    folder.finish(report)
+    if goals:
+        for each in found:
+            say(f"{each.goal}, step by step:")
+            say_steps(narrated(each.trace))
+    say_witnesses(result, str(out))
+    reached = sum(goal.method is not None for goal in result.goals)
+    verdict_line(result.verdict, f"{reached} of {sum(map(len, sought.values()))} goals reached")
+    _finish(report, json)
 
 
 @app.command()

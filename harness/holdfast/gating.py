@@ -1,7 +1,7 @@
 """The gate: proofs, exploration, link, machine, volume, scenarios, faults, as fixed amounts of work per profile."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import TypeVar
@@ -34,11 +34,13 @@ from holdfast.setups import (
     signing_bounds,
 )
 from holdfast.whole_machine import WholeMachine
+from holdfast.witnessing import goals_sought, hunt_for
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
 from holdfast_model.checkers.explore import explore
 from holdfast_model.checkers.prove import prove
+from holdfast_model.checkers.witness import Hunt, Limits
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import Bound, Exploration, Proof, Verdict, worst
 from holdfast_model.findings import (
@@ -63,6 +65,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     name: str
     proofs: tuple[str, ...]
     explorations: tuple[str, ...]
+    witnessed: tuple[str, ...] | None
+    """The models to whose goals the shortest sequences are sought; None is all in which a goal lives."""
     machine_examples: int
     margin_examples: int
     custody_examples: int
@@ -74,6 +78,18 @@ class Profile(Struct, frozen=True, kw_only=True):
     link: Work
 
 
+QUICKLY_WITNESSED = (
+    "trading",
+    "margin",
+    "custody",
+    "maintenance",
+    "replication",
+    "surge",
+    "maintenance+replication",
+    "replication+surge",
+)
+"""The slices of the exchange whose goals are all reached within a fraction of a second."""
+
 PROFILES = {
     profile.name: profile
     for profile in (
@@ -81,6 +97,7 @@ PROFILES = {
             name="smoke",
             proofs=("spot",),
             explorations=("yardstick", "spot"),
+            witnessed=tuple(f"exchange:slice={name}" for name in QUICKLY_WITNESSED),
             machine_examples=150,
             margin_examples=100,
             custody_examples=50,
@@ -95,6 +112,7 @@ PROFILES = {
             name="ci",
             proofs=("spot", "yardstick"),
             explorations=("yardstick", "spot"),
+            witnessed=None,
             machine_examples=1_000,
             margin_examples=400,
             custody_examples=300,
@@ -109,6 +127,7 @@ PROFILES = {
             name="nightly",
             proofs=("spot", "yardstick"),
             explorations=("yardstick", "yardstick:log=2", "spot"),
+            witnessed=None,
             machine_examples=10_000,
             margin_examples=5_000,
             custody_examples=5_000,
@@ -148,6 +167,7 @@ class Gate:
         self.proofs: list[Proof] = []
         self.explorations: list[Exploration] = []
         self.links: list[LinkCheck] = []
+        self.hunt = Hunt(Limits(), progress)
         self.runs: list[Run] = []
         self.faults: FaultsResult | None = None
         self.skipped: list[NotChecked] = []
@@ -179,6 +199,7 @@ class Gate:
         for model in self._profile.explorations:
             self.explorations.append(self._timed(f"exploration:{model}", partial(_explore, model)))
         self._timed("links", self._check_links)
+        self._timed("witness", self._witness)
         self._timed("faults", self._run_faults)
         self.complete = True
 
@@ -193,6 +214,17 @@ class Gate:
     def _check_links(self) -> None:
         """Let the models and the reference go the same way; of the engine under test this says nothing."""
         self.links = check_links(LINKED, seed=self._seed, work=self._profile.link)
+
+    def _witness(self) -> None:
+        sought = goals_sought((), None)
+        wanted = self._profile.witnessed
+        left = [
+            goal for model, goals in sought.items() if wanted is not None and model not in wanted for goal in goals
+        ]
+        hunt_for(self.hunt, {m: goals for m, goals in sought.items() if wanted is None or m in wanted})
+        if left:
+            reason = f"profile {self._profile.name} does not look for them: {', '.join(left)}"
+            self.skipped.append(NotChecked(subject=f"shortest sequences to {len(left)} goals", reason=reason))
 
     def _run_faults(self) -> None:
         self.faults = run_faults(seed=self._seed, commands=self._profile.fault_commands, progress=self._progress)
@@ -332,6 +364,8 @@ class Gate:
             *(link.verdict for link in self.links),
             *(run.verdict for run in self.runs),
         ]
+        if self.hunt.found:
+            parts.append(self.hunt.verdict())
         if self.faults is not None:
             parts.append(verdict_of(self.faults))
         if not self.complete or any(not count for count in self.reached().values()):
@@ -341,8 +375,11 @@ class Gate:
             parts.append(Verdict.INCONCLUSIVE)
         return worst(parts)
 
-    def result(self, files: dict[int, str]) -> GateResult:
-        """The evidence; `files` names the file of each counterexample by its position."""
+    def result(self, files: dict[int, str], witness_files: Sequence[str] = ()) -> GateResult:
+        """The evidence; `files` names the file of each counterexample by its position.
+
+        `witness_files` names that of each sequence to a goal, in the order of the hunt.
+        """
         return GateResult(
             profile=self._profile.name,
             engine=self._source.name,
@@ -360,6 +397,7 @@ class Gate:
                 summary(found, file=files[position], invariant=invariant)
                 for position, (invariant, found) in enumerate(self.counterexamples)
             ),
+            witnesses=self.hunt.result(witness_files) if self.hunt.found else None,
         )
 
 

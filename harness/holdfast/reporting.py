@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from holdfast.version import __version__
 from holdfast_model.errors import HoldfastError
-from holdfast_model.evidence import EXIT_STATUS_BY_VERDICT, ExitStatus, Verdict
+from holdfast_model.evidence import EXIT_STATUS_BY_VERDICT, ExitStatus, Verdict, Witness
 from holdfast_model.findings import REPORT_SCHEMA, Counterexample, Report
 from holdfast_reports import AnyResult, encode, render, write_atomically
 
@@ -106,7 +106,7 @@ def write_json(report: Report[T], target: str) -> None:
 class Folder:
     """The report folder of one run. Counterexamples are written as they are found, so that a crash loses none.
 
-    Those of an earlier run are taken out first: a report lists all that its folder holds.
+    Those of an earlier run, and its sequences to goals, are taken out first: a report lists all in its folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -118,14 +118,23 @@ class Folder:
                 pass
         except OSError as error:
             raise HoldfastError(f"{path}: cannot be used as the report's folder: {error.strerror}") from error
-        for old in sorted((path / "counterexamples").glob("*.json")):
-            old.unlink()
+        for kind in ("counterexamples", "witnesses"):
+            for old in sorted((path / kind).glob("*.json")):
+                old.unlink()
 
     def add(self, name: str, counterexample: Counterexample) -> str:
         """Write a counterexample; its file's name relative to the folder."""
         self._counts[name] = self._counts.get(name, 0) + 1
         file = f"counterexamples/{name}-{self._counts[name]}.json"
         write_atomically(self.path / file, encode(counterexample))
+        return file
+
+    def add_witness(self, witness: Witness) -> str:
+        """Write a sequence to a goal; its file's name relative to the folder."""
+        self._counts[witness.goal] = self._counts.get(witness.goal, 0) + 1
+        number = self._counts[witness.goal]
+        file = f"witnesses/{witness.goal}{'' if number == 1 else f'-{number}'}.json"
+        write_atomically(self.path / file, encode(witness))
         return file
 
     def finish(self, report: Report[AnyResult]) -> tuple[Path, ...]:

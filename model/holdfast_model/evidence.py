@@ -115,6 +115,8 @@ class Proof(Struct, frozen=True, kw_only=True):
     bounds: tuple[Bound, ...]
     obligations: tuple[Obligation, ...]
     second_opinion: SecondOpinion | None = None
+    bounded: "Bounded | None" = None
+    """What a bounded search, where one was asked for, says about the properties that are not proved."""
 
 
 class TraceState(Struct, frozen=True, kw_only=True):
@@ -131,6 +133,62 @@ class ModelViolation(Struct, frozen=True, kw_only=True):
     property: str
     states: int
     trace: tuple[TraceState, ...]
+
+
+class BoundedOutcome(StrEnum):
+    """What a bounded search said about a property or a goal. Only `HELD` and `REACHED` are green."""
+
+    HELD = "held-within-bound"
+    """No sequence of up to so many steps breaks the property; longer ones were not looked at."""
+    REFUTED = "refuted"
+    REACHED = "reached"
+    NOT_REACHED = "not-reached-within-bound"
+    UNKNOWN = "unknown"
+
+
+class BoundedProperty(Struct, frozen=True, kw_only=True):
+    """A property over all sequences of up to `steps` steps.
+
+    On `REFUTED` there are `steps` steps in `trace`, a shortest sequence that breaks it; on `UNKNOWN` it is known for
+    `steps` steps, and `reason` says why no further.
+    """
+
+    invariant: str
+    property: str
+    outcome: BoundedOutcome
+    steps: int
+    reason: str = ""
+    trace: tuple[TraceState, ...] = ()
+
+
+class BoundedGoal(Struct, frozen=True, kw_only=True):
+    """A goal over all sequences of up to `steps` steps: a shortest one that reaches it, or how far none does."""
+
+    goal: str
+    sentence: str
+    outcome: BoundedOutcome
+    steps: int
+    reason: str = ""
+    trace: tuple[TraceState, ...] = ()
+
+
+class Bounded(Struct, frozen=True, kw_only=True):
+    """What a solver said about every sequence of up to `steps` steps from the first state.
+
+    `assumed` names the invariants that were proved elsewhere and relied on. `exhausted`: no sequence has that many
+    steps, so that all there are were looked at.
+    """
+
+    model: str
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    steps: int
+    properties: tuple[BoundedProperty, ...]
+    goals: tuple[BoundedGoal, ...] = ()
+    assumed: tuple[str, ...] = ()
+    exhausted: bool = False
+    reason: str = ""
+    """Why the verdict is inconclusive, where it is."""
 
 
 class ActionCoverage(Struct, frozen=True, kw_only=True):
@@ -183,3 +241,76 @@ class Exploration(Struct, frozen=True, kw_only=True):
     stopped_by: str = ""
     goals: tuple[GoalCoverage, ...] = ()
     deadlock: tuple[TraceState, ...] = ()
+
+
+WITNESS_SCHEMA = "holdfast/witness/1"
+
+
+class Method(StrEnum):
+    """How a shortest sequence was found."""
+
+    EXPLORE = "explore"
+    """By visiting all states that are nearer."""
+    BOUND = "bound"
+    """By a solver, which showed that no shorter sequence does."""
+
+
+class Witness(Struct, frozen=True, kw_only=True):
+    """A sequence of a model that reaches a goal; each is written to a file of its own."""
+
+    schema: str
+    goal: str
+    sentence: str
+    model: str
+    method: Method
+    trace: tuple[TraceState, ...]
+
+
+class WitnessSummary(Struct, frozen=True, kw_only=True):
+    """A sequence in short: the steps that it takes, and its file, relative to the report's folder; "" is none."""
+
+    actions: tuple[str, ...]
+    file: str = ""
+
+
+class WitnessedGoal(Struct, frozen=True, kw_only=True):
+    """What was found about a goal: on `model`, a shortest sequence, of `steps` steps.
+
+    `method` is None where none was found, and `reason` says why. `replayed`: the reference engine took the steps,
+    and its states were the model's; else `not_replayed_because` says why not. (The interpreter of the specification
+    takes the steps of every sequence.) `others` are further ones, each the shortest whose actions, by name and order,
+    differ from all before it.
+    """
+
+    goal: str
+    sentence: str
+    model: str
+    steps: int
+    method: Method | None
+    reason: str = ""
+    replayed: bool = False
+    not_replayed_because: str = ""
+    actions: tuple[str, ...] = ()
+    file: str = ""
+    others: tuple[WitnessSummary, ...] = ()
+
+
+class SearchedModel(Struct, frozen=True, kw_only=True):
+    """How far a model was searched for its goals; what broke on the way is a violation as in any search."""
+
+    model: str
+    bounds: tuple[Bound, ...]
+    distinct: int
+    depth: int
+    complete: bool
+    stopped_by: str
+    violations: tuple[ModelViolation, ...]
+
+
+class Witnesses(Struct, frozen=True, kw_only=True):
+    """`holdfast witness`: every goal that was asked for. `HELD` only if each was reached and nothing broke."""
+
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    goals: tuple[WitnessedGoal, ...]
+    searched: tuple[SearchedModel, ...]

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from holdfast_model.evidence import Bound, Exploration, Proof, Verdict
+from holdfast_model.evidence import Bound, Exploration, Proof, Verdict, Witnesses
 from holdfast_model.vocabulary.history import Step
 from holdfast_model.vocabulary.setup import Setup
 
@@ -344,6 +344,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
     not_checked: tuple[NotChecked, ...]
     counterexamples: tuple[CounterexampleSummary, ...]
     links: tuple[LinkCheck, ...] = ()
+    witnesses: Witnesses | None = None
 
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast_model.errors import HoldfastError
-from holdfast_model.evidence import ExitStatus, Exploration, Proof
+from holdfast_model.evidence import ExitStatus, Exploration, Proof, Witness, Witnesses
 from holdfast_model.findings import (
     ContractsResult,
     Counterexample,
@@ -41,6 +41,7 @@ _ROOTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "Counterexample": Counterexample,
         },
     ),
+    "witness.json": ("A sequence of a model that reaches a goal", {"Witness": Witness}),
     "protocol.json": (
         "Holdfast's wire protocol, version 1: one line, a request or a reply",
         {"Request": Request, "Reply": Reply},
@@ -51,6 +52,7 @@ _ROOTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "Gate": Report[GateResult],
             "Prove": Report[Proof],
             "Explore": Report[Exploration],
+            "Witness": Report[Witnesses],
             "Fuzz": Report[FuzzResult],
             "Faults": Report[FaultsResult],
             "Diff": Report[DiffResult],

@@ -7,7 +7,7 @@ of the two counts. `holdfast_reports.verify` reports the disagreement itself.
 from dataclasses import dataclass
 from typing import assert_never
 
-from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict, worst
+from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict, Witnesses, worst
 from holdfast_model.findings import (
     ContractOutcome,
     ContractsResult,
@@ -27,7 +27,7 @@ from holdfast_model.findings import (
 )
 from holdfast_reports.store import AnyResult
 
-PartEvidence = Proof | Exploration | LinkCheck | Run | FaultsResult | DiffResult | ContractsResult
+PartEvidence = Proof | Exploration | LinkCheck | Witnesses | Run | FaultsResult | DiffResult | ContractsResult
 
 VERDICT_BY_OUTCOME = {
     ContractOutcome.CONFIRMED: Verdict.HELD,
@@ -85,6 +85,11 @@ class Dossier:
         return tuple((part, part.evidence) for part in self.parts if isinstance(part.evidence, LinkCheck))
 
     @property
+    def witnesses(self) -> tuple[Part, Witnesses] | None:
+        """The shortest sequences to the models' goals, with their part."""
+        return next(((part, part.evidence) for part in self.parts if isinstance(part.evidence, Witnesses)), None)
+
+    @property
     def runs(self) -> tuple[tuple[Part, Run], ...]:
         """The runs, each with its part; the healthy engine's run among the faults stands with these."""
         return tuple((part, part.evidence) for part in self.parts if isinstance(part.evidence, Run))
@@ -108,9 +113,11 @@ class Dossier:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The counterexample files that the evidence names, relative to the report's folder, in its order."""
+        """The files of counterexamples and sequences that the evidence names, relative to the report's folder."""
         differences = self.diff[1].differences if self.diff else ()
         named = [summary.file for summary in self.counterexamples] + [difference.file for difference in differences]
+        goals = self.witnesses[1].goals if self.witnesses else ()
+        named += [file for goal in goals for file in (goal.file, *(other.file for other in goal.others))]
         return tuple(dict.fromkeys(file for file in named if file))
 
 
@@ -121,6 +128,7 @@ def dossier(report: Report[AnyResult]) -> Dossier:
             parts = [_part(report, proof, index) for index, proof in enumerate(gate.proofs, 1)]
             parts += [_part(report, exploration, index) for index, exploration in enumerate(gate.explorations, 1)]
             parts += [_part(report, link, index) for index, link in enumerate(gate.links, 1)]
+            parts += [_part(report, gate.witnesses, 1)] if gate.witnesses else []
             parts += [_part(report, run, index) for index, run in enumerate(gate.runs, 1)]
             parts += [_part(report, gate.faults, 1)] if gate.faults else []
             return Dossier(
@@ -175,7 +183,7 @@ def dossier(report: Report[AnyResult]) -> Dossier:
             return Dossier(
                 report=report, verdict=_whole(report, [part]), parts=(part,), not_checked=contracts.not_checked
             )
-        case Proof() | Exploration() as check:
+        case Proof() | Exploration() | Witnesses() as check:
             part = _part(report, check, 1)
             return Dossier(report=report, verdict=_whole(report, [part]), parts=(part,))
         case _:
@@ -188,20 +196,8 @@ def derived_verdict(evidence: PartEvidence) -> Verdict:
     A run may know of a reason to be inconclusive that its numbers do not show; nothing may be held that they deny.
     """
     match evidence:
-        case Proof(obligations=obligations):
-            found = {obligation.verdict for obligation in obligations}
-            if ObligationVerdict.REFUTED in found:
-                return Verdict.VIOLATED
-            return Verdict.HELD if found == {ObligationVerdict.PROVED} else Verdict.INCONCLUSIVE
-        case Exploration():
-            if evidence.violations:
-                return Verdict.VIOLATED
-            exercised = evidence.properties and all(coverage.states > 0 for coverage in evidence.properties)
-            return Verdict.HELD if evidence.complete and exercised else Verdict.INCONCLUSIVE
-        case LinkCheck():
-            if evidence.difference is not None:
-                return Verdict.VIOLATED
-            return Verdict.HELD if evidence.steps or evidence.moves else Verdict.INCONCLUSIVE
+        case Proof() | Exploration() | LinkCheck() | Witnesses():
+            return _of_models(evidence)
         case Run():
             if evidence.violations or any(coverage.violations for coverage in evidence.coverage):
                 return Verdict.VIOLATED
@@ -221,6 +217,29 @@ def derived_verdict(evidence: PartEvidence) -> Verdict:
             return worst([VERDICT_BY_OUTCOME[outcome] for outcome in outcomes])
         case _:
             assert_never(evidence)
+
+
+def _of_models(evidence: Proof | Exploration | LinkCheck | Witnesses) -> Verdict:
+    match evidence:
+        case Proof(obligations=obligations, bounded=bounded):
+            found = {obligation.verdict for obligation in obligations}
+            if ObligationVerdict.REFUTED in found or (bounded and bounded.verdict is Verdict.VIOLATED):
+                return Verdict.VIOLATED
+            return Verdict.HELD if found == {ObligationVerdict.PROVED} else Verdict.INCONCLUSIVE
+        case Exploration():
+            if evidence.violations:
+                return Verdict.VIOLATED
+            exercised = evidence.properties and all(coverage.states > 0 for coverage in evidence.properties)
+            return Verdict.HELD if evidence.complete and exercised else Verdict.INCONCLUSIVE
+        case LinkCheck():
+            if evidence.difference is not None:
+                return Verdict.VIOLATED
+            return Verdict.HELD if evidence.steps or evidence.moves else Verdict.INCONCLUSIVE
+        case Witnesses():
+            if any(searched.violations for searched in evidence.searched):
+                return Verdict.VIOLATED
+            reached = evidence.goals and all(goal.method is not None for goal in evidence.goals)
+            return Verdict.HELD if reached else Verdict.INCONCLUSIVE
 
 
 def run_verdict(run: Run) -> Verdict:
@@ -276,6 +295,9 @@ def _described(evidence: PartEvidence) -> tuple[str, str, str, str]:
         case LinkCheck(model=model):
             work = f"{counted(evidence.steps, 'step')} one way, {counted(evidence.moves, 'move')} the other"
             return "link", model, f"Link of the model {model} and the reference exchange", work
+        case Witnesses(goals=goals):
+            found = sum(goal.method is not None for goal in goals)
+            return "witness", "", "Shortest sequences to goals", f"{found:,} of {counted(len(goals), 'goal')} reached"
         case Run(name=name):
             work = f"{counted(evidence.commands, 'command')} in {counted(evidence.sequences, 'sequence')}"
             return "run", name, f"Run {name}", work

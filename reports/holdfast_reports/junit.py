@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict
+from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict, Witnesses
 from holdfast_model.findings import (
     ContractCheck,
     ContractsResult,
@@ -108,6 +108,8 @@ def _cases(part: Part) -> Iterator[Case]:
             yield from _exploration_cases(exploration)
         case LinkCheck() as link:
             yield from _link_cases(link)
+        case Witnesses() as witnesses:
+            yield from _witness_cases(witnesses)
         case Run() as run:
             yield from _run_cases(run)
         case FaultsResult() as faults:
@@ -198,6 +200,23 @@ def _link_cases(link: LinkCheck) -> Iterator[Case]:
             outcome=Outcome.PASSED if taken else Outcome.SKIPPED,
             reason="never taken in any walk",
         )
+
+
+def _witness_cases(witnesses: Witnesses) -> Iterator[Case]:
+    for goal in witnesses.goals:
+        yield Case(
+            name=f"goal {goal.goal} of the model is reached",
+            outcome=Outcome.PASSED if goal.method is not None else Outcome.ERROR,
+            reason=f"not reached on {goal.model}: {goal.reason}",
+        )
+    for searched in witnesses.searched:
+        for violation in searched.violations:
+            actions = ", ".join(state.action for state in violation.trace)
+            name = f"{violation.invariant} {violation.property} on {searched.model}"
+            reason = f"violated after {violation.states} states: {actions}"
+            yield Case(name=name, outcome=Outcome.FAILED, reason=reason)
+    if not witnesses.goals:
+        yield Case(name="goals", outcome=Outcome.ERROR, reason="no goal was sought")
 
 
 def _run_cases(run: Run) -> Iterator[Case]:

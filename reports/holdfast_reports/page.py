@@ -141,6 +141,7 @@ def _sections(dossier: Dossier) -> tuple[tuple[Markup, str], ...]:
         ("proofs", "Proofs", bool(dossier.proofs) or gate),
         ("explorations", "Explorations", bool(dossier.explorations) or gate),
         ("links", "Models and the reference exchange", bool(dossier.links) or gate),
+        ("witnesses", "Shortest sequences to goals", dossier.witnesses is not None or gate),
         ("contracts", "Contracts", dossier.contracts is not None),
         ("runs", "Runs", bool(dossier.runs) or gate),
         ("faults", "Planted faults", dossier.faults is not None or gate),

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from holdfast_model.errors import HoldfastError
-from holdfast_model.evidence import Exploration, Proof
+from holdfast_model.evidence import Exploration, Proof, Witness, Witnesses
 from holdfast_model.findings import (
     REPORT_SCHEMA,
     AnyReport,
@@ -28,7 +28,7 @@ from holdfast_reports.text import storable, visible
 REPORT_FILE = "report.json"
 REPORT_BYTES_MAX = 256 * 1024 * 1024
 
-AnyResult = GateResult | DiffResult | FuzzResult | FaultsResult | Proof | Exploration | ContractsResult
+AnyResult = GateResult | DiffResult | FuzzResult | FaultsResult | Proof | Exploration | Witnesses | ContractsResult
 """The results that have a page. A report says by its `command` which one it holds."""
 
 RESULT_BY_COMMAND: dict[str, type[AnyResult]] = {
@@ -38,20 +38,22 @@ RESULT_BY_COMMAND: dict[str, type[AnyResult]] = {
     "faults": FaultsResult,
     "prove": Proof,
     "explore": Exploration,
+    "witness": Witnesses,
     "crosshair": ContractsResult,
 }
 
 
-def encode(value: AnyReport | Counterexample) -> bytes:
-    """The JSON that Holdfast writes for a report or a counterexample: indented, fields in their declared order.
+def encode(value: AnyReport | Counterexample | Witness) -> bytes:
+    """The JSON that Holdfast writes for a report, a counterexample or a sequence to a goal.
 
-    The setup and the steps of a counterexample have the form of the wire, with amounts as decimal strings. Equal
-    values whose dictionaries have one order give equal bytes. Text that UTF-8 cannot hold (a lone surrogate) is
-    written as its escape.
+    It is indented, with fields in their declared order. The setup and the steps of a counterexample have the form of
+    the wire, with amounts as decimal strings. Equal values whose dictionaries have one order give equal bytes. Text
+    that UTF-8 cannot hold (a lone surrogate) is written as its escape.
     """
     if isinstance(value, Counterexample):
         return msgspec.json.format(wire.encode(value), indent=2) + b"\n"
-    return msgspec.json.format(msgspec.json.encode(writable(value)), indent=2) + b"\n"
+    plain = value if isinstance(value, Witness) else writable(value)
+    return msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n"
 
 
 def writable(report: AnyReport) -> AnyReport:

@@ -10,14 +10,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import (
     EXIT_STATUS_BY_VERDICT,
+    WITNESS_SCHEMA,
     ExitStatus,
     Exploration,
     ObligationVerdict,
     Proof,
     Verdict,
+    Witness,
+    WitnessedGoal,
+    Witnesses,
     worst,
 )
 from holdfast_model.findings import (
@@ -45,6 +51,7 @@ from holdfast_reports.text import visible
 from holdfast_reports.write import rendered
 
 COUNTEREXAMPLE_FOLDER = "counterexamples"
+WITNESS_FOLDER = "witnesses"
 
 
 def verify(folder: Path) -> list[str]:
@@ -57,6 +64,7 @@ def verify(folder: Path) -> list[str]:
     problems = [
         *_files(folder, report),
         *_counterexamples(folder, evidence),
+        *_witness_files(folder, evidence),
         *_whole(evidence),
         *(problem for part in evidence.parts for problem in _part(part)),
         *_sums_of_runs(report),
@@ -132,6 +140,35 @@ def _counterexamples(folder: Path, evidence: Dossier) -> Iterator[str]:
             yield f"{difference.file}: shows no difference of the kind {difference.kind}"
 
 
+def _witness_files(folder: Path, evidence: Dossier) -> Iterator[str]:
+    """Every sequence to a goal is in its file, and no other lies beside them."""
+    named = set(evidence.files)
+    for path in sorted((folder / WITNESS_FOLDER).glob("*.json")):
+        if f"{WITNESS_FOLDER}/{path.name}" not in named:
+            yield f"{WITNESS_FOLDER}/{path.name} is there, but the report does not list it"
+    for goal in evidence.witnesses[1].goals if evidence.witnesses else ():
+        shown = [(goal.file, goal.actions), *((other.file, other.actions) for other in goal.others)]
+        for file, actions in shown if goal.method is not None else ():
+            yield from _witness_file(folder, goal, file, actions)
+
+
+def _witness_file(folder: Path, goal: WitnessedGoal, file: str, actions: tuple[str, ...]) -> Iterator[str]:
+    if not is_safe_path(file) or digest_of(folder, file) is None:
+        yield f"{file or goal.goal}: the sequence to the goal {goal.goal} is not there"
+        return
+    try:
+        found = msgspec.json.decode(read_bytes(folder / file), type=Witness)
+    except (HoldfastError, msgspec.DecodeError, RecursionError) as error:
+        yield f"{file}: not a sequence to a goal: {error}"
+        return
+    if found.schema != WITNESS_SCHEMA:
+        yield f'{file}: found the schema "{found.schema}", expected "{WITNESS_SCHEMA}"'
+    if (found.goal, found.model) != (goal.goal, goal.model):
+        yield f"{file}: is about {found.goal} of {found.model}, the report says {goal.goal} of {goal.model}"
+    if tuple(state.action for state in found.trace) != ("init", *actions):
+        yield f"{file}: takes other steps than the report says"
+
+
 def _counterexample(folder: Path, name: str) -> tuple[Counterexample | None, str]:
     """The counterexample in a file that the evidence names or, where there is none, why."""
     if not is_safe_path(name):
@@ -168,6 +205,9 @@ def _part(part: Part) -> Iterator[str]:
         case LinkCheck() as link:
             yield from _verdict(part.title, link.verdict, part.verdict)
             yield from _link(part.title, link)
+        case Witnesses() as witnesses:
+            yield from _verdict(part.title, witnesses.verdict, part.verdict)
+            yield from _witnesses(part.title, witnesses)
         case Run() as run:
             yield from _verdict(part.title, run.verdict, part.verdict)
             yield from _run(part.title, run)
@@ -198,7 +238,8 @@ def _twice(title: str, what: str, names: Iterable[object]) -> Iterator[str]:
 
 def _proof(title: str, proof: Proof) -> Iterator[str]:
     verdicts = {obligation.verdict for obligation in proof.obligations}
-    if proof.verdict is Verdict.VIOLATED and ObligationVerdict.REFUTED not in verdicts:
+    shown = proof.bounded is not None and proof.bounded.verdict is Verdict.VIOLATED
+    if proof.verdict is Verdict.VIOLATED and ObligationVerdict.REFUTED not in verdicts and not shown:
         yield f"{title}: violated, but no obligation is refuted"
     if proof.verdict is Verdict.INCONCLUSIVE and verdicts == {ObligationVerdict.PROVED}:
         yield f"{title}: inconclusive, but every obligation is proved"
@@ -266,6 +307,22 @@ def _link(title: str, link: LinkCheck) -> Iterator[str]:
         yield f"{title}: violated, but no difference is recorded"
     if link.difference is not None and (link.difference.step != len(link.path) or not link.origin):
         yield f"{title}: differs at step {link.difference.step}, but its path has {len(link.path)}"
+
+
+def _witnesses(title: str, witnesses: Witnesses) -> Iterator[str]:
+    yield from _twice(title, "goal", [goal.goal for goal in witnesses.goals])
+    for goal in witnesses.goals:
+        name = f"{title}, {goal.goal}"
+        if goal.steps != len(goal.actions):
+            yield f"{name}: says {goal.steps} steps, {len(goal.actions)} are recorded"
+        if goal.method is None and (goal.steps or goal.replayed):
+            yield f"{name}: not reached, but steps are recorded"
+        if goal.method is None and not goal.reason:
+            yield f"{name}: not reached, but no reason is given"
+        if not goal.replayed and not goal.not_replayed_because:
+            yield f"{name}: not replayed on the engine, but no reason is given"
+        if any(len(other.actions) < goal.steps for other in goal.others):
+            yield f"{name}: a further sequence is shorter than the shortest"
 
 
 def _run(title: str, run: Run) -> Iterator[str]:
@@ -404,7 +461,7 @@ def _sums_of_runs(report: Report[AnyResult]) -> Iterator[str]:
             if fuzz.commands != fuzz.run.commands:
                 yield f"the result says {fuzz.commands} commands, its run {fuzz.run.commands}"
             yield from _fit_of_counterexamples(fuzz, {row.id: row.violations for row in fuzz.run.coverage})
-        case DiffResult() | FaultsResult() | Proof() | Exploration() | ContractsResult():
+        case DiffResult() | FaultsResult() | Proof() | Exploration() | Witnesses() | ContractsResult():
             pass
 
 

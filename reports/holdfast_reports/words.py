@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import assert_never
 
-from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict
+from holdfast_model.evidence import Exploration, ObligationVerdict, Proof, Verdict, Witnesses
 from holdfast_model.findings import (
     ContractOutcome,
     ContractsResult,
@@ -47,6 +47,8 @@ def title(dossier: Dossier) -> str:
             return f"Proof on the model {model}"
         case Exploration(model=model):
             return f"Exploration of the model {model}"
+        case Witnesses():
+            return "Shortest sequences to the models' goals"
         case ContractsResult(module=module):
             return f"Contracts of {module}"
         case _:
@@ -89,6 +91,8 @@ def _violated(dossier: Dossier) -> str:
     ids += [summary.invariant for summary in dossier.counterexamples]
     engine = list(dict.fromkeys(ids))
     models = [violation.invariant for _, exploration in dossier.explorations for violation in exploration.violations]
+    searched = dossier.witnesses[1].searched if dossier.witnesses else ()
+    models += [violation.invariant for each in searched for violation in each.violations]
     models += [
         obligation.invariant
         for _, proof in dossier.proofs
@@ -143,6 +147,10 @@ def _work(dossier: Dossier) -> str:
     if dossier.links:
         steps = sum(link.steps + link.moves for _, link in dossier.links)
         pieces.append(f"models and the reference exchange went {counted(steps, 'step')} together")
+    if dossier.witnesses:
+        goals = dossier.witnesses[1].goals
+        reached = sum(goal.method is not None for goal in goals)
+        pieces.append(f"{reached:,} of {counted(len(goals), 'goal')} of the models were reached")
     if dossier.runs:
         commands = sum(run.commands for _, run in dossier.runs)
         sequences = sum(run.sequences for _, run in dossier.runs)
@@ -159,7 +167,7 @@ def meaning(dossier: Dossier) -> Meaning:
     """What the verdict says and does not say, for this kind of report."""
     limits = [
         "Proofs and explorations speak about models of an exchange, not about the code of an engine."
-        if dossier.proofs or dossier.explorations
+        if dossier.proofs or dossier.explorations or dossier.witnesses
         else "",
         "Links are samples, of the reference exchange and not of another engine." if dossier.links else "",
         "Runs are samples of all sequences that an exchange can meet; what they did not try, they do not show."
@@ -213,6 +221,9 @@ def _held_says(dossier: Dossier) -> tuple[str, ...]:
         "Wherever models and the reference exchange were made to go the same way, their states were the same."
         if dossier.links
         else "",
+        "Every goal of the models that was sought is reached, by a sequence than which none is shorter."
+        if dossier.witnesses
+        else "",
         "Every planted fault was caught, so the checks do see the defects that they are there for."
         if dossier.faults
         else "",
@@ -247,6 +258,8 @@ def reproduction(dossier: Dossier) -> str:
             words += [*dict.fromkeys(claims), "--model", model]
         case Exploration(model=model):
             words += ["--model", model]
+        case Witnesses(goals=goals):
+            words += [goal.goal for goal in goals]
         case ContractsResult():
             words = ["make", "crosshair"]
         case _:

@@ -37,6 +37,7 @@ def test_help_needs_none_of_the_heavy_libraries(tmp_path: Path) -> None:
         "gate",
         "prove",
         "explore",
+        "witness",
         "fuzz",
         "faults",
         "replay",
@@ -60,6 +61,9 @@ def test_help_needs_none_of_the_heavy_libraries(tmp_path: Path) -> None:
         (("prove", "FINAL-99"), "there is no invariant 'FINAL-99'; there are: CONS-1"),
         (("prove", "--accounts", "some"), "--accounts is 'some'; expected a whole number from 1, or any"),
         (("prove", "--orders", "0"), "greater than or equal to 1"),
+        (("witness", "no-quorm"), "unknown goal 'no-quorm'; did you mean no-quorum?"),
+        (("witness", "xyz", "--model", "yardstick"), "unknown goal 'xyz' of model yardstick; there are: none"),
+        (("prove", "--bound", "0"), "greater than or equal to 1"),
         (("faults", "nothing"), "there is no fault 'nothing'"),
         (("diff", "--engine", "stdio:"), "stdio: needs a command"),
         (("diff", "--engine", "stdio:'open"), "No closing quotation"),
@@ -153,6 +157,71 @@ def test_the_yardstick_with_its_bug_has_the_known_shortest_traces(tmp_path: Path
     violations = json.loads((tmp_path / "e.json").read_text())["result"]["violations"]
     assert {item["invariant"]: item["states"] for item in violations} == {"CONS-1": 4, "FINAL-1": 6, "FINAL-3": 8}
     assert all(len(item["trace"]) == item["states"] for item in violations)
+
+
+def test_sequences_to_goals_are_written_shown_and_the_same_each_time(tmp_path: Path) -> None:
+    schemas = ROOT / "docs" / "schema"
+    results = []
+    for hash_seed in ("1", "2"):
+        run = subprocess.run(
+            [sys.executable, "-m", "holdfast", "witness", "no-quorum", "order-filled", "--all", "--json", "w.json"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        assert "  1. cut_off(" in run.stdout
+        assert "     ~ reach[r1]: up -> cut-off" in run.stdout
+        assert "2 of 2 goals reached" in run.stdout
+        report = json.loads((tmp_path / "w.json").read_text())
+        jsonschema.validate(report, json.loads((schemas / "report.json").read_text()))
+        assert {"goal:no-quorum", "goal:order-filled", "witness:exchange:slice=trading"} <= report["timing"].keys()
+        results.append(json.dumps(report["result"]))
+    assert results[0] == results[1]
+    goals = {item["goal"]: item for item in report["result"]["goals"]}
+    assert {name: (item["steps"], item["method"], item["replayed"]) for name, item in goals.items()} == {
+        "no-quorum": (2, "explore", False),
+        "order-filled": (5, "explore", False),
+    }
+    assert len(goals["order-filled"]["others"]) == 2
+    files = {path.name for path in (tmp_path / "holdfast-report" / "witnesses").iterdir()}
+    assert files == {f"{name}{number}.json" for name in goals for number in ("", "-2", "-3")}
+    witness = json.loads((tmp_path / "holdfast-report" / goals["order-filled"]["file"]).read_text())
+    jsonschema.validate(witness, json.loads((schemas / "witness.json").read_text()))
+    assert [state["action"] for state in witness["trace"]] == ["init", *goals["order-filled"]["actions"]]
+    assert holdfast("report", "holdfast-report", cwd=tmp_path).returncode == 0
+
+
+def test_a_model_without_goals_has_no_sequences_and_is_not_concluded(tmp_path: Path) -> None:
+    run = holdfast("witness", "--model", "yardstick", cwd=tmp_path)
+    assert run.returncode == 3
+    assert "0 of 0 goals reached" in run.stdout
+    assert "Traceback" not in run.stderr
+
+
+def test_what_breaks_on_the_way_to_a_goal_is_a_violation(tmp_path: Path) -> None:
+    run = holdfast("witness", "order-cancelled", "--model", "exchange:slice=trading,bug=overdraft", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "CONS-2 (no_overdraft) is violated on exchange:slice=trading,bug=overdraft" in run.stdout
+    assert holdfast("report", "holdfast-report", cwd=tmp_path).returncode == 1
+
+
+def test_a_refutation_by_induction_is_shown_from_the_first_state(tmp_path: Path) -> None:
+    model = "exchange:slice=surge,bug=no-capacity"
+    run = holdfast("prove", "SURGE-1", "--model", model, "--bound", "3", "--json", "p.json", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "is violated in 3 steps from the first state:" in run.stdout
+    report = json.loads((tmp_path / "p.json").read_text())
+    jsonschema.validate(report, json.loads((ROOT / "docs" / "schema" / "report.json").read_text()))
+    bounded = report["result"]["bounded"]
+    assert bounded["verdict"] == "violated"
+    assert {(item["outcome"], item["steps"]) for item in bounded["properties"]} == {("refuted", 3)}
+    assert "ids-are-counted" in bounded["assumed"]
+    proved = holdfast("prove", "FINAL-4", "--model", "exchange:slice=surge", "--bound", "3", cwd=tmp_path)
+    assert proved.returncode == 0
+    assert "bounded search: nothing is left open" in proved.stdout
 
 
 def test_one_seed_gives_a_byte_identical_result(tmp_path: Path) -> None:
@@ -265,6 +334,9 @@ def test_one_smoke_gate_of_the_healthy_engine_holds_and_its_report_agrees_with_i
     assert all(item["checked"] > 0 for item in result["invariants"])
     assert all(item["violations"] == 0 for item in result["invariants"])
     assert all(count > 0 for count in result["reached"].values())
+    assert len(result["witnesses"]["goals"]) >= 25
+    assert all(item["method"] and item["steps"] > 0 for item in result["witnesses"]["goals"])
+    assert any("shortest sequences to" in item["subject"] for item in result["not_checked"])
     for fault in result["faults"]["faults"]:
         assert set(fault["names"]) <= set(fault["caught_by"]), fault["fault"]
     assert result["faults"]["healthy"]["violations"] == []

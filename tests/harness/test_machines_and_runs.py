@@ -137,6 +137,7 @@ def gate(engine: str, *, commands: int) -> Gate:
         name="tiny",
         proofs=(),
         explorations=(),
+        witnessed=(),
         machine_examples=1,
         margin_examples=1,
         custody_examples=1,

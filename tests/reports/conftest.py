@@ -7,18 +7,24 @@ import msgspec
 import pytest
 
 from holdfast_model.evidence import (
+    WITNESS_SCHEMA,
     ActionCoverage,
     Bound,
     ExitStatus,
     Exploration,
     GoalCoverage,
+    Method,
     ModelViolation,
     Obligation,
     ObligationVerdict,
     Proof,
     PropertyCoverage,
+    SearchedModel,
     TraceState,
     Verdict,
+    Witness,
+    WitnessedGoal,
+    Witnesses,
 )
 from holdfast_model.findings import (
     COUNTEREXAMPLE_SCHEMA,
@@ -359,6 +365,57 @@ REPRICED = Counterexample(
 REPRICED_FILE = "counterexamples/resting-order-lost-1.json"
 
 
+WITNESS = Witness(
+    schema=WITNESS_SCHEMA,
+    goal="restored-with-a-log",
+    sentence="A restore had commands to replay that the snapshot did not hold.",
+    model="exchange:slice=maintenance",
+    method=Method.EXPLORE,
+    trace=(
+        TraceState(action="init", state={"up": "true"}),
+        TraceState(action="crash", state={"up": "false"}),
+        TraceState(action="restore", state={"up": "true"}),
+    ),
+)
+
+REACHED = WitnessedGoal(
+    goal=WITNESS.goal,
+    sentence=WITNESS.sentence,
+    model=WITNESS.model,
+    steps=2,
+    method=Method.EXPLORE,
+    replayed=True,
+    actions=("crash", "restore"),
+    file="witnesses/restored-with-a-log.json",
+)
+
+NOT_REACHED = WitnessedGoal(
+    goal="no-quorum",
+    sentence="Too few standbys are current to acknowledge anything.",
+    model=WITNESS.model,
+    steps=0,
+    method=None,
+    reason="none of the 15,075 states that the model can reach is one",
+    not_replayed_because="no sequence was found",
+)
+
+SEARCHED = SearchedModel(
+    model=WITNESS.model,
+    bounds=EXPLORATION.bounds,
+    distinct=2_049,
+    depth=8,
+    complete=False,
+    stopped_by="every goal is reached",
+    violations=(),
+)
+
+
+def witnesses(verdict: Verdict, *goals: WitnessedGoal) -> Witnesses:
+    """Sequences to goals."""
+    bounds = (Bound(name="sequences for each goal", value="at most 1"),)
+    return Witnesses(verdict=verdict, bounds=bounds, goals=goals, searched=(SEARCHED,))
+
+
 def gate(**changes: object) -> GateResult:
     """The result of a gate in which everything held, with some of its fields changed."""
     fields: dict[str, object] = {
@@ -372,6 +429,7 @@ def gate(**changes: object) -> GateResult:
         "faults": FAULTS,
         "not_checked": NOT_CHECKED,
         "counterexamples": (),
+        "witnesses": witnesses(Verdict.HELD, REACHED),
     }
     fields |= changes
     runs = fields["runs"]
@@ -746,6 +804,10 @@ REPORTS: dict[str, Callable[[], Report[AnyResult]]] = {
     "faults": held_faults,
     "prove": lambda: envelope("prove", Verdict.HELD, PROOF),
     "explore": lambda: envelope("explore", Verdict.HELD, EXPLORATION),
+    "held witness": lambda: envelope("witness", Verdict.HELD, witnesses(Verdict.HELD, REACHED)),
+    "inconclusive witness": lambda: envelope(
+        "witness", Verdict.INCONCLUSIVE, witnesses(Verdict.INCONCLUSIVE, REACHED, NOT_REACHED)
+    ),
     "held contracts": lambda: contracts(Verdict.HELD, CONFIRMED),
     "violated contracts": violated_contracts,
     "inconclusive contracts": lambda: contracts(Verdict.INCONCLUSIVE, CONFIRMED, NOT_CONFIRMED),
@@ -756,6 +818,9 @@ def write_counterexamples(report: Report[AnyResult], out: Path) -> None:
     """Write the counterexamples that the report names, as the command does before it renders."""
     if isinstance(report.result, GateResult | FuzzResult) and report.result.counterexamples:
         write_atomically(out / STALE_RESTORE_FILE, encode(STALE_RESTORE))
+    sought = report.result.witnesses if isinstance(report.result, GateResult) else report.result
+    if isinstance(sought, Witnesses):
+        write_atomically(out / REACHED.file, encode(WITNESS))
     if isinstance(report.result, DiffResult):
         write_atomically(out / REPRICED_FILE, encode(REPRICED))
 

@@ -162,6 +162,26 @@ UNREACHED = {"goal": "filled", "sentence": "An order was filled.", "states": 0, 
             lambda d: d[R]["functions"].append(d[R]["functions"][0]),
             "ceil_div is listed 2 times",
         ),
+        # Sequences to goals.
+        ("inconclusive witness", _set(R, "verdict", to="held"), 'Shortest sequences to goals: the verdict "held"'),
+        ("held gate", _set(R, "witnesses", "goals", to=[]), 'Shortest sequences to goals: the verdict "held"'),
+        ("held gate", _set(R, "witnesses", "goals", 0, "method", to=None), "not reached, but steps are recorded"),
+        ("inconclusive witness", _set(R, "goals", 1, "reason", to=""), "no-quorum: not reached, but no reason"),
+        ("held witness", _set(R, "goals", 0, "replayed", to=False), "not replayed on the engine, but no reason"),
+        ("held witness", _set(R, "goals", 0, "steps", to=1), "says 1 steps, 2 are recorded"),
+        (
+            "held witness",
+            _set(R, "goals", 0, "actions", to=["crash", "promote"]),
+            "takes other steps than the report",
+        ),
+        ("held witness", _set(R, "goals", 0, "model", to="spot"), "the report says restored-with-a-log of spot"),
+        ("held witness", _set(R, "goals", 0, "file", to="../w.json"), "the sequence to the goal restored-with-a-log"),
+        (
+            "held witness",
+            _set(R, "goals", 0, "others", to=[{"actions": ["crash"], "file": ""}]),
+            "a further sequence is shorter",
+        ),
+        ("held witness", lambda d: d[R]["goals"].append(d[R]["goals"][0]), "restored-with-a-log is listed 2 times"),
         # Counterexamples.
         (
             "violated gate",

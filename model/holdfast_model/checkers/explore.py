@@ -83,6 +83,7 @@ def explore(
     deadlocks: Deadlocks = Deadlocks.DECLARED,
     workers: int | None = None,
     stop: Stop | None = None,
+    until_goals: bool = False,
 ) -> Exploration:
     """The result of visiting every state that the model can reach within its ranges.
 
@@ -90,7 +91,8 @@ def explore(
     process come on top) and `stop`, which is asked several times a second, stop it cleanly: the result then is not
     complete, and without a violation inconclusive. `symmetry` is what a sort is counted as, such as "accounts". With
     `auxiliary` the auxiliary invariants are checked as well. The result is the same for any number of `workers`,
-    which are processes: 1 or 2; 2 where there are two cores, if not given.
+    which are processes: 1 or 2; 2 where there are two cores, if not given. `until_goals` stops it as soon as every
+    goal is reached.
 
     HoldfastError where a variable or an argument has no finite range, or the model is not symmetric; SpecError where
     a value leaves its range without breaking a property.
@@ -108,6 +110,7 @@ def explore(
             states_max=states_max,
             symmetry=names,
             judges_end=judges_end,
+            until_goals=until_goals,
             workers=usable_cores() if workers is None else workers,
         )
 

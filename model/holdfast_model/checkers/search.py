@@ -26,6 +26,9 @@ INTERRUPTED = "interrupted"
 Progress = Callable[[int, int, int], None]
 """Called after each level with (levels so far, distinct states, generated states)."""
 
+EVERY_GOAL_REACHED = "every goal is reached"
+"""What stopped a search that looked for goals only."""
+
 Stop = Callable[[], bool]
 """Asked now and then whether to stop."""
 
@@ -41,9 +44,10 @@ class Search:
         states_max: int | None = None,
         symmetry: Symmetry | None = None,
         judges_end: bool = False,
+        until_goals: bool = False,
         workers: int = 1,
     ) -> None:
-        """With `judges_end` a state without a step counts as a violation."""
+        """With `judges_end` a state without a step is a violation; `until_goals` ends it at the last goal."""
         self.program = program
         self.model = program.model
         self.distinct = 0
@@ -69,6 +73,7 @@ class Search:
         """By number of goal: the first state that reaches it."""
         self._symmetry = symmetry
         self._judges_end = judges_end
+        self._until_goals = until_goals
         self._workers = workers
         self._states_max = states_max
         self._memory_bytes_max = memory_bytes_max
@@ -134,7 +139,9 @@ class Search:
             self._past(pieces)
             for expansion in expansions:
                 self._take_up(expansion)
-            if stop is not None and stop():
+            if self._until_goals and len(self.reached) == len(self.model.goals):
+                self.stopped_by = EVERY_GOAL_REACHED
+            elif stop is not None and stop():
                 self.stopped_by = INTERRUPTED
             if not self.stopped_by:
                 self._add(bounds)

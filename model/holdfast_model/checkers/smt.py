@@ -2,7 +2,8 @@
 
 Numbers are mathematical integers, never bit-vectors: those wrap around and make an induction lie. A member of a
 finite sort is an integer within 0..n-1. Resources are limited in z3's own deterministic units instead of seconds, and
-every query has a fresh solver with fixed seeds, so that an answer is the same on every machine.
+every query has a fresh solver with fixed seeds, so that an answer is the same on every machine. Only an unrolled path
+(`Unrolling`) keeps its solver from one query to the next.
 """
 
 import operator
@@ -12,6 +13,7 @@ from typing import Any, NewType
 
 import z3
 
+from holdfast_model.spec.model import Step
 from holdfast_model.spec.sorts import UNBOUNDED, Enumeration, Index, Table
 from holdfast_model.spec.terms import Operand, Operator, Term, walk
 from holdfast_model.spec.variables import Variable
@@ -143,4 +145,133 @@ class Reply:
     def __init__(self, answer: Answer, values: dict[int | str, int], reason: str) -> None:
         self.answer = answer
         self.values = values
+        self.reason = reason
+
+
+class Unrolling(Smt):
+    """A path of a model in one solver that only grows: the first state, a step, the next state, and so on.
+
+    Each step takes one of the transitions; numbers among their arguments are the solver's to choose. What is assumed
+    stays assumed, so what was shown of one length is known at every greater one.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        sizes: Mapping[type, int],
+        initial: Sequence[Operand],
+        transitions: Sequence[Step],
+        *,
+        resources: int,
+    ) -> None:
+        super().__init__(variables, sizes)
+        self.steps = 0
+        self._count = len(initial)
+        self._solver: Any = z3.SimpleSolver(ctx=self._context)
+        self._solver.set("rlimit", resources)
+        self._solver.set("random_seed", 0)
+        self._before: list[Any] = [self._symbols[position] for position in range(self._count)]
+        self._after = [self._alike(symbol, "'") for symbol in self._before]
+        self._taken: list[Any] = [
+            z3.Bool(f"transition {number}", self._context) for number in range(len(transitions))
+        ]
+        self._step: Any = z3.And(*self._relation(transitions))
+        self._arguments = {name: symbol for name, symbol in self._symbols.items() if isinstance(name, str)}
+        self._states = [[self._alike(symbol, " 0") for symbol in self._before]]
+        self._chosen: list[list[Any]] = []
+        self._given: list[dict[str, Any]] = []
+        first = zip(self._states[0], initial, strict=True)
+        self._solver.add(*(symbol == self.expression(value) for symbol, value in first))
+
+    @staticmethod
+    def _alike(symbol: Any, suffix: str) -> Any:  # noqa: ANN401 - z3 has no types
+        return z3.Const(f"{symbol.decl().name()}{suffix}", symbol.sort())
+
+    def _relation(self, transitions: Sequence[Step]) -> list[Any]:
+        """What a step is: exactly one transition, its guard, what it changes, and that nothing else changes."""
+        conditions: list[Any] = [z3.Or(*self._taken), z3.AtMost(*self._taken, 1)]
+        changing: list[list[Any]] = [[] for _ in range(self._count)]
+        for taken, transition in zip(self._taken, transitions, strict=True):
+            conditions.append(z3.Implies(taken, self.expression(transition.guard)))
+            for position, new in transition.updates.items():
+                conditions.append(z3.Implies(taken, self._after[position] == self.expression(new)))
+                changing[position].append(taken)
+        for before, after, by in zip(self._before, self._after, changing, strict=True):
+            conditions.append(z3.Or(*by, after == before))
+        return conditions
+
+    def extend(self) -> None:
+        """Make the path one step longer."""
+        before, number = self._states[-1], self.steps
+        after = [self._alike(symbol, f" {number + 1}") for symbol in self._before]
+        chosen = [self._alike(symbol, f" {number}") for symbol in self._taken]
+        given = {name: self._alike(symbol, f" {number}") for name, symbol in self._arguments.items()}
+        pairs = [
+            *zip(self._before, before, strict=True),
+            *zip(self._after, after, strict=True),
+            *zip(self._taken, chosen, strict=True),
+            *((self._arguments[name], symbol) for name, symbol in given.items()),
+        ]
+        self._solver.add(z3.substitute(self._step, *pairs))
+        self._states.append(after)
+        self._chosen.append(chosen)
+        self._given.append(given)
+        self.steps += 1
+
+    def _of_state(self, condition: Operand, state: int) -> Any:  # noqa: ANN401 - z3 has no types
+        pairs = zip(self._before, self._states[state], strict=True)
+        return z3.substitute(self.expression(condition), *pairs)
+
+    def _of_steps(self, conditions: Sequence[Operand]) -> list[Any]:
+        """For each transition, that it is the last one taken and that its condition over the state before holds."""
+        return [
+            z3.And(taken, self._of_state(condition, -2))
+            for taken, condition in zip(self._chosen[-1], conditions, strict=True)
+            if condition is not False
+        ]
+
+    def assume(self, condition: Operand) -> None:
+        """From now on the condition holds in the last state of the path."""
+        self._solver.add(self._of_state(condition, -1))
+
+    def assume_of_step(self, conditions: Sequence[Operand]) -> None:
+        """From now on the last step satisfies the condition of its transition, over the state before the step."""
+        for taken, condition in zip(self._chosen[-1], conditions, strict=True):
+            if condition is not True:
+                self._solver.add(z3.Implies(taken, self._of_state(condition, -2)))
+
+    def find(self, ends: Sequence[Operand], steps: Sequence[Sequence[Operand]] = ()) -> "PathReply":
+        """A path that ends as one of these conditions says, or with such a step (conditions by transition)."""
+        wanted = [self._of_state(end, -1) for end in ends if end is not False]
+        wanted += [of_step for step in steps for of_step in self._of_steps(step)]
+        if not wanted:
+            return PathReply(Answer.UNSATISFIABLE, (), "")
+        self._solver.push()
+        try:
+            self._solver.add(z3.Or(*wanted))
+            answer = self._solver.check()
+            if answer == z3.sat:
+                return PathReply(Answer.SATISFIABLE, self._path(self._solver.model()), "")
+            if answer == z3.unsat:
+                return PathReply(Answer.UNSATISFIABLE, (), "")
+            return PathReply(Answer.UNKNOWN, (), str(self._solver.reason_unknown()))
+        finally:
+            self._solver.pop()
+
+    def _path(self, model: Any) -> tuple[tuple[int, dict[str, int]], ...]:  # noqa: ANN401 - z3 has no types
+        path = []
+        for chosen, given in zip(self._chosen, self._given, strict=True):
+            number = next(n for n, symbol in enumerate(chosen) if z3.is_true(model.eval(symbol)))
+            path.append((number, {n: model.eval(s, model_completion=True).as_long() for n, s in given.items()}))
+        return tuple(path)
+
+
+class PathReply:
+    """An answer about paths, and for a path that was found, which transition each step takes, with its numbers."""
+
+    __slots__ = ("answer", "path", "reason")
+
+    def __init__(self, answer: Answer, path: tuple[tuple[int, dict[str, int]], ...], reason: str) -> None:
+        self.answer = answer
+        self.path = path
         self.reason = reason

@@ -213,14 +213,17 @@ class Model:
             found.extend(Instance(action, arguments) for arguments in product(*domains))
         return found
 
-    def symbolic_instances(self, action: ActionDeclaration) -> Iterator[SymbolicInstance]:
-        """The action with every combination of finite arguments; its numbers stay symbols."""
+    def symbolic_instances(self, action: ActionDeclaration, *, exploring: bool = False) -> Iterator[SymbolicInstance]:
+        """The action with every combination of finite arguments; its numbers stay symbols.
+
+        `exploring` applies the search's limits to the numbers. HoldfastError where one then has no finite range.
+        """
         domains: list[list[Operand]] = []
         limits: list[Condition] = []
         for parameter in action.parameters:
             if isinstance(parameter.domain, Range):
                 symbol = argument(parameter.name)
-                least, greatest = self._limits(action, parameter, explored=False)
+                least, greatest = self._limits(action, parameter, explored=exploring)
                 limits += [symbol >= least] if least is not None else []
                 limits += [symbol <= greatest] if greatest is not None else []
                 domains.append([symbol])

@@ -145,6 +145,16 @@ def list_models() -> tuple[ModelEntry, ...]:
     return _MODELS
 
 
+def goal_models() -> dict[str, str]:
+    """The goals of the exchange, each with the model in which it lives: the first slice listed that has it."""
+    homes: dict[str, str] = {}
+    for name in SLICES:
+        model = f"exchange:slice={name}"
+        for goal in load_model(model).goals:
+            homes.setdefault(goal.invariant, model)
+    return homes
+
+
 def load_model(text: str) -> Model:
     """The model that NAME[:PARAMETER=VALUE[,PARAMETER=VALUE...]] means; `bug=NAME` plants a bug.
 

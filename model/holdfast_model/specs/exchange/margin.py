@@ -486,7 +486,7 @@ class Margin(Exchange):
 
     @sometimes("below-maintenance-in-a-halt")
     def below_maintenance_in_a_halt(self, account: Account, product: Product) -> Condition:
-        """The mark moved in a halt so that an account is below its maintenance margin, and nobody liquidates it."""
+        """In a halt an account is below its maintenance margin at the mark, and nobody liquidates it."""
         live = self.live
         return all_of(
             live.stage[product] == Stage.HALTED,

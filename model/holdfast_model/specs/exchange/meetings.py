@@ -63,10 +63,8 @@ class TradingMaintained(Trading, Procedure):
 
     @sometimes("order-rests-through-maintenance")
     def order_rests_through_maintenance(self, order: Order) -> Condition:
-        """An order that was placed before maintenance with a deployment rests after it."""
-        return all_of(
-            self.deployed_with_log, self.phase == Phase.POST_ONLY, self.told_status[order] == Status.RESTING
-        )
+        """An order that was placed before maintenance rests after a deployment that is confirmed and reconciled."""
+        return all_of(may_end_after_deployment(self), self.told_status[order] == Status.RESTING)
 
 
 class SurgeFailover(Surge, Replication):
@@ -90,6 +88,11 @@ class SurgeFailover(Surge, Replication):
         super().serve_order(request, answer)
         if answer == Answer.LOST:
             self.unheard_in[request] = self.epoch
+        else:
+            # What the primary that shed it or served it unheard then settles itself is no retry across a failover.
+            for kept in self.shed_in, self.unheard_in:
+                with self.when(kept[request] == self.epoch):
+                    kept[request] = 0
 
     @sometimes("shed-order-retried-across-a-failover")
     def shed_then_accepted_after_failover(self, request: Request) -> Condition:
@@ -175,6 +178,12 @@ class CustodyRecovered(Custody, Recovery):
 class CustodyFailover(CustodyRecovered, Replication):
     """Deposits and withdrawals across failovers."""
 
+    @action
+    def lose_provider(self) -> None:
+        """The connection provider is down; a failover before that was not one while it was down."""
+        super().lose_provider()
+        self.failed_over = False
+
     @sometimes("failover-during-a-partly-signed-withdrawal")
     def failed_over_while_partly_signed(self, payment: Payment) -> Condition:
         """A standby took over when a withdrawal was partly signed, and knows of the share."""
@@ -195,8 +204,8 @@ class CustodyMaintained(CustodyRecovered, Procedure):
 
     @sometimes("partly-signed-through-maintenance")
     def partly_signed_through_maintenance(self, payment: Payment) -> Condition:
-        """A withdrawal that was partly signed before maintenance with a deployment is so after it."""
-        return all_of(self.deployed_with_log, self.phase == Phase.POST_ONLY, partly_signed(self.live, payment))
+        """A withdrawal partly signed before maintenance is so after a deployment that is confirmed and reconciled."""
+        return all_of(may_end_after_deployment(self), partly_signed(self.live, payment))
 
     @sometimes("provider-down-in-maintenance")
     def provider_down_in_maintenance(self, deposit: Deposit) -> Condition:
@@ -207,6 +216,13 @@ class CustodyMaintained(CustodyRecovered, Procedure):
             self.orphaned_unseen[deposit],
             self.live.deposit_status[deposit] == DepositStatus.SEEN,
         )
+
+
+def may_end_after_deployment(spec: Procedure) -> Condition:
+    """Whether maintenance, in which nothing that a client sees can change, has deployed and may end."""
+    return all_of(
+        spec.deployed_with_log, spec.phase == Phase.MAINTENANCE, spec.up, spec.load_confirmed, spec.reconciled
+    )
 
 
 def partly_signed(wallet: Wallet, payment: Payment) -> Condition:
@@ -237,7 +253,9 @@ class MarginMaintained(Margin, Procedure):
     @sometimes("liquidated-after-a-restart")
     def liquidated_after_restart(self) -> Condition:
         """Somebody was liquidated out of a state that a restart brought back."""
-        return all_of(self.liquidated_last, negation(self.reconciled), self.phase == Phase.OPEN)
+        logged = any_of(*(self.log[slot].kind == Kind.LIQUIDATE for slot in Slot))
+        since_restart = all_of(self.liquidated_last, logged, negation(self.just_restored))
+        return all_of(since_restart, negation(self.reconciled), self.phase == Phase.OPEN)
 
 
 MEETINGS: dict[frozenset[str], type[Exchange]] = {

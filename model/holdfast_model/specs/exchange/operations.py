@@ -381,9 +381,10 @@ class Procedure(Phased, Recovery):
 
     @sometimes("maintenance-completed-with-funds")
     def completed_with_funds(self) -> Condition:
-        """Maintenance with a deployment ended while clients had funds, and it is post-only."""
+        """Maintenance with a deployment was completed while clients had funds, and it is post-only."""
         funds = any_of(*(self.live.free[account, asset] > 0 for account in Account for asset in Asset))
-        return all_of(funds, self.phase == Phase.POST_ONLY, self.load_confirmed, self.deployed_with_log)
+        completed = all_of(self.load_confirmed, self.deployed_with_log, negation(self.aborted))
+        return all_of(funds, self.phase == Phase.POST_ONLY, completed)
 
     @sometimes("deployment-replayed-a-log")
     def deployment_with_log(self) -> Condition:
