@@ -210,7 +210,7 @@ SHOWN = {
 SHOWN_BY_LONGER_SEARCHES = {
     "order-rests-through-maintenance": ("place", "begin_maintenance", "deploy", "reconcile"),
     "failover-while-the-provider-was-down": ("report_deposit", "lose_provider", "promote"),
-    "failover-during-a-partly-signed-withdrawal": ("submit_share", "crash", "promote"),
+    "failover-during-a-partly-signed-withdrawal": ("submit_share", "promote"),
     "restored-during-a-partly-signed-withdrawal": ("submit_share", "crash", "restore"),
     "liquidated-after-a-restart": ("crash", "restore", "liquidate"),
     "partly-signed-through-maintenance": ("submit_share", "begin_maintenance", "deploy", "reconcile"),
