@@ -33,6 +33,16 @@ def test_it_says_what_was_taken_which_goals_were_reached_and_within_what(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_loads_no_more_than_it_needs(tmp_path: Path) -> None:
+    script = (
+        "import sys; from holdfast.cli import app\n"
+        "try: app(['explore', '--model', 'exchange:slice=surge'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'z3', 'hypothesis', 'jinja2', 'holdfast_reports'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
 def test_it_says_which_goals_were_not_reached_and_which_actions_were_never_enabled(tmp_path: Path) -> None:
     run = explored("--model", "exchange:slice=trading,amounts=1,assets=1,accounts=1", cwd=tmp_path)
     assert run.returncode == 3

@@ -296,6 +296,24 @@ def test_a_member_that_is_always_named_is_refused() -> None:
         explore(Model(Led()), symmetry="players")
 
 
+def test_a_value_that_leaves_its_range_is_a_violation_under_symmetry_too() -> None:
+    class Greedy(Game):
+        @action
+        def take(self, player: Player) -> None:
+            """A player takes the ball, as often as it likes."""
+            self.require(self.ball.stage == Stage.FREE)
+            self.ball.stage = Stage.HELD
+            self.ball.holder = player
+            self.took[player] += 1
+
+    model = Model(Greedy(players=3))
+    found = explore(model, symmetry="players")
+    plain = explore(model)
+    assert {v.invariant: v.states for v in found.violations} == {v.invariant: v.states for v in plain.violations}
+    assert [v.invariant for v in found.violations] == ["CONS-1"]
+    assert_is_real(model, found.violations[0].trace)
+
+
 def test_surge_serves_one_client_and_is_refused() -> None:
     with pytest.raises(HoldfastError, match=r"not symmetric in accounts: serve_order\(q1, heard\)"):
         explore(load_model("exchange:slice=surge,accounts=2"), symmetry="accounts")

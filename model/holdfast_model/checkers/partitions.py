@@ -214,10 +214,6 @@ class Part:
             made.append(other)
         return made, numbers
 
-    def cut(self, count: int) -> None:
-        """Forget all states but the first ones; nothing is added afterwards."""
-        self._states.count = count
-
     def kept(self, place: int) -> Kept:
         """What is kept of a state."""
         words = tuple(int(word[place]) for word in self._states.words)
@@ -401,9 +397,8 @@ class Parts:
         return all(added for _, added in results)
 
     def cut(self, counts: list[int]) -> None:
-        """Forget all states but the first ones of each part."""
-        self._each("cut", lambda number: (counts[number],))
-        self.counts = [*counts]
+        """Look at no more than the first states of each part from now on; nothing is added afterwards."""
+        self.counts = counts
 
     def check(self, pieces: Sequence[Piece]) -> list[Expansion]:
         """What the properties and goals say of some states of each part."""
