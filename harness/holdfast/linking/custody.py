@@ -52,6 +52,18 @@ ENDED = {
     WithdrawalStatus.PAID: PaymentStatus.PAID,
     WithdrawalStatus.REFUNDED: PaymentStatus.REFUNDED,
 }
+FITTING: dict[PaymentStatus, set[str]] = {
+    PaymentStatus.NONE: {"request_withdrawal", "resume_asset"},
+    PaymentStatus.REQUESTED: {"approve_withdrawal", "resume_asset"},
+    PaymentStatus.APPROVED: {"commit_nonce"},
+    PaymentStatus.SIGNING: {"submit_share"},
+    PaymentStatus.SIGNED: {"broadcast_payment", "resume_asset"},
+    PaymentStatus.BROADCAST: set(),
+    PaymentStatus.INCLUDED: set(),
+    PaymentStatus.PAID: {"request_withdrawal"},
+    PaymentStatus.REFUNDED: {"request_withdrawal"},
+}
+"""What gets a payment further; everything else is asked for rarely."""
 RARELY = 0.15
 
 
@@ -543,9 +555,9 @@ def _moves_of_payments(world: World, random: Random) -> Sequence[Move]:
         said = "submit_share" if world.names(Signer)[signer] in signing.asked else "commit_nonce"
         if said == "submit_share" or not signing.asked:
             arguments[said] = {"payment": payment, "signer": signer}
-    rare = {"suspend_asset", "restart_signing", "refund_withdrawal"}
+    status = PaymentStatus(max(0, world.fields_at(world.view.seq)[f"payment_status[{name}]"]))
     return [
         _offer(action, each, logged=1)
         for action, each in arguments.items()
-        if action not in rare or random.random() < RARELY
+        if action in FITTING[status] or random.random() < RARELY
     ]

@@ -59,6 +59,7 @@ STAGES = {
 NEXT = {Stage.HALTED: Stage.CANCEL_ONLY, Stage.CANCEL_ONLY: Stage.POST_ONLY, Stage.POST_ONLY: Stage.OPEN}
 UNIT = "USDT"
 INSURED = "(insurance, after what it pays at once)"
+RARELY = 0.15
 SETTLED_BY_ITSELF = (Kind.SETTLE, Kind.INSURE)
 """Steps of the model that are no commands of the exchange."""
 
@@ -419,10 +420,11 @@ def _moves(world: World, random: Random) -> Sequence[Move]:
     if is_open:
         for direction in Direction:
             arguments = {"account": one, "product": place, "amount": amount, "direction": int(direction)}
-            offer("transfer", arguments)
-    mark = random.randint(0, world.parameter("prices"))
+            offer("transfer", arguments, weight=2 if direction is Direction.TO_PRODUCT else 0.5)
+    has_mark = _mark(world, product) != UNAVAILABLE
+    mark = random.randint(0 if random.random() < RARELY else 1, world.parameter("prices"))
     if mark != _mark(world, product) and world.view.phase is not Phase.MAINTENANCE:
-        offer("set_mark", {"product": place, "price": mark})
+        offer("set_mark", {"product": place, "price": mark}, weight=1 if has_mark else 4)
     bought, sold = (_held(world, world.view, world.clients[each], product)[0] for each in accounts)
     if bought < 1 and sold > -1:
         offer(
@@ -431,7 +433,6 @@ def _moves(world: World, random: Random) -> Sequence[Move]:
     client = world.clients[one]
     lots, _ = _held(world, world.view, client, product)
     lacking = max(0, -_equity(world, client, product))
-    has_mark = _mark(world, product) != UNAVAILABLE
     covered = lacking == 0 or (
         world.balance(world.view, INSURANCE, Bucket.FREE, UNIT) >= lacking and len(world.names(ModelProduct)) == 1
     )
