@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from holdfast.engine import Engine
-from holdfast.linking.following import Follower, first_difference
+from holdfast.linking.following import CONTRADICTS, Follower, contradiction, first_difference
 from holdfast.linking.rules import By, Move, Values
 from holdfast_model.findings import LinkDifference
 from holdfast_model.spec.model import Instance, Model, State
@@ -52,13 +52,16 @@ class History:
         if not offered:
             return None
         (move,) = self._random.choices(offered, [each.weight for each in offered])
-        move.do(self.world)
-        self.world.look()
         self.moves.append(move.name)
-        reached = set(self.states)
-        for sequence in move.explained_by:
-            reached |= self._after(sequence)
-        self._keep(move.name, reached)
+        try:
+            move.do(self.world)
+            self.world.look()
+            reached = set(self.states)
+            for sequence in move.explained_by:
+                reached |= self._after(sequence)
+            self._keep(move.name, reached)
+        except CONTRADICTS as error:
+            self.difference = contradiction(error, step=len(self.moves), label=move.name)
         return move
 
     def _room(self) -> int:

@@ -24,6 +24,7 @@ from holdfast_model.vocabulary import (
     Command,
     CommitNonce,
     JournalRecord,
+    Phase,
     RefundWithdrawal,
     ReportBlock,
     ReportDeposit,
@@ -64,6 +65,7 @@ FITTING: dict[PaymentStatus, set[str]] = {
     PaymentStatus.REFUNDED: {"request_withdrawal"},
 }
 """What gets a payment further; everything else is asked for rarely."""
+HALTED = "(halted)"
 RARELY = 0.15
 
 
@@ -201,6 +203,8 @@ class CustodyLink(Subject):
         """The chain, and what went out to it."""
         chain, told = world.chain, told_of_custody(world, world.view.seq)
         found: Values = {"chain_tip": chain.tip, "fork": chain.fork}
+        if not world.down:
+            found[HALTED] = int(world.view.phase is Phase.HALTED)
         if not world.down and not world.pending:
             found["provider_up"] = _same([int(item.provider_up) for item in world.view.chains])
         for deposit in world.names(ModelDeposit):
@@ -221,6 +225,11 @@ class CustodyLink(Subject):
                 ),
             }
         return found | {f"nonces_made[{name}]": len(told.nonces.get(name, ())) for name in world.names(Signer)}
+
+    def together(self, world: World, state: Mapping[str, int]) -> Values:
+        """It halts itself with a mismatch, and for nothing else in the models."""
+        del world
+        return {HALTED: state["live.mismatch"]}
 
     def logged(self, world: World, record: JournalRecord) -> Sequence[Values]:
         """What the chain and its payments are told; of what is told for each asset the last."""

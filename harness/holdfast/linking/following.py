@@ -30,6 +30,16 @@ DRAWS_MAX = 6
 """How many draws of its arguments an action gets before a walk turns to another one."""
 
 
+CONTRADICTS = (LookupError, ValueError, StopIteration)
+"""What is raised where a planted bug lets the exchange tell of something that it never told the beginning of."""
+
+
+def contradiction(error: Exception, *, step: int, label: str) -> LinkDifference:
+    """The difference between a model and an exchange that contradicts itself."""
+    found = f"contradicts itself: {type(error).__name__}: {error}"
+    return LinkDifference(step=step, action=label, variable="what is shown", model="makes sense", engine=found)
+
+
 class Follower:
     """A model and an exchange that go the same way, step by step, from their first states."""
 
@@ -51,13 +61,17 @@ class Follower:
     def take(self, instance: Instance, after: State) -> LinkDifference | None:
         """Let the exchange take a step whose state afterwards is known; the first difference."""
         rule: ActionRule = rule_of(self.model, instance.action.name)
-        if rule.act is not None:
-            rule.act(self.world, self._taken(instance, after))
-        self.world.settle(self.world.named(after))
-        self.world.look()
+        taken = self._taken(instance, after)
         self.state = after
         self.steps.append(instance.label)
-        self.difference = self._compare(instance.label)
+        try:
+            if rule.act is not None:
+                rule.act(self.world, taken)
+            self.world.settle(self.world.named(after))
+            self.world.look()
+            self.difference = self._compare(instance.label)
+        except CONTRADICTS as error:
+            self.difference = contradiction(error, step=len(self.steps), label=instance.label)
         return self.difference
 
     def set_out(self, path: Sequence[Instance]) -> None:
