@@ -13,7 +13,7 @@ from holdfast.custody_machine import CustodyMachine
 from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
-from holdfast.linking.checking import LINKED, Work, check_links
+from holdfast.linking.checking import LINKED, Linked, Work, check_links
 from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
 from holdfast.margin_machine import MarginMachine
 from holdfast.operations_machine import OperationsMachine
@@ -68,6 +68,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     commands: int
     fault_commands: int
     link: Work
+    links: tuple[Linked, ...] = LINKED
 
 
 PROFILES = {
@@ -190,7 +191,7 @@ class Gate:
 
     def _check_links(self) -> None:
         """Let the models and the reference go the same way; of the engine under test this says nothing."""
-        self.links = check_links(LINKED, seed=self._seed, work=self._profile.link)
+        self.links = check_links(self._profile.links, seed=self._seed, work=self._profile.link)
 
     def _run_faults(self) -> None:
         self.faults = run_faults(seed=self._seed, commands=self._profile.fault_commands, progress=self._progress)

@@ -14,6 +14,7 @@ from holdfast.engines import EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import Fuzz, fuzz
 from holdfast.gating import PROFILES, Gate, Profile
+from holdfast.linking.checking import LINKED, Work
 from holdfast.generating import SMALL_SETUP
 from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_machine
 from holdfast.running import ENGINE_FAILED, run
@@ -143,6 +144,8 @@ def gate(engine: str, *, commands: int) -> Gate:
         machine_steps=1,
         commands=commands,
         fault_commands=1,
+        link=Work(walks=1, walk_steps=3, histories=1, history_moves=3),
+        links=LINKED[:1],
     )
     with EngineSource(engine) as source:
         work = Gate(source, profile, seed=1, progress=silent, found=lambda *_: None)

@@ -335,6 +335,22 @@ def test_proofs_show_each_open_obligation_with_its_reason(reports: Reports, fold
     ]
 
 
+def test_links_show_the_first_difference_and_the_way_to_it(reports: Reports, folder: Folder) -> None:
+    links = section(read(folder(reports["violated gate"]())), "links")
+    assert "In walk 2, after 3 steps: 1 in the model, <b>0</b> in the exchange." in links.text
+    assert "Passed over 4 times: the replica caught up at once where the model's standby lags." in links.text
+    assert ("neutral", "not taken") in badges(links)
+    assert ("violated", "differs") in badges(links)
+    assert [step.text for step in links.find("p", class_="did")] == [
+        "deposit(u1, USDT, amount=1)",
+        "send(q1)",
+        "send(q2)",
+    ]
+    held = section(read(folder(reports["held gate"]())), "links")
+    assert ("violated", "differs") not in badges(held)
+    assert "walks of the model 2" in [pair.text for pair in held.find("dl", class_="bounds")[0].find("div")]
+
+
 def test_explorations_flag_what_never_happened(reports: Reports, folder: Folder) -> None:
     explorations = section(read(folder(reports["violated gate"]())), "explorations")
     assert "Not every state was seen: the search was stopped by the first violation" in explorations.text
