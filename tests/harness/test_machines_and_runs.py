@@ -14,8 +14,8 @@ from holdfast.engines import EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import Fuzz, fuzz
 from holdfast.gating import PROFILES, Gate, Profile
-from holdfast.linking.checking import LINKED, Work
 from holdfast.generating import SMALL_SETUP
+from holdfast.linking.checking import LINKED, Work
 from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_machine
 from holdfast.running import ENGINE_FAILED, run
 from holdfast.scenarios import SCENARIOS, Scenario

@@ -610,6 +610,11 @@ def inconclusive_gate() -> Report[AnyResult]:
                 stopped_by="the limit of 1,000,000 states",
             ),
         ),
+        links=(
+            msgspec.structs.replace(
+                LINK, verdict=Verdict.INCONCLUSIVE, steps=0, moves=0, actions=dict.fromkeys(LINK.actions, 0)
+            ),
+        ),
         runs=(
             Run(
                 kind="machine",
