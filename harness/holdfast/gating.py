@@ -85,7 +85,7 @@ PROFILES = {
             machine_steps=30,
             commands=30_000,
             fault_commands=15_000,
-            link=Work(walks=1, walk_steps=25, histories=2, history_moves=25),
+            link=Work(walks=2, walk_steps=20, histories=2, history_moves=25),
         ),
         Profile(
             name="ci",

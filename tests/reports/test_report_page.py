@@ -221,7 +221,8 @@ def test_the_sentence_of_a_violated_gate_tells_the_engine_from_the_models(report
 
 def test_the_sentence_of_an_inconclusive_gate_names_what_is_open(reports: Reports, folder: Folder) -> None:
     (sentence,) = read(folder(reports["inconclusive gate"]())).find("p", class_="in-a-sentence")
-    assert "Proof on the model spot, Exploration of the model yardstick and Run maintenance" in sentence.text
+    assert "Proof on the model spot, Exploration of the model yardstick, Link of the model" in sentence.text
+    assert "the reference exchange and Run maintenance" in sentence.text
     assert "does not count as a pass" in sentence.text
 
 
