@@ -14,6 +14,7 @@ from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
 from holdfast.linking.checking import LINKED, Linked, Work, check_links
+from holdfast.linking.following import why_not_linked
 from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
 from holdfast.margin_machine import MarginMachine
 from holdfast.operations_machine import OperationsMachine
@@ -191,7 +192,12 @@ class Gate:
 
     def _check_links(self) -> None:
         """Let the models and the reference go the same way; of the engine under test this says nothing."""
-        self.links = check_links(self._profile.links, seed=self._seed, work=self._profile.link)
+        for model in dict.fromkeys((*self._profile.proofs, *self._profile.explorations)):
+            reason = why_not_linked(load_model(model))
+            if reason:
+                self.skipped.append(NotChecked(subject=f"the link of {model} and the reference", reason=reason))
+        for check in check_links(self._profile.links, seed=self._seed, work=self._profile.link):
+            self.links.append(check)
 
     def _run_faults(self) -> None:
         self.faults = run_faults(seed=self._seed, commands=self._profile.fault_commands, progress=self._progress)

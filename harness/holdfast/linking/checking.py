@@ -1,7 +1,7 @@
 """The check of the link: walks of a model on the exchange, and histories of the exchange in the model."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -82,12 +82,12 @@ class _Job(Struct, frozen=True, kw_only=True):
     work: Work
 
 
-def check_links(models: Sequence[Linked], *, seed: int, work: Work) -> list[LinkCheck]:
+def check_links(models: Sequence[Linked], *, seed: int, work: Work) -> Iterator[LinkCheck]:
     """The checks of these models on the reference exchange, shared among the cores, in order."""
     jobs = [_Job(linked=linked, seed=seed, work=work) for linked in models]
-    found = list(spread(_check, jobs))
-    assert all(check is not None for check in found), "a process that checks a link does not die"
-    return [check for check in found if check is not None]
+    for check in spread(_check, jobs):
+        assert check is not None, "a process that checks a link does not die"
+        yield check
 
 
 def _check(job: _Job) -> LinkCheck:
