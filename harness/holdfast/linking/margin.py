@@ -330,6 +330,7 @@ def _resume(world: World, taken: Taken) -> None:
 
 OWES = "an account owes what the exchange's insurance has paid already"
 SETTLED = "the exchange has settled a loss that the model's account has not paid yet"
+DELEVERAGED = "of what insurance has, others owe already, so that the exchange deleverages, which is not modelled"
 OVER_THE_CHAIN = "with custody a client's payment to the house goes over the chain"
 
 
@@ -349,6 +350,19 @@ def _why_not_transferred(world: World, taken: Taken) -> str:
     account = margin_account(_account(world, taken), _product(world, taken), isolated=True)
     has = world.balance(world.view, account, Bucket.COLLATERAL, UNIT)
     return "" if has >= taken.arguments["amount"] else SETTLED
+
+
+def _why_not_liquidated(world: World, taken: Taken) -> str:
+    product = _product(world, taken)
+    owed = sum(
+        max(0, -worth_in(taken.before, "live", client, product))
+        for client in world.clients
+        if not taken.before[f"live.position[{client}, {product}]"]
+    )
+    lacking = max(0, -_equity(world, _account(world, taken), product))
+    if lacking and lacking > taken.before[f"live.insurance[{product}]"] - owed:
+        return DELEVERAGED
+    return _owes(world, taken, "counterparty")
 
 
 MarginLink.actions = (
@@ -371,7 +385,7 @@ MarginLink.actions = (
         "liquidate",
         "`PlaceOrder` of the counterparty at the mark, then `Liquidate`, whose insurance pays at once",
         _liquidate,
-        is_linked=lambda world, taken: _owes(world, taken, "counterparty"),
+        is_linked=_why_not_liquidated,
     ),
     ActionRule("settle", "nothing: the exchange settles at once", None),
     ActionRule("insure", "nothing: the insurance paid with the liquidation", None),
