@@ -14,7 +14,8 @@ from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
 from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
 from holdfast.healing import REST_BOUND
-from holdfast.linking.checking import LINKED, Work, check_links
+from holdfast.linking.checking import LINKED, Linked, Work, check_links
+from holdfast.linking.following import why_not_linked
 from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
 from holdfast.margin_machine import MarginMachine
 from holdfast.operations_machine import OperationsMachine
@@ -76,6 +77,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     commands: int
     fault_commands: int
     link: Work
+    links: tuple[Linked, ...] = LINKED
 
 
 QUICKLY_WITNESSED = (
@@ -106,7 +108,7 @@ PROFILES = {
             machine_steps=30,
             commands=30_000,
             fault_commands=15_000,
-            link=Work(walks=1, walk_steps=25, histories=2, history_moves=25),
+            link=Work(walks=2, walk_steps=20, histories=2, history_moves=25),
         ),
         Profile(
             name="ci",
@@ -213,7 +215,12 @@ class Gate:
 
     def _check_links(self) -> None:
         """Let the models and the reference go the same way; of the engine under test this says nothing."""
-        self.links = check_links(LINKED, seed=self._seed, work=self._profile.link)
+        for model in dict.fromkeys((*self._profile.proofs, *self._profile.explorations)):
+            reason = why_not_linked(load_model(model))
+            if reason:
+                self.skipped.append(NotChecked(subject=f"the link of {model} and the reference", reason=reason))
+        for check in check_links(self._profile.links, seed=self._seed, work=self._profile.link):
+            self.links.append(check)
 
     def _witness(self) -> None:
         sought = goals_sought((), None)

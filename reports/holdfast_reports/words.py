@@ -101,6 +101,9 @@ def _violated(dossier: Dossier) -> str:
     ]
     where = [f"{_invariants(engine)} violated on the engine"] if engine else []
     where += [f"{_invariants(list(dict.fromkeys(models)))} broken on a model"] if models else []
+    differing = sum(link.difference is not None for _, link in dossier.links)
+    if differing:
+        where.append(f"the reference exchange and {counted(differing, 'model')} differ")
     if dossier.contracts:
         failing = (ContractOutcome.REFUTED, ContractOutcome.UNREACHABLE, ContractOutcome.NO_CONTRACT)
         for outcome in failing:

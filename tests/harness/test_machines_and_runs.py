@@ -15,7 +15,7 @@ from holdfast.faulting import run_faults, verdict_of
 from holdfast.fuzzing import Fuzz, fuzz
 from holdfast.gating import PROFILES, Gate, Profile
 from holdfast.generating import SMALL_SETUP
-from holdfast.linking.checking import Work
+from holdfast.linking.checking import LINKED, Work
 from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_machine
 from holdfast.running import ENGINE_FAILED, run
 from holdfast.scenarios import SCENARIOS, Scenario
@@ -146,7 +146,8 @@ def gate(engine: str, *, commands: int) -> Gate:
         machine_steps=1,
         commands=commands,
         fault_commands=1,
-        link=Work(walks=1, walk_steps=2, histories=1, history_moves=2),
+        link=Work(walks=1, walk_steps=3, histories=1, history_moves=3),
+        links=LINKED[:1],
     )
     with EngineSource(engine) as source:
         work = Gate(source, profile, seed=1, progress=silent, found=lambda *_: None)

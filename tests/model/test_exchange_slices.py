@@ -14,20 +14,20 @@ EXCHANGE = next(entry for entry in list_models() if entry.name == "exchange")
 
 SEARCHED = {
     "trading": (13_088, 69_353, 12),
-    "margin": (4_774_813, 57_508_391, 29),
-    "custody": (1_720_552, 9_306_165, 40),
-    "maintenance": (15_075, 56_539, 22),
-    "replication": (68_120, 430_681, 27),
+    "margin": (2_790_905, 32_443_123, 35),
+    "custody": (1_720_916, 9_307_510, 40),
+    "maintenance": (15_075, 62_875, 21),
+    "replication": (77_890, 458_387, 30),
     "surge": (5_242, 21_895, 20),
     "trading+phases+recovery": (741_960, 2_557_521, 28),
-    "trading+maintenance": (548_479, 2_055_907, 38),
-    "trading+replication": (114_443, 291_847, 27),
-    "margin+maintenance": (2_265_064, 8_341_145, 43),
-    "custody+recovery": (514_978, 1_505_564, 51),
-    "custody+maintenance": (1_342_971, 6_042_783, 51),
-    "custody+replication": (493_934, 1_661_036, 42),
-    "maintenance+replication": (353_676, 1_488_611, 28),
-    "replication+surge": (601_715, 2_443_365, 29),
+    "trading+maintenance": (548_607, 2_287_075, 37),
+    "trading+replication": (138_829, 354_629, 27),
+    "margin+maintenance": (2_629_506, 10_700_165, 54),
+    "custody+recovery": (514_827, 1_504_694, 51),
+    "custody+maintenance": (1_673_121, 8_248_362, 51),
+    "custody+replication": (576_576, 1_933_131, 42),
+    "maintenance+replication": (335_586, 1_577_855, 28),
+    "replication+surge": (701_954, 2_855_350, 29),
 }
 """Distinct states, generated states and depth of each slice."""
 

@@ -44,6 +44,8 @@ from holdfast_model.findings import (
     FuzzResult,
     GateResult,
     InvariantCoverage,
+    LinkCheck,
+    LinkDifference,
     NotChecked,
     Report,
     Run,
@@ -193,6 +195,29 @@ EXPLORATION = Exploration(
         PropertyCoverage(invariant="FINAL-1", property="terminal_status_is_absorbing", states=1_482_570),
     ),
     violations=(),
+)
+
+LINK = LinkCheck(
+    model="exchange:slice=surge,requests=3",
+    verdict=Verdict.HELD,
+    bounds=(Bound(name="walks of the model", value="2"), Bound(name="histories of the exchange", value="3")),
+    steps=60,
+    moves=90,
+    actions={"deposit": 22, "send": 38, "serve_cancel": 0},
+    passed_over={"the replica caught up at once where the model's standby lags": 4},
+)
+
+BROKEN_LINK = msgspec.structs.replace(
+    LINK,
+    verdict=Verdict.VIOLATED,
+    steps=3,
+    moves=0,
+    actions={"deposit": 1, "send": 2, "serve_cancel": 0},
+    origin="walk 2",
+    path=("deposit(u1, USDT, amount=1)", "send(q1)", "send(q2)"),
+    difference=LinkDifference(
+        step=3, action="send(q2)", variable="live.free[u1, USDT]", model="1", engine="<b>0</b>"
+    ),
 )
 
 FAULTS = FaultsResult(
@@ -425,6 +450,7 @@ def gate(**changes: object) -> GateResult:
         "seed": 20_250_703,
         "proofs": (PROOF,),
         "explorations": (EXPLORATION,),
+        "links": (LINK,),
         "runs": (MACHINE, GENERATOR),
         "faults": FAULTS,
         "not_checked": NOT_CHECKED,
@@ -582,6 +608,7 @@ def violated_gate() -> Report[AnyResult]:
                 stopped_by="the first violation",
             ),
         ),
+        links=(LINK, BROKEN_LINK),
         runs=(broken, idle),
         faults=FaultsResult(bounds=FAULTS.bounds, faults=(*FAULTS.faults, missed), healthy=FAULTS.healthy),
         not_checked=(
@@ -646,6 +673,11 @@ def inconclusive_gate() -> Report[AnyResult]:
                 properties=(PropertyCoverage(invariant="CONS-1", property="accounts_sum_to_zero", states=1_000_000),),
                 violations=(),
                 stopped_by="the limit of 1,000,000 states",
+            ),
+        ),
+        links=(
+            msgspec.structs.replace(
+                LINK, verdict=Verdict.INCONCLUSIVE, steps=0, moves=0, actions=dict.fromkeys(LINK.actions, 0)
             ),
         ),
         runs=(

@@ -176,3 +176,14 @@ def test_hostile_text_stays_text_in_well_formed_xml(text: str, reports: Reports,
         "skipped",
     }
     assert (out / "junit.xml").stat().st_size < 100_000
+
+
+def test_a_link_that_differs_fails_and_says_where(reports: Reports, folder: Folder) -> None:
+    root = parsed(folder(reports["violated gate"]()))
+    suites = [suite for suite in root if suite.get("name", "").startswith("Link of the model")]
+    found = [(case.get("name"), case[0].tag if len(case) else PASSED) for suite in suites for case in suite]
+    assert found[0] == ("states are the same after each step", PASSED)
+    assert found[4] == ("states are the same after each step", "failure")
+    assert found[3] == found[7] == ("action serve_cancel is taken", "skipped")
+    message = suites[1][0][0].get("message", "")
+    assert "walk 2, step 3, send(q2): live.free[u1, USDT] is 1 in the model" in message

@@ -206,8 +206,8 @@ def test_the_sentence_of_a_gate_that_held_states_its_work(reports: Reports, fold
     (sentence,) = read(folder(reports["held gate"]())).find("p", class_="in-a-sentence")
     assert sentence.text == (
         "Everything that was checked held, within the bounds stated beside each part. In all, 21 of 21 proof "
-        "obligations were proved, 1,482,570 distinct model states were visited, 12,214 commands were run in 80 "
-        "sequences and 3 of 3 planted faults were caught."
+        "obligations were proved, 1,482,570 distinct model states were visited, models and the reference exchange "
+        "went 150 steps together, 12,214 commands were run in 80 sequences and 3 of 3 planted faults were caught."
     )
 
 
@@ -215,13 +215,14 @@ def test_the_sentence_of_a_violated_gate_tells_the_engine_from_the_models(report
     (sentence,) = read(folder(reports["violated gate"]())).find("p", class_="in-a-sentence")
     assert sentence.text.startswith(
         "At least one check failed: FINAL-2 was violated on the engine; CONS-1 and FINAL-1 were broken on a model; "
-        "1 planted fault was missed."
+        "the reference exchange and 1 model differ; 1 planted fault was missed."
     )
 
 
 def test_the_sentence_of_an_inconclusive_gate_names_what_is_open(reports: Reports, folder: Folder) -> None:
     (sentence,) = read(folder(reports["inconclusive gate"]())).find("p", class_="in-a-sentence")
-    assert "Proof on the model spot, Exploration of the model yardstick and Run maintenance" in sentence.text
+    assert "Proof on the model spot, Exploration of the model yardstick, Link of the model" in sentence.text
+    assert "the reference exchange and Run maintenance" in sentence.text
     assert "does not count as a pass" in sentence.text
 
 
@@ -231,6 +232,12 @@ def test_the_summary_has_a_row_for_every_part(reports: Reports, folder: Folder) 
         ["Part", "Verdict", "Work done", "Time"],
         ["Proof on the model spot", "✓ held", "21 of 21 obligations proved", "2.5 s"],
         ["Exploration of the model yardstick", "✓ held", "1,482,570 distinct states, all of them", "9.8 s"],
+        [
+            "Link of the model exchange:slice=surge,requests=3 and the reference exchange",
+            "✓ held",
+            "60 steps one way, 90 moves the other",
+            "not recorded",
+        ],
         ["Run maintenance", "✓ held", "2,214 commands in 60 sequences", "14.2 s"],
         ["Run surge", "✓ held", "10,000 commands in 20 sequences", "11.7 s"],
         ["Planted faults", "✓ held", "3 of 3 planted faults caught", "18.1 s"],
@@ -333,6 +340,22 @@ def test_proofs_show_each_open_obligation_with_its_reason(reports: Reports, fold
         "orders 2",
         "amounts unbounded integers",
     ]
+
+
+def test_links_show_the_first_difference_and_the_way_to_it(reports: Reports, folder: Folder) -> None:
+    links = section(read(folder(reports["violated gate"]())), "links")
+    assert "In walk 2, after 3 steps: 1 in the model, <b>0</b> in the exchange." in links.text
+    assert "Passed over 4 times: the replica caught up at once where the model's standby lags." in links.text
+    assert ("neutral", "not taken") in badges(links)
+    assert ("violated", "differs") in badges(links)
+    assert [step.text for step in links.find("p", class_="did")] == [
+        "deposit(u1, USDT, amount=1)",
+        "send(q1)",
+        "send(q2)",
+    ]
+    held = section(read(folder(reports["held gate"]())), "links")
+    assert ("violated", "differs") not in badges(held)
+    assert "walks of the model 2" in [pair.text for pair in held.find("dl", class_="bounds")[0].find("div")]
 
 
 def test_explorations_flag_what_never_happened(reports: Reports, folder: Folder) -> None:

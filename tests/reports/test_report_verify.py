@@ -101,6 +101,17 @@ UNREACHED = {"goal": "filled", "sentence": "An order was filled.", "states": 0, 
         ("violated gate", _set(R, "explorations", 0, "deadlocks", to=0), "no state without a step, but a way to one"),
         ("held gate", _set(R, "explorations", 0, "goals", to=[UNREACHED]), "held, but goal filled was not reached"),
         ("held gate", _set(R, "explorations", 0, "collision_probability", to=1.5), "collision probability is 1.5"),
+        # Links.
+        ("held gate", _set(R, "links", 0, "steps", to=61), "61 steps, but its actions were taken 60 times"),
+        ("held gate", _set(R, "links", 0, "moves", to=-1), "moves is -1"),
+        (
+            "held gate",
+            _both(_set(R, "links", 0, "steps", to=0), _set(R, "links", 0, "moves", to=0)),
+            'the verdict "held"',
+        ),
+        ("violated gate", _set(R, "links", 1, "verdict", to="held"), 'exchange: the verdict "held"'),
+        ("violated gate", _set(R, "links", 1, "difference", to=None), "violated, but no difference is recorded"),
+        ("violated gate", _set(R, "links", 1, "path", to=[]), "differs at step 3, but its path has 0"),
         # Runs.
         ("violated gate", _set(R, "runs", 0, "verdict", to="held"), 'Run maintenance: the verdict "held"'),
         ("violated gate", _set(R, "runs", 0, "violations", to=[]), "1 violations are counted, none is recorded"),

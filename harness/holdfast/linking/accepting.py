@@ -5,14 +5,12 @@ changed nothing, and those that the actions lead to by which the move may be exp
 agree with what is shown now. If none is left, the history is no path of the model.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from holdfast.engine import Engine
-from holdfast.linking.following import first_difference
+from holdfast.linking.following import CONTRADICTS, Follower, contradiction, first_difference
 from holdfast.linking.rules import By, Move, Values
-from holdfast.linking.subjects import subjects_of
-from holdfast.linking.world import World
 from holdfast_model.findings import LinkDifference
 from holdfast_model.spec.model import Instance, Model, State
 from holdfast_model.specs.exchange.operations import Recovery, Slot
@@ -26,17 +24,20 @@ NO_LIMIT = 1_000_000
 class History:
     """An exchange to which something is done at random, and the states that the model can be in by what it shows."""
 
-    def __init__(self, model: Model, engine: Engine, seed: str) -> None:
+    def __init__(self, model: Model, engine: Engine, seed: str, path: Sequence[Instance] = ()) -> None:
         self.model = model
-        self.world = World(model, engine, subjects_of(model))
-        self.states: set[State] = {model.initial}
-        self.moves: list[str] = []
-        self.difference: LinkDifference | None = None
+        follower = Follower(model, engine)
+        follower.set_out(path)
+        self.world = follower.world
+        self.world.followed = None
+        self.states: set[State] = {follower.state}
+        self.moves = list(follower.steps)
+        """What was done, the path that it set out with included."""
+        self.difference: LinkDifference | None = follower.difference
         self._random = Random(seed)  # noqa: S311 - a history must be the same for one seed
         self._instances: dict[str, list[Instance]] = {}
         for instance in model.instances():
             self._instances.setdefault(instance.action.name, []).append(instance)
-        self._keep("init", self.states)
 
     @property
     def is_over(self) -> bool:
@@ -51,13 +52,16 @@ class History:
         if not offered:
             return None
         (move,) = self._random.choices(offered, [each.weight for each in offered])
-        move.do(self.world)
-        self.world.look()
         self.moves.append(move.name)
-        reached = set(self.states)
-        for sequence in move.explained_by:
-            reached |= self._after(sequence)
-        self._keep(move.name, reached)
+        try:
+            move.do(self.world)
+            self.world.look()
+            reached = set(self.states)
+            for sequence in move.explained_by:
+                reached |= self._after(sequence)
+            self._keep(move.name, reached)
+        except CONTRADICTS as error:
+            self.difference = contradiction(error, step=len(self.moves), label=move.name)
         return move
 
     def _room(self) -> int:

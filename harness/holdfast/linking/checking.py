@@ -1,36 +1,63 @@
 """The check of the link: walks of a model on the exchange, and histories of the exchange in the model."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
 from holdfast.engine import Engine, LocalEngine
 from holdfast.linking.accepting import History
-from holdfast.linking.following import Follower, Walk, why_not_linked
+from holdfast.linking.following import Follower, Walk, path_of, why_not_linked
 from holdfast.workers import spread
 from holdfast_model.evidence import Bound, Verdict
 from holdfast_model.findings import LinkCheck, LinkDifference
-from holdfast_model.spec.model import Model
+from holdfast_model.spec.model import Instance, Model
 from holdfast_model.specs import load_model
 
+
+class Linked(Struct, frozen=True, kw_only=True):
+    """A model that is linked, and a path with which every second walk and history sets out, to get further."""
+
+    model: str
+    path: tuple[str, ...]
+
+
+def _linked(model: str, path: str) -> Linked:
+    return Linked(model=f"exchange:slice={model}", path=tuple(path.split("; ")))
+
+
+_CREDITED = "send_deposit(d1, u1, USDT, amount=1); report_block; report_deposit(d1); mine; report_block"
+_SIGNED_NEXT = "request_withdrawal(w1, u1, USDT, amount=1); approve_withdrawal(w1); commit_nonce(w1, s2)"
+_PLEDGED = (
+    "deposit(u1, USDT, amount=1); deposit(u2, USDT, amount=2); transfer(u1, p1, amount=1, to-product); "
+    "transfer(u2, p1, amount=2, to-product)"
+)
+_POSITION = "set_mark(p1, price=3); trade_position(u1, u2, p1, price=3, size=1)"
+_FUNDED = "deposit(u1, SOL, amount=2); deposit(u2, USDT, amount=3)"
+_MAINTAINED = "restrict; announce; begin_maintenance"
+
 LINKED = (
-    "exchange:slice=trading,orders=4,amounts=3",
-    "exchange:slice=margin,products=1,amounts=5,prices=4",
-    "exchange:slice=margin,amounts=3,prices=3",
-    "exchange:slice=custody,blocks=5",
-    "exchange:slice=maintenance,log=4",
-    "exchange:slice=replication,log=4,epochs=6",
-    "exchange:slice=surge,requests=3",
-    "exchange:slice=trading+phases+recovery,orders=3,log=4,amounts=3",
-    "exchange:slice=trading+maintenance,orders=3,log=4,amounts=3",
-    "exchange:slice=trading+replication,faults=0,log=4,epochs=6",
-    "exchange:slice=margin+maintenance,amounts=5,faults=0,log=4,prices=4",
-    "exchange:slice=custody+recovery,faults=0,log=4,blocks=5",
-    "exchange:slice=custody+maintenance,faults=0,log=4,blocks=5,nonces=2",
-    "exchange:slice=custody+replication,faults=0,log=4,blocks=5,nonces=2,epochs=6",
-    "exchange:slice=maintenance+replication,faults=0,log=4,epochs=6",
-    "exchange:slice=replication+surge,faults=0,requests=2,log=4,epochs=6",
+    _linked("trading,orders=4,amounts=3", f"{_FUNDED}; place(u1, sell, price=1, size=2)"),
+    _linked("margin,products=1", f"{_PLEDGED}; {_POSITION}"),
+    _linked("margin", f"{_PLEDGED}; {_POSITION}; halt_product(p2)"),
+    _linked("custody,blocks=5", f"{_CREDITED}; {_SIGNED_NEXT}"),
+    _linked("maintenance,log=4", f"deposit(u1, SOL, amount=1); {_MAINTAINED}"),
+    _linked("replication,log=4,epochs=6", "deposit(u1, USDT, amount=1); isolate; promote(r2)"),
+    _linked("surge,requests=3", "deposit(u1, USDT, amount=1); send(q1); serve_order(q1, lost)"),
+    _linked("trading+phases+recovery,orders=3,log=4,amounts=3", f"{_FUNDED}; place(u1, sell, price=1, size=2)"),
+    _linked("trading+maintenance,orders=3,log=4,amounts=3", f"{_FUNDED}; place(u1, sell, price=1, size=2)"),
+    _linked(
+        "trading+replication,faults=0,log=4,epochs=6",
+        "deposit(u1, SOL, amount=1); deposit(u2, USDT, amount=1); cut_off(r1)",
+    ),
+    _linked("margin+maintenance,faults=0,log=4,amounts=3,prices=3", f"{_PLEDGED}; snapshot; {_POSITION}"),
+    _linked("custody+recovery,faults=0,log=4,blocks=5", f"{_CREDITED}; snapshot; {_SIGNED_NEXT}"),
+    _linked("custody+maintenance,faults=0,log=4,blocks=5,nonces=2", f"{_CREDITED}; snapshot; {_SIGNED_NEXT}"),
+    _linked(
+        "custody+replication,faults=0,log=4,blocks=5,nonces=2,epochs=6", f"{_CREDITED}; snapshot; {_SIGNED_NEXT}"
+    ),
+    _linked("maintenance+replication,faults=0,log=4,epochs=6", f"deposit(u1, USDT, amount=1); {_MAINTAINED}"),
+    _linked("replication+surge,faults=0,requests=2,log=4,epochs=6", "deposit(u1, USDT, amount=1); cut_off(r2)"),
 )
 """Every slice that is explored, at sizes at which paths get further: nobody visits all of their states."""
 
@@ -50,43 +77,44 @@ class Work(Struct, frozen=True, kw_only=True):
 class _Job(Struct, frozen=True, kw_only=True):
     """The check of one model, as it is handed to another process."""
 
-    model: str
+    linked: Linked
     seed: int
     work: Work
 
 
-def check_links(models: Sequence[str], *, seed: int, work: Work) -> list[LinkCheck]:
+def check_links(models: Sequence[Linked], *, seed: int, work: Work) -> Iterator[LinkCheck]:
     """The checks of these models on the reference exchange, shared among the cores, in order."""
-    jobs = [_Job(model=model, seed=seed, work=work) for model in models]
-    found = list(spread(_check, jobs))
-    assert all(check is not None for check in found), "a process that checks a link does not die"
-    return [check for check in found if check is not None]
+    jobs = [_Job(linked=linked, seed=seed, work=work) for linked in models]
+    for check in spread(_check, jobs):
+        assert check is not None, "a process that checks a link does not die"
+        yield check
 
 
 def _check(job: _Job) -> LinkCheck:
-    return check_link(load_model(job.model), seed=job.seed, work=job.work)
+    return check_link(job.linked, seed=job.seed, work=job.work)
 
 
-def check_link(model: Model, *, seed: int, work: Work, engines: Engines = LocalEngine) -> LinkCheck:
+def check_link(linked: Linked, *, seed: int, work: Work, engines: Engines = LocalEngine) -> LinkCheck:
     """Walks and histories of a model, to the first difference. The engine is the reference unless another is made.
 
     Nothing is concluded where no step or no move was taken, or where the model is not linked.
     """
+    model = load_model(linked.model)
     reason = why_not_linked(model)
     assert not reason, reason
-    checked = _Checked(model, seed, work, engines)
+    checked = _Checked(model, path_of(model, linked.path), seed, work, engines)
     for kind, count, check in (("walk", work.walks, checked.walk), ("history", work.histories, checked.history)):
         for number in range(1, count + 1):
             if checked.difference is None:
-                check(f"{kind} {number}")
+                check(f"{kind} {number}", sets_out=number % 2 == 0)
     return checked.found()
 
 
 class _Checked:
     """What was found so far."""
 
-    def __init__(self, model: Model, seed: int, work: Work, engines: Engines) -> None:
-        self._model, self._seed, self._work, self._engines = model, seed, work, engines
+    def __init__(self, model: Model, path: Sequence[Instance], seed: int, work: Work, engines: Engines) -> None:
+        self._model, self._way, self._seed, self._work, self._engines = model, path, seed, work, engines
         self._taken: Counter[str] = Counter()
         self._passed_over: Counter[str] = Counter()
         self._moves = 0
@@ -94,9 +122,12 @@ class _Checked:
         self._origin = ""
         self.difference: LinkDifference | None = None
 
-    def walk(self, origin: str) -> None:
+    def walk(self, origin: str, *, sets_out: bool) -> None:
         """One walk of the model, followed by the exchange."""
         follower = Follower(self._model, self._engines())
+        if sets_out:
+            follower.set_out(self._way)
+            self._taken.update(instance.action.name for instance in self._way[: len(follower.steps)])
         walk = Walk(follower, f"{self._seed} {self._model.name} {origin}", self._taken)
         for _ in range(self._work.walk_steps):
             step = walk.next() if follower.difference is None else None
@@ -106,9 +137,10 @@ class _Checked:
         self._passed_over.update(walk.not_taken)
         self._differs(origin, follower.difference, follower.steps)
 
-    def history(self, origin: str) -> None:
+    def history(self, origin: str, *, sets_out: bool) -> None:
         """One history of the exchange, explained by the model."""
-        history = History(self._model, self._engines(), f"{self._seed} {self._model.name} {origin}")
+        way = self._way if sets_out else ()
+        history = History(self._model, self._engines(), f"{self._seed} {self._model.name} {origin}", way)
         for _ in range(self._work.history_moves):
             if history.is_over or history.go_on() is None:
                 break

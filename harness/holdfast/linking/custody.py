@@ -24,6 +24,7 @@ from holdfast_model.vocabulary import (
     Command,
     CommitNonce,
     JournalRecord,
+    Phase,
     RefundWithdrawal,
     ReportBlock,
     ReportDeposit,
@@ -52,6 +53,19 @@ ENDED = {
     WithdrawalStatus.PAID: PaymentStatus.PAID,
     WithdrawalStatus.REFUNDED: PaymentStatus.REFUNDED,
 }
+FITTING: dict[PaymentStatus, set[str]] = {
+    PaymentStatus.NONE: {"request_withdrawal", "resume_asset"},
+    PaymentStatus.REQUESTED: {"approve_withdrawal", "resume_asset"},
+    PaymentStatus.APPROVED: {"commit_nonce"},
+    PaymentStatus.SIGNING: {"submit_share"},
+    PaymentStatus.SIGNED: {"broadcast_payment", "resume_asset"},
+    PaymentStatus.BROADCAST: set(),
+    PaymentStatus.INCLUDED: set(),
+    PaymentStatus.PAID: {"request_withdrawal"},
+    PaymentStatus.REFUNDED: {"request_withdrawal"},
+}
+"""What gets a payment further; everything else is asked for rarely."""
+HALTED = "(halted)"
 RARELY = 0.15
 
 
@@ -189,6 +203,8 @@ class CustodyLink(Subject):
         """The chain, and what went out to it."""
         chain, told = world.chain, told_of_custody(world, world.view.seq)
         found: Values = {"chain_tip": chain.tip, "fork": chain.fork}
+        if not world.down:
+            found[HALTED] = int(world.view.phase is Phase.HALTED)
         if not world.down and not world.pending:
             found["provider_up"] = _same([int(item.provider_up) for item in world.view.chains])
         for deposit in world.names(ModelDeposit):
@@ -209,6 +225,11 @@ class CustodyLink(Subject):
                 ),
             }
         return found | {f"nonces_made[{name}]": len(told.nonces.get(name, ())) for name in world.names(Signer)}
+
+    def together(self, world: World, state: Mapping[str, int]) -> Values:
+        """It halts itself with a mismatch, and for nothing else in the models."""
+        del world
+        return {HALTED: state["live.mismatch"]}
 
     def logged(self, world: World, record: JournalRecord) -> Sequence[Values]:
         """What the chain and its payments are told; of what is told for each asset the last."""
@@ -543,9 +564,9 @@ def _moves_of_payments(world: World, random: Random) -> Sequence[Move]:
         said = "submit_share" if world.names(Signer)[signer] in signing.asked else "commit_nonce"
         if said == "submit_share" or not signing.asked:
             arguments[said] = {"payment": payment, "signer": signer}
-    rare = {"suspend_asset", "restart_signing", "refund_withdrawal"}
+    status = PaymentStatus(max(0, world.fields_at(world.view.seq)[f"payment_status[{name}]"]))
     return [
         _offer(action, each, logged=1)
         for action, each in arguments.items()
-        if action not in rare or random.random() < RARELY
+        if action in FITTING[status] or random.random() < RARELY
     ]

@@ -20,14 +20,24 @@ DISTURBING = 3
 """The rarity from which on an action disturbs."""
 
 LEFT_OUT = 0.5
-"""How likely a walk goes without an action that disturbs: walks that differ in what they leave out get further.
+"""How likely a walk leaves out an action that disturbs, as long as there is another: so it gets further.
 
 Source: A. Groce and others, "Swarm Testing", ISSTA 2012.
 """
 
 
-DRAWS_MAX = 12
+DRAWS_MAX = 6
 """How many draws of its arguments an action gets before a walk turns to another one."""
+
+
+CONTRADICTS = (LookupError, ValueError, StopIteration)
+"""What is raised where a planted bug lets the exchange tell of something that it never told the beginning of."""
+
+
+def contradiction(error: Exception, *, step: int, label: str) -> LinkDifference:
+    """The difference between a model and an exchange that contradicts itself."""
+    found = f"contradicts itself: {type(error).__name__}: {error}"
+    return LinkDifference(step=step, action=label, variable="what is shown", model="makes sense", engine=found)
 
 
 class Follower:
@@ -51,14 +61,26 @@ class Follower:
     def take(self, instance: Instance, after: State) -> LinkDifference | None:
         """Let the exchange take a step whose state afterwards is known; the first difference."""
         rule: ActionRule = rule_of(self.model, instance.action.name)
-        if rule.act is not None:
-            rule.act(self.world, self._taken(instance, after))
-        self.world.settle(self.world.named(after))
-        self.world.look()
+        taken = self._taken(instance, after)
         self.state = after
         self.steps.append(instance.label)
-        self.difference = self._compare(instance.label)
+        try:
+            if rule.act is not None:
+                rule.act(self.world, taken)
+            self.world.settle(self.world.named(after))
+            self.world.look()
+            self.difference = self._compare(instance.label)
+        except CONTRADICTS as error:
+            self.difference = contradiction(error, step=len(self.steps), label=instance.label)
         return self.difference
+
+    def set_out(self, path: Sequence[Instance]) -> None:
+        """Go along a path of the model, to the first difference."""
+        for instance in path:
+            if self.difference is None:
+                after = self.model.step(instance, self.state)
+                assert after is not None, f"{instance.label} can be taken"
+                self.take(instance, after)
 
     def _taken(self, instance: Instance, after: State) -> Taken:
         names = [parameter.name for parameter in instance.action.parameters]
@@ -170,25 +192,24 @@ class Walk:
         self.taken: Counter[str] = Counter() if taken is None else taken
         """How often each action was taken, here and in other walks: the rarer one goes first more often."""
         self._random = Random(seed)  # noqa: S311 - a walk must be the same for one seed
-        left_out = {
-            action.name
-            for action in follower.model.actions
-            if rule_of(follower.model, action.name).rarity >= DISTURBING and self._random.random() < LEFT_OUT
-        }
         self._instances: dict[str, list[Instance]] = {}
         for instance in follower.model.instances():
-            if instance.action.name not in left_out:
-                self._instances.setdefault(instance.action.name, []).append(instance)
+            self._instances.setdefault(instance.action.name, []).append(instance)
+        self._left_out = {
+            name for name in self._instances if self._rarity(name) >= DISTURBING and self._random.random() < LEFT_OUT
+        }
         self.not_taken: dict[str, int] = {}
         """By reason: how often a step was passed over because the exchange cannot take it."""
+
+    def _rarity(self, name: str) -> float:
+        return rule_of(self.follower.model, name).rarity
 
     def next(self) -> tuple[Instance, State] | None:
         """A step that can be taken now, drawn at random; None where there is none."""
         weights = {
-            name: self._random.random() * (1 + self.taken[name]) * rule_of(self.follower.model, name).rarity
-            for name in self._instances
+            name: self._random.random() * (1 + self.taken[name]) * self._rarity(name) for name in self._instances
         }
-        for name in sorted(weights, key=weights.__getitem__):
+        for name in sorted(weights, key=lambda name: (name in self._left_out, weights[name])):
             instances = self._instances[name]
             for instance in self._random.sample(instances, min(len(instances), DRAWS_MAX)):
                 after = self.follower.model.step(instance, self.follower.state, exploring=True)

@@ -59,6 +59,7 @@ STAGES = {
 NEXT = {Stage.HALTED: Stage.CANCEL_ONLY, Stage.CANCEL_ONLY: Stage.POST_ONLY, Stage.POST_ONLY: Stage.OPEN}
 UNIT = "USDT"
 INSURED = "(insurance, after what it pays at once)"
+RARELY = 0.15
 SETTLED_BY_ITSELF = (Kind.SETTLE, Kind.INSURE)
 """Steps of the model that are no commands of the exchange."""
 
@@ -329,6 +330,7 @@ def _resume(world: World, taken: Taken) -> None:
 
 OWES = "an account owes what the exchange's insurance has paid already"
 SETTLED = "the exchange has settled a loss that the model's account has not paid yet"
+DELEVERAGED = "of what insurance has, others owe already, so that the exchange deleverages, which is not modelled"
 OVER_THE_CHAIN = "with custody a client's payment to the house goes over the chain"
 
 
@@ -348,6 +350,19 @@ def _why_not_transferred(world: World, taken: Taken) -> str:
     account = margin_account(_account(world, taken), _product(world, taken), isolated=True)
     has = world.balance(world.view, account, Bucket.COLLATERAL, UNIT)
     return "" if has >= taken.arguments["amount"] else SETTLED
+
+
+def _why_not_liquidated(world: World, taken: Taken) -> str:
+    product = _product(world, taken)
+    owed = sum(
+        max(0, -worth_in(taken.before, "live", client, product))
+        for client in world.clients
+        if not taken.before[f"live.position[{client}, {product}]"]
+    )
+    lacking = max(0, -_equity(world, _account(world, taken), product))
+    if lacking and lacking > taken.before[f"live.insurance[{product}]"] - owed:
+        return DELEVERAGED
+    return _owes(world, taken, "counterparty")
 
 
 MarginLink.actions = (
@@ -370,7 +385,7 @@ MarginLink.actions = (
         "liquidate",
         "`PlaceOrder` of the counterparty at the mark, then `Liquidate`, whose insurance pays at once",
         _liquidate,
-        is_linked=lambda world, taken: _owes(world, taken, "counterparty"),
+        is_linked=_why_not_liquidated,
     ),
     ActionRule("settle", "nothing: the exchange settles at once", None),
     ActionRule("insure", "nothing: the insurance paid with the liquidation", None),
@@ -419,10 +434,11 @@ def _moves(world: World, random: Random) -> Sequence[Move]:
     if is_open:
         for direction in Direction:
             arguments = {"account": one, "product": place, "amount": amount, "direction": int(direction)}
-            offer("transfer", arguments)
-    mark = random.randint(0, world.parameter("prices"))
+            offer("transfer", arguments, weight=2 if direction is Direction.TO_PRODUCT else 0.5)
+    has_mark = _mark(world, product) != UNAVAILABLE
+    mark = random.randint(0 if random.random() < RARELY else 1, world.parameter("prices"))
     if mark != _mark(world, product) and world.view.phase is not Phase.MAINTENANCE:
-        offer("set_mark", {"product": place, "price": mark})
+        offer("set_mark", {"product": place, "price": mark}, weight=1 if has_mark else 4)
     bought, sold = (_held(world, world.view, world.clients[each], product)[0] for each in accounts)
     if bought < 1 and sold > -1:
         offer(
@@ -431,7 +447,6 @@ def _moves(world: World, random: Random) -> Sequence[Move]:
     client = world.clients[one]
     lots, _ = _held(world, world.view, client, product)
     lacking = max(0, -_equity(world, client, product))
-    has_mark = _mark(world, product) != UNAVAILABLE
     covered = lacking == 0 or (
         world.balance(world.view, INSURANCE, Bucket.FREE, UNIT) >= lacking and len(world.names(ModelProduct)) == 1
     )

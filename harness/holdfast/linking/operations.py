@@ -146,6 +146,7 @@ class RecoveryLink(Subject):
 
 CRASHES = 0.5
 WAITS = "maintenance waits for the exchange to act, which the model's does not"
+HALTED = "the exchange is halted by a mismatch, and does not go into maintenance"
 NOTHING = Taken({}, {}, {})
 
 
@@ -194,6 +195,12 @@ def _deploy(world: World, _: Taken) -> None:
     world.notes["rebuilt"] = world.view.seq
 
 
+def _why_not_deployed(world: World, _: Taken) -> str:
+    if world.is_halted_for_good:
+        return HALTED
+    return WAITS if world.pending else ""
+
+
 def _reconcile(world: World, _: Taken) -> None:
     if world.has(Custody):
         world.decide(Reconcile())
@@ -234,7 +241,7 @@ class MaintenanceLink(Subject):
             "`DeployRelease` of the other release on each replica, then `ActivateRelease`; with replicas of "
             "the model's own the same release on the primary again",
             _deploy,
-            is_linked=lambda world, _: WAITS if world.pending else "",
+            is_linked=_why_not_deployed,
         ),
         ActionRule("confirm_load", "`ConfirmLoad`", _confirm_load),
         ActionRule("reconcile", "`Reconcile`; nothing where there is no custody", _reconcile),
@@ -245,8 +252,8 @@ class MaintenanceLink(Subject):
     )
 
     def beside(self, world: World) -> Values:
-        """What of the procedure is done, as far as nothing of it waits for the exchange to act."""
-        if world.down or world.pending:
+        """What of the procedure is done, unless some of it waits for the exchange to act, or a mismatch stands."""
+        if world.down or world.pending or world.is_halted_for_good:
             return {}
         found = {
             "announced": int(_since(world, MaintenanceAnnounced) > max(0, _maintenance_began(world))),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdfast.engine import Engine
+from holdfast.engine import Engine, EngineFailure
 from holdfast.linking.chain import Chain
 from holdfast.linking.rules import MISSING, Subject, Values
 from holdfast.linking.scope import setup_of
@@ -227,7 +227,11 @@ class World:
         if self.down or self.runner.failed or self._steps_seen == len(self.runner.steps):
             return
         self._steps_seen = len(self.runner.steps)
-        self.view, self.records = self.engine.observe(0)
+        try:
+            self.view, self.records = self.engine.observe(0)
+        except EngineFailure as failure:
+            self.runner.failed, self.runner.failure = True, str(failure)
+            return
         seq = self.view.seq
         self._fields[seq] = self._read(self.view)
         # Without a primary that shows itself, the view is that of a replica which has all that was acknowledged.

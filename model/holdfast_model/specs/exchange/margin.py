@@ -207,17 +207,8 @@ class Positions(Engine):
         return self.equity(account, product) < needed
 
     def is_covered(self, account: Value, product: Product) -> Condition:
-        """Whether insurance, less what accounts without a position owe already, covers what an account lacks."""
-        owed = total(
-            ite(
-                self.position[other, product] == 0,
-                maximum(0, self.entry[other, product] - self.collateral[other, product]),
-                0,
-            )
-            for other in Account
-        )
-        lacking = maximum(0, -self.equity(account, product))
-        return any_of(lacking == 0, self.insurance[product] >= owed + lacking)
+        """Whether insurance covers what an account lacks at the mark."""
+        return self.equity(account, product) + self.insurance[product] >= 0
 
     def may_take(self, account: Value, product: Product, *, lots: Value, value: Value) -> Condition:
         """Whether an account may buy lots for a value.
