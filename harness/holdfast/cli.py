@@ -336,6 +336,7 @@ def fuzz(
     from holdfast.engines import EngineSource
     from holdfast.fuzzing import Fuzz, counterexamples_of
     from holdfast.fuzzing import fuzz as run
+    from holdfast.healing import REST_BOUND
     from holdfast.reporting import Folder
     from holdfast.setups import setups_for, signing_bounds
     from holdfast_invariants.auditor import not_checkable
@@ -370,6 +371,7 @@ def fuzz(
             bounds=(
                 Bound(name="commands", value=str(outcome.commands)),
                 Bound(name="seed", value=str(seed)),
+                REST_BOUND,
                 *signing_bounds(*setups_for(identity.capabilities)),
             ),
         ),
