@@ -59,8 +59,9 @@ lock: $(STAMP) ## Resolve the dependencies again (the only target that changes l
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --upgrade --quiet --output-file locks/dev.txt
 
-docs: $(STAMP) ## Generate docs/schema again
+docs: $(STAMP) ## Generate docs/schema and docs/invariants.md again
 	$(BIN)/python -m holdfast_model.schemas docs/schema
+	$(BIN)/python -m holdfast.catalogue_page docs/invariants.md
 
 sample: $(STAMP) ## Generate reports/sample again
 	$(BIN)/holdfast gate --profile smoke --out reports/sample

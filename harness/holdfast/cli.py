@@ -108,6 +108,10 @@ def gate(
     with EngineSource(engine) as source:
         folder = Folder(out)
         files: dict[int, str] = {}
+
+        def known() -> "AnyReport":
+            return session.report(work.verdict(), work.result(files), timing=work.timing)
+
         with telling() as progress:
             work = Gate(
                 source,
@@ -115,6 +119,7 @@ def gate(
                 seed=seed,
                 progress=progress,
                 found=lambda number, name, found: files.setdefault(number, folder.add(name, found)),
+                kept=lambda *, at_once: folder.keep(known, at_once=at_once),
             )
             interrupted = False
             try:
@@ -449,6 +454,7 @@ def fuzz(
     from holdfast.engines import EngineSource
     from holdfast.fuzzing import Fuzz, counterexamples_of
     from holdfast.fuzzing import fuzz as run
+    from holdfast.healing import REST_BOUND
     from holdfast.reporting import Folder
     from holdfast.setups import setups_for, signing_bounds
     from holdfast_invariants.auditor import not_checkable
@@ -483,6 +489,7 @@ def fuzz(
             bounds=(
                 Bound(name="commands", value=str(outcome.commands)),
                 Bound(name="seed", value=str(seed)),
+                REST_BOUND,
                 *signing_bounds(*setups_for(identity.capabilities)),
             ),
         ),
@@ -523,23 +530,45 @@ def faults(
     """Every planted bug against every invariant: the proof that green can turn red."""
     from holdfast.console import say, telling, verdict_line
     from holdfast.faulting import run_faults, verdict_of
+    from holdfast.reporting import Rarely, write_json
     from holdfast_engine.faults import FAULTS, fault_by_name
+    from holdfast_model.evidence import ExitStatus
+    from holdfast_model.findings import FaultsResult
 
     session = _session("faults", json)
     chosen = [fault_by_name(name) for name in names] if names else FAULTS
+    result: FaultsResult | None = None
+    interrupted, rarely = False, Rarely()
+
+    def keep(known: FaultsResult) -> None:
+        nonlocal result
+        result = known
+        if json not in {None, "-"} and rarely.due():
+            write_json(session.report(verdict_of(known), known), str(json))
+
     with telling() as progress:
-        result = run_faults(chosen, seed=seed, commands=commands or 20_000, progress=progress)
+        try:
+            result = run_faults(chosen, seed=seed, commands=commands or 20_000, progress=progress, kept=keep)
+        except KeyboardInterrupt:
+            if result is None:
+                raise
+            interrupted = True
     width = max(len(item.fault) for item in result.faults)
     for item in result.faults:
         say(
             f"{item.verdict:7}{item.fault:{width + 1}} {item.commands:3} commands, found after "
             f"{item.commands_to_find:5}; must {'/'.join(item.names)}; fired {' '.join(item.caught_by)}"
         )
+        if item.reason:
+            say(f"  nothing is known of {item.fault}: {item.reason}")
+    if interrupted:
+        say("interrupted: what follows holds what is known so far")
     verdict = verdict_of(result)
     caught = sum(item.verdict == "caught" for item in result.faults)
     say(f"healthy engine: {result.healthy.commands:,} commands, {len(result.healthy.violations)} violations")
     verdict_line(verdict, f"{caught} of {len(result.faults)} planted bugs caught by every invariant that they name")
-    _finish(session.report(verdict, result), json)
+    status = ExitStatus.INTERRUPTED if interrupted else None
+    _finish(session.report(verdict, result, exit_status=status), json)
 
 
 @app.command()
@@ -663,8 +692,16 @@ def report(
     """Verify recorded evidence, and render it again."""
     from holdfast.console import say, verdict_line
     from holdfast_model.evidence import ExitStatus, Verdict
-    from holdfast_reports import load, render, verify
+    from holdfast_reports import UNFINISHED_FILE, load, render, verify
 
+    kept = folder / UNFINISHED_FILE
+    if kept.is_file():
+        found = load(kept)
+        say(f"{folder}: the run that wrote it was not let finish; this is what it had finished")
+        for name in getattr(found.result, "unfinished", ()):
+            say(f"  not finished: {name}")
+        render(found, folder)
+        kept.unlink()
     found = load(folder)
     problems = verify(folder)
     for problem in problems:

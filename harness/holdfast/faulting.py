@@ -10,27 +10,33 @@ from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
 from holdfast.fuzzing import Fuzz, fuzz
 from holdfast.healing import REST_BOUND
 from holdfast.setups import setups_for, signing_bounds
-from holdfast.workers import spread
+from holdfast.workers import Lost, spread
 from holdfast_engine.faults import FAULTS, Fault, fault_by_name
 from holdfast_invariants.catalogue import invariant_by_id
 from holdfast_model.evidence import Bound, Verdict, worst
 from holdfast_model.findings import FaultOutcome, FaultsResult, FaultVerdict
 from holdfast_model.vocabulary import Capability, Setup, command_count
 
+Kept = Callable[[FaultsResult], object]
+"""Is told what is known so far, after each fault: those that were not tried yet say so."""
+
+
+NOT_TRIED = "the run ended before it was tried"
+
 
 def run_faults(
-    faults: Sequence[Fault] = FAULTS, *, seed: int, commands: int, progress: Progress = silent
+    faults: Sequence[Fault] = FAULTS,
+    *,
+    seed: int,
+    commands: int,
+    progress: Progress = silent,
+    kept: Kept = lambda _: None,
 ) -> FaultsResult:
     """Run each fault until all invariants that it names have fired, or so many commands were run.
 
-    The healthy engine goes through all of the commands; whatever fires there is a false alarm. Faults are shared
-    among processes; one whose process dies is missed, because nothing is known of it.
+    The healthy engine goes through all of the commands first; whatever fires there is a false alarm. Faults are
+    shared among processes; one whose process dies or hangs is missed, because nothing is known of it.
     """
-    outcomes = []
-    names = [fault.name for fault in faults]
-    for fault, outcome in zip(faults, spread(partial(_run, seed=seed, commands=commands), names), strict=True):
-        progress(f"fault {fault.name}")
-        outcomes.append(outcome or _lost(fault))
     progress("the healthy engine")
     with EngineSource(REFERENCE) as source:
         capabilities = source.engine().identity.capabilities
@@ -41,13 +47,21 @@ def run_faults(
         REST_BOUND,
         *signing_bounds(*setups_for(capabilities)),
     )
-    return FaultsResult(
-        bounds=bounds,
-        faults=tuple(outcomes),
-        healthy=healthy.run(
-            kind="generator", name="healthy", sentence="The reference exchange without a fault.", bounds=bounds
-        ),
+    known = {fault.name: replace(_lost(fault), reason=NOT_TRIED) for fault in faults}
+    run = healthy.run(
+        kind="generator", name="healthy", sentence="The reference exchange without a fault.", bounds=bounds
     )
+    found = spread(partial(_run, seed=seed, commands=commands), [*known], guard_seconds=guard_seconds(commands))
+    for fault, outcome in zip(faults, found, strict=True):
+        progress(f"fault {fault.name}")
+        known[fault.name] = replace(_lost(fault), reason=outcome.how) if isinstance(outcome, Lost) else outcome
+        kept(FaultsResult(bounds=bounds, faults=tuple(known.values()), healthy=run))
+    return FaultsResult(bounds=bounds, faults=tuple(known.values()), healthy=run)
+
+
+def guard_seconds(commands: int) -> float:
+    """How long a fault may take before its process counts as hanging: many times what a slow machine needs."""
+    return max(600.0, commands / 20)
 
 
 _HAS: Mapping[Capability, Callable[[Setup], bool]] = {

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -55,7 +55,7 @@ from holdfast_model.findings import (
     Violation,
 )
 from holdfast_model.specs import load_model
-from holdfast_model.vocabulary import ComeToRest, Setup, Step
+from holdfast_model.vocabulary import Capability, ComeToRest, Setup, Step
 
 T = TypeVar("T")
 
@@ -154,17 +154,39 @@ def profile_by_name(name: str) -> Profile:
     return PROFILES[name]
 
 
+class Kept(Protocol):
+    """Is told whenever more is finished; what is not to be kept at once is one of many small parts."""
+
+    def __call__(self, *, at_once: bool) -> object:
+        """More is finished than before."""
+
+
+def nobody(*, at_once: bool) -> None:
+    """Keep nothing."""
+    del at_once
+
+
 class Gate:
     """One run of the gate. What is done when it is interrupted is kept, so that a report can be written of it."""
 
     def __init__(
-        self, source: EngineSource, profile: Profile, *, seed: int, progress: Progress, found: Found
+        self,
+        source: EngineSource,
+        profile: Profile,
+        *,
+        seed: int,
+        progress: Progress,
+        found: Found,
+        kept: Kept = nobody,
     ) -> None:
         self._source = source
         self._profile = profile
         self._seed = seed
         self._progress = progress
         self._found = found
+        self._kept = kept
+        self._finished: set[str] = set()
+        self._left_out: set[str] = set()
         self.identity = source.engine().identity
         self.proofs: list[Proof] = []
         self.explorations: list[Exploration] = []
@@ -179,31 +201,55 @@ class Gate:
 
     def run(self) -> None:
         """Do all of the profile's work; the engine under test comes first, because it is what was asked about."""
-        if self._generator():
-            self._machine("machine", ExchangeMachine, SMALL_SETUP, self._profile.machine_examples)
-            capabilities = self.identity.capabilities
-            if capabilities >= MARGIN_CAPABILITIES:
-                setup = fitted(MARGIN_SETUP, capabilities)
-                self._machine("margin-machine", MarginMachine, setup, self._profile.margin_examples)
-            if capabilities >= CUSTODY_CAPABILITIES:
-                setup = fitted(CUSTODY_SETUP, capabilities)
-                self._machine("custody-machine", CustodyMachine, setup, self._profile.custody_examples)
-            if capabilities >= MARGIN_CAPABILITIES | OPERATIONS_CAPABILITIES:
-                setup = fitted(OPERATIONS_SETUP, capabilities)
-                self._machine("operations-machine", OperationsMachine, setup, self._profile.operations_examples)
-            if capabilities >= MARGIN_CAPABILITIES | OPERATIONS_CAPABILITIES | CUSTODY_CAPABILITIES:
-                setup = fitted(WHOLE_SETUP, capabilities)
-                self._machine("whole-machine", WholeMachine, setup, self._profile.whole_examples)
-        for scenario in SCENARIOS:
-            self._scenario(scenario)
-        for model in self._profile.proofs:
-            self.proofs.append(self._timed(f"proof:{model}", partial(_prove, model)))
-        for model in self._profile.explorations:
-            self.explorations.append(self._timed(f"exploration:{model}", partial(_explore, model)))
-        self._timed("links", self._check_links)
-        self._timed("witness", self._witness)
-        self._timed("faults", self._run_faults)
+        for name, work in self._parts():
+            if name not in self._left_out:
+                work()
+                self._finished.add(name)
+                self._kept(at_once=True)
         self.complete = True
+
+    def _machines(self) -> list[tuple[str, type[ExchangeMachine], Setup, int, frozenset[Capability]]]:
+        """The machines: name, class, setup, examples, and what an engine must be able to do."""
+        profile = self._profile
+        operated = MARGIN_CAPABILITIES | OPERATIONS_CAPABILITIES
+        return [
+            ("machine", ExchangeMachine, SMALL_SETUP, profile.machine_examples, frozenset()),
+            ("margin-machine", MarginMachine, MARGIN_SETUP, profile.margin_examples, MARGIN_CAPABILITIES),
+            ("custody-machine", CustodyMachine, CUSTODY_SETUP, profile.custody_examples, CUSTODY_CAPABILITIES),
+            ("operations-machine", OperationsMachine, OPERATIONS_SETUP, profile.operations_examples, operated),
+            ("whole-machine", WholeMachine, WHOLE_SETUP, profile.whole_examples, operated | CUSTODY_CAPABILITIES),
+        ]
+
+    def _parts(self) -> list[tuple[str, Callable[[], None]]]:
+        """All parts of the profile in their order, as far as the engine's capabilities allow."""
+        capabilities = self.identity.capabilities
+        return [
+            ("generator", self._generator),
+            *(
+                (name, partial(self._machine, name, machine, fitted(setup, capabilities), examples))
+                for name, machine, setup, examples, needs in self._machines()
+                if needs <= capabilities
+            ),
+            *((f"scenario {item.name}", partial(self._scenario, item)) for item in SCENARIOS),
+            *((f"proof of {model}", partial(self._proof, model)) for model in self._profile.proofs),
+            *((f"exploration of {model}", partial(self._exploration, model)) for model in self._profile.explorations),
+            ("links of models and the reference", lambda: self._timed("links", self._check_links)),
+            ("shortest sequences to goals", lambda: self._timed("witness", self._witness)),
+            ("planted bugs", lambda: self._timed("faults", self._run_faults)),
+        ]
+
+    def unfinished(self) -> tuple[str, ...]:
+        """The parts that the run ended before, when it was not let finish."""
+        if self.complete:
+            return ()
+        names = [name for name, _ in self._parts()]
+        return tuple(name for name in names if name not in self._finished | self._left_out)
+
+    def _proof(self, model: str) -> None:
+        self.proofs.append(self._timed(f"proof:{model}", partial(_prove, model)))
+
+    def _exploration(self, model: str) -> None:
+        self.explorations.append(self._timed(f"exploration:{model}", partial(_explore, model)))
 
     def _timed(self, name: str, work: Callable[[], T]) -> T:
         self._progress(name.replace(":", " "))
@@ -234,7 +280,18 @@ class Gate:
             self.skipped.append(NotChecked(subject=f"shortest sequences to {len(left)} goals", reason=reason))
 
     def _run_faults(self) -> None:
-        self.faults = run_faults(seed=self._seed, commands=self._profile.fault_commands, progress=self._progress)
+        def keep(known: FaultsResult) -> None:
+            self.faults = known
+            self._kept(at_once=False)
+
+        self.faults = run_faults(
+            seed=self._seed, commands=self._profile.fault_commands, progress=self._progress, kept=keep
+        )
+        self.skipped += [
+            NotChecked(subject=f"planted bug {item.fault}", reason=item.reason)
+            for item in self.faults.faults
+            if item.reason
+        ]
 
     def _machine(self, name: str, machine: type[ExchangeMachine], setup: Setup, examples: int) -> None:
         steps = self._profile.machine_steps
@@ -268,8 +325,8 @@ class Gate:
             invariant = _gravest(outcome.shown).invariant
             self._add(invariant, setup, smallest(self._source, setup, outcome.failing, invariant), name)
 
-    def _generator(self) -> bool:
-        """Run the seeded generator; whether the engine bears more work."""
+    def _generator(self) -> None:
+        """Run the seeded generator; an engine that does not bear it is not given to the machines."""
         outcome = self._timed(
             "run:generator", lambda: fuzz(self._source, seed=self._seed, commands=self._profile.commands)
         )
@@ -289,13 +346,13 @@ class Gate:
         for invariant, found in counterexamples_of(self._source, outcome, seed=self._seed, progress=self._progress):
             self._keep(invariant, found)
         if outcome.gave_up:
+            self._left_out.update(name for name, _, _, _, _ in self._machines())
             self.skipped.append(
                 NotChecked(
                     subject="the machines, and the rest of the generator's commands",
                     reason=f"the engine failed in {FAILURES_IN_A_ROW_MAX} sequences in a row",
                 )
             )
-        return not outcome.gave_up
 
     def _scenario(self, scenario: Scenario) -> None:
         missing = scenario.needs - self.identity.capabilities
@@ -331,6 +388,7 @@ class Gate:
     def _keep(self, invariant: str, found: Counterexample) -> None:
         self.counterexamples.append((invariant, found))
         self._found(len(self.counterexamples) - 1, invariant, found)
+        self._kept(at_once=True)
 
     def coverage(self) -> tuple[InvariantCoverage, ...]:
         """Checks and violations of each invariant over all runs on the engine under test."""
@@ -361,7 +419,8 @@ class Gate:
             for goal, count in self.reached().items()
             if not count
         )
-        return (*silent, *unexercised, *vacuous, *self.skipped)
+        rest = (NotChecked(subject=name, reason="the run ended before it was finished") for name in self.unfinished())
+        return (*silent, *unexercised, *vacuous, *self.skipped, *rest)
 
     def verdict(self) -> Verdict:
         """The verdict of the whole: of all parts, of the reach of the goals, and of whether it was let finish."""
@@ -405,6 +464,7 @@ class Gate:
                 for position, (invariant, found) in enumerate(self.counterexamples)
             ),
             witnesses=self.hunt.result(witness_files) if self.hunt.found else None,
+            unfinished=self.unfinished(),
         )
 
 

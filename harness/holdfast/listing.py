@@ -10,6 +10,8 @@ from holdfast_adapters.registry import install as install_adapter
 from holdfast_engine.faults import FAULTS
 from holdfast_invariants.catalogue import CATALOGUE, invariant_by_id
 from holdfast_model.evidence import Verdict
+from holdfast_model.spec.language import PropertyKind
+from holdfast_model.specs import list_models
 from holdfast_model.vocabulary import Capability
 
 
@@ -47,6 +49,7 @@ class InvariantEntry(Struct, frozen=True, kw_only=True):
     severity: str
     incidents: tuple[str, ...]
     needs: tuple[str, ...]
+    forms: tuple[str, ...]
     faults: tuple[str, ...]
 
 
@@ -67,10 +70,33 @@ def catalogue_entries(ids: list[str]) -> tuple[InvariantEntry, ...]:
             severity=invariant.severity,
             incidents=invariant.incidents,
             needs=tuple(sorted(invariant.needs)),
+            forms=(f"monitor {invariant.monitor.__name__}", *_formulas(invariant.id)),
             faults=tuple(fault.name for fault in FAULTS if invariant.id in fault.violates),
         )
         for invariant in chosen
     )
+
+
+_FORMULA_OF = {
+    PropertyKind.ALWAYS: "of each state",
+    PropertyKind.STEP: "of each step",
+    PropertyKind.EVENTUALLY: "of what can still be reached",
+}
+
+
+def _formulas(identifier: str) -> tuple[str, ...]:
+    """In which models an invariant is a formula, of what, and the names of its properties there."""
+    forms = []
+    for model in list_models():
+        for kind, what in _FORMULA_OF.items():
+            names = [
+                item.name
+                for item in model.spec.declared_properties()
+                if item.invariant == identifier and item.kind is kind and not item.auxiliary
+            ]
+            if names:
+                forms.append(f"formula {what} in the model {model.name} ({', '.join(dict.fromkeys(names))})")
+    return tuple(forms)
 
 
 def list_invariants(ids: list[str], json: str | None) -> None:
@@ -82,5 +108,6 @@ def list_invariants(ids: list[str], json: str | None) -> None:
             return
     for entry in entries:
         say(f"{entry.id} ({entry.kind}, {entry.severity}): {entry.sentence}")
+        say(f"  forms: {'; '.join(entry.forms)}")
         say(f"  incidents: {', '.join(entry.incidents) or 'none on record'}")
         say(f"  must catch: {', '.join(entry.faults)}")

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,9 +15,12 @@ from holdfast.version import __version__
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import EXIT_STATUS_BY_VERDICT, ExitStatus, Verdict, Witness
 from holdfast_model.findings import REPORT_SCHEMA, Counterexample, Report
-from holdfast_reports import AnyResult, encode, render, write_atomically
+from holdfast_reports import UNFINISHED_FILE, WRITTEN, AnyResult, encode, render, write_atomically
 
 T = TypeVar("T")
+
+KEEP_SECONDS = 2.0
+"""How often what is finished is written down where many small parts are."""
 
 _PACKAGES = ("hypothesis", "z3-solver", "numpy", "msgspec", "sortedcontainers")
 
@@ -26,6 +30,7 @@ class Session:
 
     def __init__(self, command: str) -> None:
         self.command = command
+        self._known: dict[str, str] = {}
         self._started = datetime.now(UTC)
         self._start = monotonic()
 
@@ -49,6 +54,12 @@ class Session:
         )
 
     def _environment(self) -> dict[str, str]:
+        """Looked up once: a report is made after each part of a long run."""
+        if not self._known:
+            self._known = self._look_up()
+        return self._known
+
+    def _look_up(self) -> dict[str, str]:
         return {
             "command_line": " ".join(["holdfast", *sys.argv[1:]]),
             "commit": _commit(),
@@ -103,24 +114,47 @@ def write_json(report: Report[T], target: str) -> None:
         write_atomically(Path(target), data)
 
 
+class Rarely:
+    """Says when something that is done after each of many small parts is due: once in `KEEP_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._last = monotonic()
+
+    def due(self) -> bool:
+        """Whether it is, and then not for a while."""
+        due = monotonic() - self._last >= KEEP_SECONDS
+        if due:
+            self._last = monotonic()
+        return due
+
+
 class Folder:
     """The report folder of one run. Counterexamples are written as they are found, so that a crash loses none.
 
-    Those of an earlier run, and its sequences to goals, are taken out first: a report lists all in its folder.
+    What an earlier run left is taken out first: a report lists all that its folder holds, and is of one run.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._counts: dict[str, int] = {}
+        self._rarely = Rarely()
         try:
             path.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=path):
                 pass
         except OSError as error:
             raise HoldfastError(f"{path}: cannot be used as the report's folder: {error.strerror}") from error
-        for kind in ("counterexamples", "witnesses"):
-            for old in sorted((path / kind).glob("*.json")):
-                old.unlink()
+        earlier = [*(path / "counterexamples").glob("*.json"), *(path / "witnesses").glob("*.json")]
+        for old in (*sorted(earlier), *(path / name for name in WRITTEN)):
+            old.unlink(missing_ok=True)
+
+    def keep(self, report: Callable[[], Report[AnyResult]], *, at_once: bool = True) -> None:
+        """Write down what is finished so far, so that a run which is killed loses no more than what it was at.
+
+        `holdfast report` renders it. Not at once: only where some time has passed since it was written last.
+        """
+        if self._rarely.due() or at_once:
+            write_atomically(self.path / UNFINISHED_FILE, encode(report()))
 
     def add(self, name: str, counterexample: Counterexample) -> str:
         """Write a counterexample; its file's name relative to the folder."""
@@ -138,5 +172,7 @@ class Folder:
         return file
 
     def finish(self, report: Report[AnyResult]) -> tuple[Path, ...]:
-        """Write the report in all its forms."""
-        return render(report, self.path)
+        """Write the report in all its forms; what was kept of it until then goes."""
+        files = render(report, self.path)
+        (self.path / UNFINISHED_FILE).unlink(missing_ok=True)
+        return files

@@ -59,28 +59,41 @@ def _allows(rule: TierRule, step: RequestWithdrawal) -> bool:
 
 
 def with_amount(steps: Steps, position: int, amount: Amount, custody: CustodyRules | None) -> Steps:
-    """The steps with another amount at this position, and with what signers say of it afterwards."""
+    """The steps with another amount at this position, and with what signers say of it afterwards.
+
+    Where another tier pays the new amount, its signers say it, in the place of those of the tier that paid before.
+    """
     step = steps[position]
     assert isinstance(step, RequestWithdrawal | SweepFunds)
     changed = replace(step, amount=amount)
     before = intent_of_step(custody, step) if custody is not None else None
     after = intent_of_step(custody, changed) if custody is not None else None
-    if custody is None or before is None or after is None or before.tier != after.tier:
+    if custody is None or before is None or after is None:
         return (*steps[:position], changed, *steps[position + 1 :])
-    threshold = next((rule.threshold for rule in custody.tiers if rule.tier == before.tier), 0)
-    attempt = _Attempt(before, after, threshold)
+    rules = {rule.tier: rule for rule in custody.tiers}
+    if before.tier not in rules or after.tier not in rules:
+        return (*steps[:position], changed, *steps[position + 1 :])
+    attempt = _Attempt(before, after, rules[before.tier], rules[after.tier])
     return (*steps[:position], changed, *map(attempt.said_anew, steps[position + 1 :]))
 
 
 class _Attempt:
     """The commitments of the attempt at hand, as they were and as they become."""
 
-    def __init__(self, before: PaymentIntent, after: PaymentIntent, threshold: int) -> None:
+    def __init__(self, before: PaymentIntent, after: PaymentIntent, old: TierRule, new: TierRule) -> None:
         self._payment = before.payment
         self._before, self._after = message_of(before), message_of(after)
-        self._threshold = threshold
+        self._old_rule, self._new_rule = old, new
         self._old: dict[SignerId, str] = {}
         self._new: dict[SignerId, str] = {}
+        self._names: dict[SignerId, SignerId] = {}
+
+    def _name(self, signer: SignerId) -> SignerId:
+        """Who says it of the new amount: the first to speak is the first of the tier; who is no signer stays."""
+        if self._old_rule is self._new_rule or signer not in self._old_rule.signers:
+            return signer
+        names = self._new_rule.signers
+        return self._names.setdefault(signer, names[len(self._names) % len(names)])
 
     def said_anew(self, step: Step) -> Step:
         """The step as it would have been."""
@@ -102,14 +115,17 @@ class _Attempt:
         counter = int(number, 16)
         if step.commitment != structural_commitment(signer=step.signer, message=self._before, counter=counter):
             return step
-        new = structural_commitment(signer=step.signer, message=self._after, counter=counter)
-        if len(self._old) < self._threshold:
+        name = self._name(step.signer)
+        new = structural_commitment(signer=name, message=self._after, counter=counter)
+        if len(self._old) < self._old_rule.threshold:
             self._old.setdefault(step.signer, step.commitment)
-            self._new.setdefault(step.signer, new)
-        return replace(step, commitment=new)
+        if len(self._new) < self._new_rule.threshold:
+            self._new.setdefault(name, new)
+        return replace(step, signer=name, commitment=new)
 
     def _share(self, step: SubmitShare) -> SubmitShare:
         if step.share != structural_share(signer=step.signer, message=self._before, commitments=self._old):
             return step
-        share = structural_share(signer=step.signer, message=self._after, commitments=self._new)
-        return replace(step, share=share)
+        name = self._name(step.signer)
+        share = structural_share(signer=name, message=self._after, commitments=self._new)
+        return replace(step, signer=name, share=share)

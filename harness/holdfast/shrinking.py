@@ -1,6 +1,7 @@
 """Shrinking: the smallest sequence that still shows the same violation.
 
-Delta debugging over the steps (Zeller and Hildebrandt 2002), then over each burst's commands, then smaller numbers.
+Delta debugging over the steps (Zeller and Hildebrandt 2002), then over each burst's commands, then smaller numbers;
+while it is long, over pairs of steps as well.
 The predicate runs the candidate from the start each time, so that what comes out replays as it is.
 """
 
@@ -46,6 +47,8 @@ from holdfast_model.vocabulary import (
 
 Steps = tuple[Step, ...]
 RUNS_MAX = 2_000
+PAIRS_BEYOND = 20
+"""How many steps a person still takes in at a glance: beyond, steps that only go together are looked for, too."""
 RUNS_MAX_FAILING = 100
 """For the failure of an engine, each run of which starts a process anew."""
 RUNS_MAX_HUNG = 3
@@ -93,6 +96,8 @@ def shrink(
         smaller = _fewer_steps(steps, budget)
         for candidates in (_simpler, partial(_smaller_numbers, custody)):
             smaller = _first_that_shows(smaller, candidates, budget)
+        if smaller == steps and len(steps) > PAIRS_BEYOND:
+            smaller = _first_that_shows(steps, _without_two, budget)
         if smaller == steps:
             return steps
         steps = smaller
@@ -122,6 +127,13 @@ def _first_that_shows(steps: Steps, candidates: Callable[[Steps], Iterator[Steps
                 steps, progress = candidate, True
                 break
     return steps
+
+
+def _without_two(steps: Steps) -> Iterator[Steps]:
+    """Two steps less: neither can be taken alone where the one makes up for the other."""
+    for first in range(len(steps)):
+        for second in range(first + 1, len(steps)):
+            yield (*steps[:first], *steps[first + 1 : second], *steps[second + 1 :])
 
 
 def _with(steps: Steps, position: int, step: Step) -> Steps:

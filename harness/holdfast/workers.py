@@ -1,77 +1,192 @@
-"""Sharing work among processes, one for each core: what a process costs that dies is its own item, and no other.
+"""Sharing work among processes, one for each core: what a process costs that dies or hangs is its item, and no other.
 
 Results come in the order of the items, whoever made them, so that what is done with them does not depend on how many
-cores there are.
+cores there are. Each process has one item at a time, so that it is known what it was at when it died.
 """
 
 import os
 import signal
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from typing import TypeVar
+from contextlib import suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from threading import Thread
+from time import monotonic
+from traceback import format_exc
+from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+TRIES_MAX = 2
+"""How many processes may die at one item: the first may have died of something else."""
+
+# A fresh interpreter each: a fork would take the solvers' threads and locks along.
+_CONTEXT = get_context("spawn")
 
 
-def spread(work: Callable[[T], R], items: Sequence[T], *, workers: int = WORKERS) -> Iterator[R | None]:
-    """The result for each item, in order; None for one whose process died of it, twice.
+class Lost(Struct, frozen=True):
+    """Stands for the result of an item whose process was lost; `how` says what became of it."""
 
-    `work` and the items are sent to the processes, so that both must be known by their names there. With one worker,
-    or one item, the work is done in this process. An exception of `work` is raised here.
+    how: str
+
+
+class _Worker(Generic[T]):
+    """A process, and the item that it is at since when; None: it waits for one."""
+
+    def __init__(self, work: Callable[[T], object]) -> None:
+        self.connection, theirs = _CONTEXT.Pipe()
+        self.process = _CONTEXT.Process(target=_serve, args=(work, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.place: int | None = None
+        self.since = 0.0
+
+    def give(self, place: int, item: T) -> None:
+        """Let it begin an item; that it died before that is noticed as if it had been at it."""
+        self.place, self.since = place, monotonic()
+        with suppress(OSError):
+            self.connection.send(item)
+
+    def end(self) -> None:
+        """Kill the process: it waits for work, or nobody waits for it."""
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
+
+
+def spread(
+    work: Callable[[T], R], items: Sequence[T], *, guard_seconds: float, workers: int = WORKERS
+) -> Iterator[R | Lost]:
+    """The result for each item, in order, or what became of the process that was to make it.
+
+    A process that is at one item for longer than `guard_seconds` hangs, and is killed. One that dies is tried once
+    more. `work` and the items are sent to the processes, so that both must be known by their names there. A single
+    item is done in this process, without a guard. An exception of `work` is raised here.
     """
-    if workers < 2 or len(items) < 2:  # noqa: PLR2004 - there is nobody to share with, or nothing to share
-        yield from map(work, items)
+    if len(items) == 1:
+        yield work(items[0])
         return
-    pool, waits = _pool(workers), True
+    waiting = deque(range(len(items)))
+    tries = [0] * len(items)
+    results: dict[int, tuple[R | None, BaseException | None] | Lost] = {}
+    crew: list[_Worker[T]] = []
     try:
-        futures = [pool.submit(work, item) for item in items]
-        for place, item in enumerate(items):
+        for place in range(len(items)):
+            while place not in results:
+                while waiting and len(crew) < max(1, workers):
+                    crew.append(_Worker(work))
+                    _next(crew[-1], waiting, items)
+                _collect(crew, guard_seconds, results)
+                for worker in [worker for worker in crew if not worker.process.is_alive()]:
+                    _bury(worker, tries, waiting, results)
+                    crew.remove(worker)
+                for worker in crew:
+                    if worker.place is None and waiting:
+                        _next(worker, waiting, items)
+            yield _result(results.pop(place))
+    finally:
+        for worker in crew:
+            worker.end()
+
+
+def _next(worker: _Worker[T], waiting: deque[int], items: Sequence[T]) -> None:
+    place = waiting.popleft()
+    worker.give(place, items[place])
+
+
+def _collect(
+    crew: list[_Worker[T]], guard_seconds: float, results: "dict[int, tuple[R | None, BaseException | None] | Lost]"
+) -> None:
+    """Wait until a process answers, dies, or is longer at its item than it may be; take in what was answered."""
+    busy = [worker for worker in crew if worker.place is not None]
+    left = min((worker.since + guard_seconds - monotonic() for worker in busy), default=0.0)
+    ready = wait(
+        [*(worker.connection for worker in busy), *(worker.process.sentinel for worker in busy)], max(0, left)
+    )
+    for worker in busy:
+        assert worker.place is not None
+        if worker.connection in ready:
             try:
-                yield futures[place].result()
-            except BrokenProcessPool:
-                # Whoever was at work when a process died is lost with it: this item is tried alone, the rest anew.
-                yield _alone(work, item)
-                pool.shutdown(cancel_futures=True)
-                pool = _pool(workers)
-                futures = _again(pool, work, items, futures, place)
-    except KeyboardInterrupt:
-        waits = False  # for what is still at work
-        raise
-    finally:
-        pool.shutdown(wait=waits, cancel_futures=True)
+                answer = worker.connection.recv()
+            except (EOFError, ConnectionError):
+                worker.process.join()  # it died
+                continue
+            if answer is None:
+                worker.since = monotonic()
+            else:
+                results[worker.place], worker.place = answer, None
+        elif monotonic() - worker.since > guard_seconds:
+            results[worker.place] = Lost(f"its process hung: it was killed after {guard_seconds:g} s")
+            worker.place = None
+            worker.process.kill()
+            worker.process.join()
 
 
-def _again(
-    pool: ProcessPoolExecutor, work: Callable[[T], R], items: Sequence[T], futures: list[Future[R]], place: int
-) -> list[Future[R]]:
-    """The futures, with those after this place that have no result given to a new pool."""
-    return [
-        future
-        if position <= place or (future.done() and future.exception() is None)
-        else pool.submit(work, items[position])
-        for position, future in enumerate(futures)
-    ]
+def _bury(
+    worker: _Worker[T],
+    tries: list[int],
+    waiting: deque[int],
+    results: "dict[int, tuple[R | None, BaseException | None] | Lost]",
+) -> None:
+    """Take leave of a process that died; what it was at is tried once more."""
+    place, status = worker.place, worker.process.exitcode
+    worker.end()
+    if place is None:
+        return
+    tries[place] += 1
+    if tries[place] < TRIES_MAX:
+        waiting.appendleft(place)
+    else:
+        results[place] = Lost(f"its process died, {_how(status)}, {TRIES_MAX} times over")
 
 
-def _alone(work: Callable[[T], R], item: T) -> R | None:
-    pool = _pool(1)
-    try:
-        return pool.submit(work, item).result()
-    except BrokenProcessPool:
-        return None
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _how(status: int | None) -> str:
+    if status is not None and status < 0:
+        return f"of {signal.Signals(-status).name}"
+    return f"with exit status {status}"
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # A fresh interpreter each: a fork would take the solvers' threads and locks along.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+def _result(found: "tuple[R | None, BaseException | None] | Lost") -> R | Lost:
+    if isinstance(found, Lost):
+        return found
+    result, error = found
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]  # where there is no error there is a result
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _serve(work: Callable[[T], object], connection: Connection) -> None:
+    """What a process does: an item, an answer, until nobody asks any more. Interrupts are the parent's matter.
+
+    First it says that it is there, with None: how long it takes to start counts against no item.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_the_parent, daemon=True).start()
+    connection.send(None)
+    while True:
+        try:
+            item = connection.recv()
+        except EOFError:
+            return
+        answer: tuple[object, BaseException | None]
+        try:
+            answer = (work(item), None)
+        except Exception as error:  # noqa: BLE001 - it is raised in the parent
+            error.add_note(f"in a worker process:\n{format_exc()}")
+            answer = (None, error)
+        connection.send(answer)
+
+
+def _end_with_the_parent() -> None:
+    """A parent that was killed asks for nothing any more, and its workers would go on to the end of their items."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    sys.stderr.flush()
+    os._exit(1)

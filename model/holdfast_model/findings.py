@@ -164,7 +164,7 @@ class FaultOutcome(Struct, frozen=True, kw_only=True):
     """What became of one planted bug: `names` must fire, `caught_by` did.
 
     `commands` is the size of the smallest counterexample, `commands_to_find` how many ran before the first
-    violation.
+    violation. `reason` says why nothing is known of it, where the process that was at it was lost.
     """
 
     fault: str
@@ -175,6 +175,7 @@ class FaultOutcome(Struct, frozen=True, kw_only=True):
     commands: int
     commands_to_find: int
     verdict: FaultVerdict
+    reason: str = ""
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -328,7 +329,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
     """`holdfast gate`: all its parts, and the sums that a reader asks for first.
 
     `reached` counts the goals over all runs; `invariants` the checks over all runs; `not_checked` says what a
-    reader might take for checked.
+    reader might take for checked; `unfinished` names the parts that the run ended before, when it was not let finish.
     """
 
     profile: str
@@ -345,6 +346,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
     counterexamples: tuple[CounterexampleSummary, ...]
     links: tuple[LinkCheck, ...] = ()
     witnesses: Witnesses | None = None
+    unfinished: tuple[str, ...] = ()
 
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)

@@ -5,6 +5,6 @@ A report knows only the evidence that it renders, never the engines or the invar
 
 from holdfast_reports.store import AnyResult, encode, load, write_atomically
 from holdfast_reports.verify import verify
-from holdfast_reports.write import render
+from holdfast_reports.write import UNFINISHED_FILE, WRITTEN, render
 
-__all__ = ["AnyResult", "encode", "load", "render", "verify", "write_atomically"]
+__all__ = ["UNFINISHED_FILE", "WRITTEN", "AnyResult", "encode", "load", "render", "verify", "write_atomically"]

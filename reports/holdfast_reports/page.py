@@ -230,6 +230,8 @@ def _coverage_badge(row: InvariantCoverage) -> Badge:
 def _fault_badge(fault: FaultOutcome) -> Badge:
     """A fault is caught only if every invariant that it names fired, whatever was recorded."""
     caught = fault.verdict is FaultVerdict.CAUGHT and set(fault.names) <= set(fault.caught_by)
+    if fault.reason and not caught:
+        return _labelled(INCONCLUSIVE, "lost")
     return _labelled(HELD, "caught") if caught else _labelled(VIOLATED, "missed")
 
 

@@ -446,7 +446,9 @@ def _is_open_somewhere(evidence: Dossier) -> bool:
     """Whether something beside the parts' verdicts says why the whole is inconclusive."""
     unexercised = any(not row.checked for row in evidence.invariants)
     unreached = any(not count for _, count in evidence.reached)
-    return unexercised or unreached or evidence.report.exit_status != ExitStatus.INCONCLUSIVE
+    result = evidence.report.result
+    unfinished = isinstance(result, GateResult) and bool(result.unfinished)
+    return unfinished or unexercised or unreached or evidence.report.exit_status != ExitStatus.INCONCLUSIVE
 
 
 def _sums_of_runs(report: Report[AnyResult]) -> Iterator[str]:

@@ -4,6 +4,7 @@ The wording is "evidence that may support": a report never says that anything co
 """
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,6 +13,7 @@ from holdfast_model.findings import (
     ContractOutcome,
     ContractsResult,
     DiffResult,
+    FaultOutcome,
     FaultsResult,
     FaultVerdict,
     FuzzResult,
@@ -130,7 +132,13 @@ def _listed(names: list[str], *, limit: int = 8) -> str:
 
 
 def _missed(dossier: Dossier) -> int:
-    return sum(fault.verdict is FaultVerdict.MISSED for fault in dossier.faults[1].faults) if dossier.faults else 0
+    """How many planted faults were tried and not seen: of one whose process was lost nothing is known."""
+    faults = dossier.faults[1].faults if dossier.faults else ()
+    return sum(fault.verdict is FaultVerdict.MISSED and not fault.reason for fault in faults)
+
+
+def _caught(faults: Iterable[FaultOutcome]) -> int:
+    return sum(fault.verdict is FaultVerdict.CAUGHT for fault in faults)
 
 
 def _work(dossier: Dossier) -> str:
@@ -160,7 +168,7 @@ def _work(dossier: Dossier) -> str:
         pieces.append(f"{counted(commands, 'command')} were run in {counted(sequences, 'sequence')}")
     if dossier.faults:
         faults = dossier.faults[1].faults
-        pieces.append(f"{len(faults) - _missed(dossier):,} of {counted(len(faults), 'planted fault')} were caught")
+        pieces.append(f"{_caught(faults):,} of {counted(len(faults), 'planted fault')} were caught")
     if dossier.contracts:
         pieces.append(f"the contracts of {dossier.contracts[0].work}")
     return f"In all, {_listed(pieces)}." if pieces else "No part was run."

@@ -11,6 +11,10 @@ from holdfast_reports.sums import SUMS_FILE, digest, digest_of, format_sums
 
 PAGE_FILE = "report.html"
 JUNIT_FILE = "junit.xml"
+UNFINISHED_FILE = "unfinished.json"
+"""What a run that is not over has finished: a report in the form of `report.json`, replaced as it grows."""
+WRITTEN = (PAGE_FILE, JUNIT_FILE, REPORT_FILE, SUMS_FILE, UNFINISHED_FILE)
+"""All files of a report but its counterexamples."""
 
 
 def render(report: Report[AnyResult], out: Path) -> tuple[Path, ...]:

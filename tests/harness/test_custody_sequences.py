@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
 
 from holdfast.custody_machine import CustodyMachine
 from holdfast.engine import LocalEngine
@@ -113,10 +114,26 @@ def test_what_signers_said_wrongly_stays_wrong() -> None:
     assert with_amount(steps, 0, Amount(7), None)[1:] == (junk, wrong)
 
 
-def test_a_payment_that_another_tier_would_make_is_not_signed_anew() -> None:
-    large = RequestWithdrawal(client="alice", withdrawal="w", asset="BTC", amount=Amount(900), destination="home")
-    commitment = said(1, "h1")[0]
-    assert with_amount((large, commitment), 0, Amount(7), RULES)[1] == commitment
+def test_a_payment_that_another_tier_makes_once_it_is_smaller_is_signed_by_that_one() -> None:
+    large = replace(REQUEST, amount=Amount(890))
+    intent = replace(INTENT, amount=Amount(890), tier="cold")
+    steps = (
+        *FUNDED,
+        large,
+        ApproveWithdrawal(client="alice", withdrawal="w"),
+        *said(1, "c4", "c1", "c2", intent=intent),
+        BroadcastPayment(payment="alice/w"),
+    )
+    smaller = with_amount(steps, steps.index(large), Amount(7), RULES)
+    assert [step.signer for step in smaller if isinstance(step, CommitNonce | SubmitShare)] == ["h1", "h2", "h3"] * 2
+    assert [(paid.tier, paid.amount) for paid in broadcast(smaller)] == [("hot", 7)]
+
+
+def test_who_is_no_signer_of_the_tier_that_paid_before_is_none_of_the_other_either() -> None:
+    stranger = said(1, "mallory", intent=replace(INTENT, amount=Amount(890), tier="cold"))[0]
+    changed = with_amount((replace(REQUEST, amount=Amount(890)), stranger), 0, Amount(7), RULES)[1]
+    assert isinstance(changed, CommitNonce)
+    assert changed.signer == "mallory"
 
 
 def test_what_is_signed_for_a_sweep_and_for_what_no_tier_pays() -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ from holdfast.linking.checking import LINKED, Work
 from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_machine
 from holdfast.running import ENGINE_FAILED, run
 from holdfast.scenarios import SCENARIOS, Scenario
+from holdfast.workers import Lost
 from holdfast_engine.faults import fault_by_name
 from holdfast_invariants.goals import GOALS
 from holdfast_model.evidence import Verdict
-from holdfast_model.findings import FaultVerdict
+from holdfast_model.findings import FaultsResult, FaultVerdict
 from holdfast_model.vocabulary import TakeSnapshot, command_count
 from holdfast_reports import encode
 
@@ -194,3 +196,22 @@ def test_an_engine_that_keeps_failing_is_given_up_and_violated() -> None:
     assert work.verdict() is Verdict.VIOLATED
     assert [name for name, _ in work.counterexamples] == [ENGINE_FAILED]
     assert any("failed in 3 sequences in a row" in item.reason for item in work.not_checked())
+
+
+def test_a_planted_bug_whose_process_was_lost_is_named_and_concludes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_lost(work: Callable[[str], object], names: list[str], *, guard_seconds: float) -> Iterator[object]:
+        assert guard_seconds >= 600
+        yield work(names[0])
+        yield Lost("its process hung: it was killed after 600 s")
+
+    monkeypatch.setattr("holdfast.faulting.spread", one_lost)
+    known: list[FaultsResult] = []
+    faults = [fault_by_name("hash-chain-broken"), fault_by_name("fee-from-nowhere")]
+    result = run_faults(faults, seed=1, commands=400, kept=known.append)
+    assert [(item.verdict, item.reason) for item in result.faults] == [
+        (FaultVerdict.CAUGHT, ""),
+        (FaultVerdict.MISSED, "its process hung: it was killed after 600 s"),
+    ]
+    assert verdict_of(result) is Verdict.INCONCLUSIVE
+    assert [item.reason for item in known[0].faults] == ["", "the run ended before it was tried"]
+    assert known[-1] == result

@@ -8,7 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from holdfast.catalogue_page import page
 from holdfast_adapters.registry import home, installed
+from holdfast_engine.faults import FAULTS
+from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_model.evidence import Verdict
 from holdfast_model.vocabulary import (
     LEGAL_TRANSITIONS,
@@ -36,6 +39,15 @@ def test_the_rules_name_each_phase_with_those_that_may_follow() -> None:
         for phase, names in rows[1:]
     }
     assert told == {phase: set(after) for phase, after in LEGAL_TRANSITIONS.items()}
+
+
+def test_the_page_of_invariants_is_the_one_that_is_made() -> None:
+    made = page() + "\n"
+    assert (DOCS / "invariants.md").read_text() == made, "run: make docs"
+    for invariant in CATALOGUE:
+        assert f"\n## {invariant.id}\n\n{invariant.sentence}\n" in made
+    assert all(f"`{fault.name}`: {fault.sentence}" in made for fault in FAULTS)
+    assert "formula of each state in the model yardstick (" in made
 
 
 def test_every_reason_that_the_rules_name_is_one() -> None:

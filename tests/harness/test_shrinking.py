@@ -50,6 +50,18 @@ def test_only_the_steps_that_matter_are_left() -> None:
     assert [step.transaction for step in small if isinstance(step, CreditDeposit)] == ["t7", "t33"]
 
 
+def test_steps_that_only_go_together_are_taken_while_there_are_many() -> None:
+    kept = {f"t{number}" for number in range(21)}
+
+    def shows(candidate: tuple[Step, ...]) -> bool:
+        """The first of two steps shows it only with the second, which makes up for it."""
+        found = names(candidate)
+        return kept <= found and (("t90" in found) == ("t91" in found))
+
+    steps = (deposit(90), *(deposit(number) for number in range(21)), deposit(91))
+    assert names(shrink(steps, shows)) == kept
+
+
 def test_numbers_become_as_small_as_they_can() -> None:
     small = shrink(
         (deposit(1, 1000),),

@@ -8,7 +8,7 @@ from msgspec import Struct
 from holdfast.engine import Engine, LocalEngine
 from holdfast.linking.accepting import History
 from holdfast.linking.following import Follower, Walk, path_of, why_not_linked
-from holdfast.workers import spread
+from holdfast.workers import Lost, spread
 from holdfast_model.evidence import Bound, Verdict
 from holdfast_model.findings import LinkCheck, LinkDifference
 from holdfast_model.spec.model import Instance, Model
@@ -61,6 +61,9 @@ LINKED = (
 )
 """Every slice that is explored, at sizes at which paths get further: nobody visits all of their states."""
 
+GUARD_SECONDS = 1_800.0
+"""For how long one link is checked at most: many times what the deepest profile needs."""
+
 Engines = Callable[[], Engine]
 """Makes a new engine."""
 
@@ -85,9 +88,21 @@ class _Job(Struct, frozen=True, kw_only=True):
 def check_links(models: Sequence[Linked], *, seed: int, work: Work) -> Iterator[LinkCheck]:
     """The checks of these models on the reference exchange, shared among the cores, in order."""
     jobs = [_Job(linked=linked, seed=seed, work=work) for linked in models]
-    for check in spread(_check, jobs):
-        assert check is not None, "a process that checks a link does not die"
-        yield check
+    for job, check in zip(jobs, spread(_check, jobs, guard_seconds=GUARD_SECONDS), strict=True):
+        yield _lost(job, check.how) if isinstance(check, Lost) else check
+
+
+def _lost(job: _Job, how: str) -> LinkCheck:
+    """Nothing is known of a link whose process was lost."""
+    return LinkCheck(
+        model=job.linked.model,
+        verdict=Verdict.INCONCLUSIVE,
+        bounds=(),
+        steps=0,
+        moves=0,
+        actions={},
+        passed_over={f"the check did not come to its end: {how}": 1},
+    )
 
 
 def _check(job: _Job) -> LinkCheck:
