@@ -79,7 +79,7 @@ class _Goal:
     """A property to prove: its formula over the state's variables, and how to judge it on plain ints.
 
     It is auxiliary where it was not asked for and only strengthens the proof of what was.
-    A property of steps has no formula before the step is known.
+    The formula of a property of steps is over the symbols of both states.
     """
 
     invariant: str
@@ -97,7 +97,7 @@ class _Goal:
 class _Part:
     """A conjunct of a property with what is settled after the step, which may be several.
 
-    One of a property of steps speaks of the state before a step only, as the step's updates stand in it already.
+    One of a property of steps speaks of both states: of the one after it by the symbols behind those of the state.
     """
 
     after: tuple[Operand, ...]
@@ -123,6 +123,9 @@ class _Case:
     known: Knowledge
     values: dict[int, Operand]
     memo: dict[Term, Operand]
+    values_after: dict[int, Operand]
+    """The same values, for properties of steps, by the positions of the symbols of the state after the step."""
+    memo_of_steps: dict[Term, Operand] = field(default_factory=dict)
     named: "_Case | None" = None
     shown: dict[tuple[Operand, bool], tuple[Question, ...]] = field(default_factory=dict)
     """The questions by which a conjunct was shown; those of properties of steps mean something else."""
@@ -149,11 +152,7 @@ def _goals(model: Model, invariants: Sequence[str]) -> tuple[list[_Goal], dict[P
     for p in model.properties:
         if p.strengthens or p.invariant in wanted:
             try:
-                if p.kind is PropertyKind.STEP:
-                    model.step_formula(p, {})
-                    formula: Condition = True
-                else:
-                    formula = model.formula(p)
+                formula = model.transition_formula(p) if p.kind is PropertyKind.STEP else model.formula(p)
                 goals.append(_Goal(p.invariant, p.name, p.invariant not in wanted, formula, p))
             except SpecError as error:
                 if not model.unbounded:
@@ -196,13 +195,15 @@ class _Proof:
         self.supports = Supports()
         self.obligations: list[Obligation] = []
         self.common = Knowledge(self.polynomials, self.supports)
+        self.moving: frozenset[int] = frozenset()
         self.natural: dict[Term, Question] = {}
         self.excluding: dict[Question, None] = {}
         self.parts = [
             [(part, self.supports.of(part)) for part in conjuncts(simplified(goal.formula, self.simplified))]
             for goal in self.goals
         ]
-        self.known = Knowledge(self.polynomials, self.supports, [part for parts in self.parts for part, _ in parts])
+        assumed = [parts for goal, parts in zip(self.goals, self.parts, strict=True) if not goal.of_steps]
+        self.known = Knowledge(self.polynomials, self.supports, [part for parts in assumed for part, _ in parts])
 
     def _record(self, goal: _Goal, action: str, verdict: ObligationVerdict, **details: object) -> None:
         self.obligations.append(
@@ -266,15 +267,11 @@ class _Proof:
             self.common, self.natural, self.excluding = common, {}, {}
             seen = set(walk(common.facts))
             for each in staged:
-                shown = [
-                    self._parts_of_step(goal.declared, each) if goal.declared and goal.of_steps else parts
-                    for goal, parts in zip(self.goals, after, strict=True)
-                ]
                 for case in self._cases(common, each):
                     case.named = self._named(case, seen)
                     if vacuous:
                         vacuous = self._vacuous(case)
-                    for outcome, parts in zip(outcomes, shown, strict=True):
+                    for outcome, parts in zip(outcomes, after, strict=True):
                         if outcome.refuted is None:
                             self._keeps(case, parts, outcome)
         for goal, outcome in zip(self.goals, outcomes, strict=True):
@@ -300,13 +297,23 @@ class _Proof:
             values = [common.rewritten(each.step.updates.get(position, symbol)) for each in staged]
             if not isinstance(values[0], Term) and all(same(value, values[0]) for value in values):
                 settled[position] = values[0]
-        moving = frozenset(position for each in staged for position in each.step.updates)
+        moving = self.moving = frozenset(position for each in staged for position in each.step.updates)
         memo: dict[int, Operand] = {}
         still: dict[Term, Operand] = {}
+        count = len(self.symbols)
+        # Of the state after the step, a property of steps need only distinguish what moves and is not settled.
+        resting = {count + position: symbol for position, symbol in enumerate(self.symbols) if position not in moving}
+        resting |= {count + position: value for position, value in settled.items()}
+        memo_of_steps: dict[Term, Operand] = {}
         prepared: list[list[_Part]] = []
-        for conditions in self.parts:
+        for goal, conditions in zip(self.goals, self.parts, strict=True):
             prepared.append([])
             for before, support in conditions:
+                if goal.of_steps:
+                    after = conjuncts(common.after(before, resting, memo_of_steps))
+                    if after:
+                        prepared[-1].append(_Part(tuple(after), support, of_step=True))
+                    continue
                 if support.isdisjoint(moving):
                     continue
                 after = [
@@ -318,11 +325,6 @@ class _Proof:
                 if after:
                     prepared[-1].append(_Part(tuple(after), support))
         return common, prepared
-
-    def _parts_of_step(self, declared: PropertyDeclaration, staged: _Staged) -> list[_Part]:
-        """What a property of steps says of this one."""
-        formula = simplified(self.model.step_formula(declared, staged.step.updates), self.simplified)
-        return [_Part((part,), self.supports.of(part), of_step=True) for part in conjuncts(formula)]
 
     def _cases(self, common: Knowledge, staged: _Staged) -> Iterator[_Case]:
         """The ways in which the guard can hold: one for each alternative in it about what is finite."""
@@ -340,11 +342,17 @@ class _Proof:
                 if self.model.unbounded:
                     known = known.and_also(self._parts(known, staged.step))
                 values = {p: known.rewritten(new) for p, new in staged.step.updates.items()}
-                yield _Case(staged, known, values, {})
+                yield self._case(staged, known, values)
                 continue
             first = choice.arguments[0]
             waiting.append(known.and_also([negation(first)]))  # type: ignore[arg-type]  # a formula
             waiting.append(known.and_also([first]))
+
+    def _case(self, staged: _Staged, known: Knowledge, values: dict[int, Operand]) -> _Case:
+        count = len(self.symbols)
+        after = {count + position: known.rewritten(self.symbols[position]) for position in self.moving}
+        after |= {count + position: value for position, value in values.items()}
+        return _Case(staged, known, values, {}, after)
 
     def _slot(self, known: Knowledge, staged: _Staged) -> tuple[Number, list[int]] | None:
         """A number that the step compares with several constants, as a counter of slots is, if it is not known."""
@@ -420,7 +428,11 @@ class _Proof:
     def _goals_after(self, case: _Case, after: Operand, *, of_step: bool) -> Iterator[Operand]:
         """What is left to show of a conjunct after the step."""
         known = case.known
-        left = known.rewritten(after) if of_step else known.after(after, case.values, case.memo)
+        left = (
+            known.after(after, case.values_after, case.memo_of_steps)
+            if of_step
+            else known.after(after, case.values, case.memo)
+        )
         for goal in conjuncts(left):
             reduced = case.known.reduced(goal)
             if reduced is not True:
@@ -441,7 +453,7 @@ class _Proof:
             return None
         known = case.known.naming(names)
         values = {p: known.rewritten(new) for p, new in case.values.items()}
-        return _Case(case.staged, known, values, {})
+        return self._case(case.staged, known, values)
 
     def _near(self, case: _Case, goal: Operand, outcome: _Outcome) -> bool:
         """Whether the facts near to a goal exclude that it is false."""
