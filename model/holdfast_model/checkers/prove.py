@@ -32,11 +32,12 @@ from holdfast_model.checkers.polynomials import Polynomials, conjuncts
 from holdfast_model.checkers.questions import Question, Questions
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply
 from holdfast_model.checkers.sums import laws_of_sums, parts
+from holdfast_model.checkers.symmetry import Symmetry
 from holdfast_model.errors import SpecError
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, PropertyKind, Range
 from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
-from holdfast_model.spec.sorts import Table, sized
+from holdfast_model.spec.sorts import Index, Table, sized
 from holdfast_model.spec.terms import (
     Condition,
     Number,
@@ -102,6 +103,7 @@ class _Part:
 
     after: tuple[Operand, ...]
     support: frozenset[int | str]
+    place: int
     of_step: bool = False
 
 
@@ -111,6 +113,8 @@ class _Staged:
 
     instance: SymbolicInstance
     step: Step
+    symmetry: Symmetry
+    """The renamings that map the step, and every property, to itself."""
     compared: dict[Number, list[int]]
     """The numbers in the state that the step compares with constants, and with which."""
 
@@ -202,6 +206,11 @@ class _Proof:
             [(part, self.supports.of(part)) for part in conjuncts(simplified(goal.formula, self.simplified))]
             for goal in self.goals
         ]
+        self.symmetry = Symmetry.of(
+            model.variables, model.spec.sizes, [[part for part, _ in parts] for parts in self.parts]
+        )
+        self.instances = self.instances_proved = 0
+        self.places: dict[frozenset[tuple[type, tuple[int, ...]]], list[frozenset[int]]] = {}
         assumed = [parts for goal, parts in zip(self.goals, self.parts, strict=True) if not goal.of_steps]
         self.known = Knowledge(self.polynomials, self.supports, [part for parts in assumed for part, _ in parts])
 
@@ -252,11 +261,7 @@ class _Proof:
         outcomes = [_Outcome() for _ in self.goals]
         vacuous = _VACUOUS
         try:
-            staged = [
-                self._staged(instance, step)
-                for instance in self.model.symbolic_instances(action)
-                if (step := self.model.stage(action, instance.arguments)) is not None
-            ]
+            staged = self._representatives(action)
         except SpecError as error:
             if not self.model.unbounded:
                 raise
@@ -267,17 +272,45 @@ class _Proof:
             self.common, self.natural, self.excluding = common, {}, {}
             seen = set(walk(common.facts))
             for each in staged:
+                places = self._places(each.symmetry)
+                parts_of_each = [
+                    [part for part in parts if part.place in kept] for parts, kept in zip(after, places, strict=True)
+                ]
                 for case in self._cases(common, each):
                     case.named = self._named(case, seen)
                     if vacuous:
                         vacuous = self._vacuous(case)
-                    for outcome, parts in zip(outcomes, after, strict=True):
+                    for outcome, parts in zip(outcomes, parts_of_each, strict=True):
                         if outcome.refuted is None:
                             self._keeps(case, parts, outcome)
         for goal, outcome in zip(self.goals, outcomes, strict=True):
             self._conclude(action, goal, outcome, vacuous)
 
-    def _staged(self, instance: SymbolicInstance, step: Step) -> _Staged:
+    def _representatives(self, action: ActionDeclaration) -> list[_Staged]:
+        """Steps of which every other one of the action is a renamed one."""
+        found: dict[object, _Staged] = {}
+        for instance in self.model.symbolic_instances(action):
+            step = self.model.stage(action, instance.arguments)
+            if step is None:
+                continue
+            self.instances += 1
+            named = [(type(a), int(a)) for a in instance.arguments if isinstance(a, Index)]
+            key = self.symmetry.signature(step.updates, step.guard, self.symmetry.first_named(named))
+            if key not in found:
+                found[key] = self._staged(instance, step, self.symmetry.without(frozenset(named)))
+        self.instances_proved += len(found)
+        return list(found.values())
+
+    def _places(self, symmetry: Symmetry) -> list[frozenset[int]]:
+        """The conjuncts of each property of which every other one is a renamed one."""
+        key = frozenset(symmetry.free.items())
+        if key not in self.places:
+            self.places[key] = [
+                frozenset(symmetry.representatives([part for part, _ in parts])) for parts in self.parts
+            ]
+        return self.places[key]
+
+    def _staged(self, instance: SymbolicInstance, step: Step, symmetry: Symmetry) -> _Staged:
         updates = {p: simplified(new, self.simplified) for p, new in step.updates.items()}
         compared: dict[Number, list[int]] = {}
         for term in walk(updates.values()):
@@ -286,7 +319,7 @@ class _Proof:
                 known = isinstance(constant, Term) or not is_variable(number)
                 if not known and isinstance(number, Number) and number.sort is int:
                     compared.setdefault(number, []).append(int(constant))
-        return _Staged(instance, Step(step.guard, updates), compared)
+        return _Staged(instance, Step(step.guard, updates), symmetry.keeping(updates, step.guard), compared)
 
     def _prepared(self, staged: list[_Staged]) -> tuple[Knowledge, list[list[_Part]]]:
         """What holds before each of these steps, and the properties with what is settled after all of them."""
@@ -308,11 +341,11 @@ class _Proof:
         prepared: list[list[_Part]] = []
         for goal, conditions in zip(self.goals, self.parts, strict=True):
             prepared.append([])
-            for before, support in conditions:
+            for place, (before, support) in enumerate(conditions):
                 if goal.of_steps:
                     after = conjuncts(common.after(before, resting, memo_of_steps))
                     if after:
-                        prepared[-1].append(_Part(tuple(after), support, of_step=True))
+                        prepared[-1].append(_Part(tuple(after), support, place, of_step=True))
                     continue
                 if support.isdisjoint(moving):
                     continue
@@ -323,7 +356,7 @@ class _Proof:
                     if not self.supports.of(part).isdisjoint(moving) or common.after(part, {}, still) is not True
                 ]
                 if after:
-                    prepared[-1].append(_Part(tuple(after), support))
+                    prepared[-1].append(_Part(tuple(after), support, place))
         return common, prepared
 
     def _cases(self, common: Knowledge, staged: _Staged) -> Iterator[_Case]:
