@@ -22,7 +22,7 @@ only as far as few members show it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from msgspec import structs
@@ -37,7 +37,7 @@ from holdfast_model.errors import SpecError
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, PropertyKind, Range
 from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
-from holdfast_model.spec.sorts import Index, Table, sized
+from holdfast_model.spec.sorts import Enumeration, Index, Table, size_of, sized
 from holdfast_model.spec.terms import (
     Condition,
     Number,
@@ -67,6 +67,11 @@ _ENTAILED = Reply(Answer.UNSATISFIABLE, {}, "")
 
 _SLOTS_FEWEST = 3
 """From so many constants on, a number that a step compares with them is looked at value by value."""
+
+_OPAQUE_FEWEST = 3
+"""From so many members of an ordered sort on, it pays to look for what does not depend on their order."""
+
+_NOTHING: frozenset[int | str] = frozenset()
 
 DECLARED_RANGES = "declared-ranges"
 """The stable name of the auxiliary invariant that every model has: no number is below its declared least value."""
@@ -209,6 +214,7 @@ class _Proof:
         self.symmetry = Symmetry.of(
             model.variables, model.spec.sizes, [[part for part, _ in parts] for parts in self.parts]
         )
+        self.common_terms: set[Term] = set()
         self.instances = self.instances_proved = 0
         self.places: dict[frozenset[tuple[type, tuple[int, ...]]], list[frozenset[int]]] = {}
         assumed = [parts for goal, parts in zip(self.goals, self.parts, strict=True) if not goal.of_steps]
@@ -258,47 +264,153 @@ class _Proof:
 
     def action(self, action: ActionDeclaration) -> None:
         """Prove that one action keeps every property."""
-        outcomes = [_Outcome() for _ in self.goals]
         vacuous = _VACUOUS
         try:
-            staged = self._representatives(action)
+            steps = [
+                (instance, step)
+                for instance in self.model.symbolic_instances(action)
+                if (step := self.model.stage(action, instance.arguments)) is not None
+            ]
         except SpecError as error:
             if not self.model.unbounded:
                 raise
-            staged = []
+            steps = []
             vacuous = f"the action has no form over any number of members: {_without_place(error)}"
-        if staged:
-            common, after = self._prepared(staged)
-            self.common, self.natural, self.excluding = common, {}, {}
-            seen = set(walk(common.facts))
-            for each in staged:
-                places = self._places(each.symmetry)
-                parts_of_each = [
-                    [part for part in parts if part.place in kept] for parts, kept in zip(after, places, strict=True)
-                ]
-                for case in self._cases(common, each):
-                    case.named = self._named(case, seen)
-                    if vacuous:
-                        vacuous = self._vacuous(case)
-                    for outcome, parts in zip(outcomes, parts_of_each, strict=True):
-                        if outcome.refuted is None:
-                            self._keeps(case, parts, outcome)
+        self.instances += len(steps)
+        outcomes = self._with_orders_opaque(action, steps)
+        if outcomes is None:
+            outcomes = [_Outcome() for _ in self.goals]
+            if steps:
+                staged = self._representatives(steps, self.symmetry)
+                common = self._common(steps)
+                prepared = self._prepared(common, [each.step for each in staged])
+                for each in staged:
+                    parts = [
+                        [part for part in parts if part.place in kept]
+                        for parts, kept in zip(prepared, self._places(each.symmetry), strict=True)
+                    ]
+                    vacuous = self._judge(common, each, parts, outcomes, vacuous)
+                self.instances_proved += len(staged)
+        else:
+            vacuous = ""
         for goal, outcome in zip(self.goals, outcomes, strict=True):
             self._conclude(action, goal, outcome, vacuous)
 
-    def _representatives(self, action: ActionDeclaration) -> list[_Staged]:
-        """Steps of which every other one of the action is a renamed one."""
+    def _judge(
+        self, common: Knowledge, staged: _Staged, parts: list[list[_Part]], outcomes: list[_Outcome], vacuous: str
+    ) -> str:
+        """Add to the outcomes what each case of a step says; why all cases so far might never happen."""
+        if common is not self.common:
+            self.common, self.natural, self.excluding = common, {}, {}
+            self.common_terms = set(walk(common.facts))
+        for case in self._cases(common, staged):
+            case.named = self._named(case, self.common_terms)
+            if vacuous:
+                vacuous = self._vacuous(case.known, staged.instance.action)
+            for outcome, some in zip(outcomes, parts, strict=True):
+                if outcome.refuted is None:
+                    self._keeps(case, some, outcome)
+        return vacuous
+
+    def _with_orders_opaque(
+        self, action: ActionDeclaration, steps: list[tuple[SymbolicInstance, Step]]
+    ) -> list[_Outcome] | None:
+        """What is said of an action whose arguments have an order, by steps that stand for all; None if not all of it.
+
+        Properties that the members' order does not enter are shown of a few steps, with nothing known of that order;
+        the others of one step whose arguments are symbols.
+        """
+        sorts = [
+            p.domain
+            for p in action.parameters
+            if isinstance(p.domain, type) and issubclass(p.domain, Index) and p.domain not in self.symmetry.free
+        ]
+        if self.model.unbounded or not steps or max((size_of(sort) for sort in sorts), default=0) < _OPAQUE_FEWEST:
+            return None
+        common = self._common(steps)
+        everything = common.everything()
+        prepared = [
+            [_Part((a,), part.support, place, of_step=part.of_step) for place, part, a in _each_after(parts)]
+            for parts in self._prepared(common, [step for _, step in steps])
+        ]
+        of_parts = [[part.after[0] for part in parts] for parts in prepared]
+        symmetry = Symmetry.with_orders_opaque(
+            self.model.variables,
+            self.model.spec.sizes,
+            sorts,
+            [*everything, *(a for some in of_parts for a in some)],
+        ).mapping([everything])
+        if not symmetry.opaque.intersection(sorts, symmetry.free):
+            return None
+        count = len(self.symbols)
+        moving_after = frozenset(count + position for position in self.moving)
+        opening: dict[Term, Operand] = {}
+        opening_of_steps: dict[Term, Operand] = {}
+        alike: list[list[_Part]] = []
+        for parts, some in zip(prepared, of_parts, strict=True):
+            opened = [
+                symmetry.opened(part.after[0], opening_of_steps, moving_after)
+                if part.of_step
+                else symmetry.opened(part.after[0], opening, self.moving)
+                for part in parts
+            ]
+            is_alike = symmetry.maps([some]) and not any(symmetry.signatures.opaque(t) for t in walk(opened))
+            alike.append([replace(p, after=(a,)) for p, a in zip(parts, opened, strict=True)] if is_alike else [])
+        outcomes = [_Outcome() for _ in self.goals]
+        few = self._representatives(steps, symmetry)
+        everywhere: dict[Term, Operand] = {}
+        common_opened = Knowledge(
+            self.polynomials, self.supports, [symmetry.opened(fact, everywhere, _NOTHING) for fact in everything]
+        )
+        for each in few:
+            if self._vacuous(common.and_also([each.instance.assumption, each.step.guard]), action):
+                return None
+            guard = symmetry.opened(each.step.guard, everywhere, _NOTHING)
+            updates = {p: symmetry.opened(new, everywhere, _NOTHING) for p, new in each.step.updates.items()}
+            opened_step = replace(each, step=Step(guard, updates))  # type: ignore[arg-type]  # a guard is a formula
+            kept = [
+                [some[place] for place in each.symmetry.representatives(of_some)] if some else []
+                for some, of_some in zip(alike, of_parts, strict=True)
+            ]
+            self._judge(common_opened, opened_step, kept, outcomes, "")
+        symbolic = self._with_symbols(action, sorts)
+        if symbolic is None:
+            return None
+        others = [[] if some else parts for some, parts in zip(alike, prepared, strict=True)]
+        self._judge(common, symbolic, others, outcomes, "")
+        if any(outcome.refuted or outcome.unknown for outcome in outcomes):
+            return None
+        self.instances_proved += len(few) + 1
+        return outcomes
+
+    def _with_symbols(self, action: ActionDeclaration, sorts: list[type]) -> _Staged | None:
+        """The step with symbols for its arguments of these sorts; None where it has no such form."""
+        instance = next(self.model.symbolic_instances(action))
+        arguments = tuple(
+            argument(p.name, p.domain) if isinstance(p.domain, type) and p.domain in sorts else given
+            for p, given in zip(action.parameters, instance.arguments, strict=True)
+        )
+        if any(isinstance(a, Index | Enumeration) for a in arguments):
+            return None
+        try:
+            step = self.model.stage(action, arguments)
+        except SpecError:
+            return None
+        symbolic = SymbolicInstance(action, arguments, instance.assumption)
+        return None if step is None else self._staged(symbolic, step, Symmetry.none(self.symmetry.signatures))
+
+    def _common(self, steps: list[tuple[SymbolicInstance, Step]]) -> Knowledge:
+        """What holds before each of these steps."""
+        guards = [dict.fromkeys(conjuncts(step.guard)) for _, step in steps]
+        return self.known.and_also(fact for fact in guards[0] if all(fact in guard for guard in guards))
+
+    def _representatives(self, steps: list[tuple[SymbolicInstance, Step]], symmetry: Symmetry) -> list[_Staged]:
+        """Steps of which every other one is a renamed one."""
         found: dict[object, _Staged] = {}
-        for instance in self.model.symbolic_instances(action):
-            step = self.model.stage(action, instance.arguments)
-            if step is None:
-                continue
-            self.instances += 1
-            named = [(type(a), int(a)) for a in instance.arguments if isinstance(a, Index)]
-            key = self.symmetry.signature(step.updates, step.guard, self.symmetry.first_named(named))
+        for instance, step in steps:
+            key = symmetry.signature(step.updates, step.guard, symmetry.first_named(_named(instance)))
             if key not in found:
-                found[key] = self._staged(instance, step, self.symmetry.without(frozenset(named)))
-        self.instances_proved += len(found)
+                found[key] = self._staged(instance, step, symmetry.without(frozenset(_named(instance))))
         return list(found.values())
 
     def _places(self, symmetry: Symmetry) -> list[frozenset[int]]:
@@ -321,16 +433,17 @@ class _Proof:
                     compared.setdefault(number, []).append(int(constant))
         return _Staged(instance, Step(step.guard, updates), symmetry.keeping(updates, step.guard), compared)
 
-    def _prepared(self, staged: list[_Staged]) -> tuple[Knowledge, list[list[_Part]]]:
-        """What holds before each of these steps, and the properties with what is settled after all of them."""
-        guards = [dict.fromkeys(conjuncts(each.step.guard)) for each in staged]
-        common = self.known.and_also(fact for fact in guards[0] if all(fact in guard for guard in guards))
+    def _prepared(self, common: Knowledge, steps: list[Step]) -> list[list[_Part]]:
+        """The properties with what is settled after all of these steps."""
         settled: dict[int, Operand] = {}
+        moving = self.moving = frozenset(position for step in steps for position in step.updates)
         for position, symbol in enumerate(self.symbols):
-            values = [common.rewritten(each.step.updates.get(position, symbol)) for each in staged]
-            if not isinstance(values[0], Term) and all(same(value, values[0]) for value in values):
-                settled[position] = values[0]
-        moving = self.moving = frozenset(position for each in staged for position in each.step.updates)
+            value = common.rewritten(steps[0].updates.get(position, symbol))
+            if not isinstance(value, Term) and (
+                position not in moving
+                or all(same(common.rewritten(step.updates.get(position, symbol)), value) for step in steps)
+            ):
+                settled[position] = value
         memo: dict[int, Operand] = {}
         still: dict[Term, Operand] = {}
         count = len(self.symbols)
@@ -357,7 +470,7 @@ class _Proof:
                 ]
                 if after:
                     prepared[-1].append(_Part(tuple(after), support, place))
-        return common, prepared
+        return prepared
 
     def _cases(self, common: Knowledge, staged: _Staged) -> Iterator[_Case]:
         """The ways in which the guard can hold: one for each alternative in it about what is finite."""
@@ -419,10 +532,10 @@ class _Proof:
         ]
         return [fact for table in natural for fact in parts(known.rewritten(table), indices)]
 
-    def _vacuous(self, case: _Case) -> str:
-        """Why this case might never happen; empty when some state satisfies the properties and its guard."""
-        question, reply = self.questions.values(case.known.everything())
-        question.decides["", "", case.staged.instance.action.name] = None
+    def _vacuous(self, known: Knowledge, action: ActionDeclaration) -> str:
+        """Why an action might never be taken; empty when some state satisfies what is known in one of its cases."""
+        question, reply = self.questions.values(known.everything())
+        question.decides["", "", action.name] = None
         if reply.answer is Answer.SATISFIABLE:
             return ""
         if reply.answer is Answer.UNKNOWN:
@@ -623,6 +736,17 @@ def _is_choice(fact: Term) -> bool:
         and not isinstance(a.arguments[1], Term)
         for a in fact.arguments
     )
+
+
+def _each_after(parts: list[_Part]) -> Iterator[tuple[int, _Part, Operand]]:
+    """Each condition of each part, numbered."""
+    for place, (part, after) in enumerate((part, after) for part in parts for after in part.after):
+        yield place, part, after
+
+
+def _named(instance: SymbolicInstance) -> list[tuple[type, int]]:
+    """The members of index sorts that are arguments of a step."""
+    return [(type(a), int(a)) for a in instance.arguments if isinstance(a, Index)]
 
 
 def _label(instance: SymbolicInstance) -> str:

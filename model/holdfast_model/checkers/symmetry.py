@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from holdfast_model.spec.sorts import UNBOUNDED, Enumeration, Index, is_unbounded, size_of
-from holdfast_model.spec.terms import Operand, Operator, Term
+from holdfast_model.spec.terms import Operand, Operator, Term, argument, rebuild, walk
 from holdfast_model.spec.variables import Variable
 
 Members: TypeAlias = frozenset[tuple[type, int]]
@@ -94,6 +94,32 @@ class Signatures:
         self._parsed = [self._parse(v.name) for v in variables]
         self._positions = {parsed: position for position, parsed in enumerate(self._parsed)}
         self._of_sort = [v.sort for v in variables]
+        self._counters: dict[Term, type] = {}
+        self._opaque: set[type] = set()
+
+    def make_opaque(self, sort: type, operands: Iterable[Operand]) -> None:
+        """Take the order of a sort's members for a relation of which nothing is known, and which is renamed with them.
+
+        So are comparisons of a number with constants, where it is compared with one for each member, as a counter of
+        slots is. Only what is `opened` may be concluded from what is renamed so.
+        """
+        assert not self._members, "nothing has been signed with another meaning"
+        self._opaque.add(sort)
+        constants: dict[Term, set[int]] = {}
+        for term in walk(operands):
+            counted = _counted(term)
+            if counted is not None:
+                constants.setdefault(counted[0], set()).add(counted[1])
+        for number, compared in constants.items():
+            if compared >= set(range(self._sizes[sort])):
+                self._counters.setdefault(number, sort)
+
+    def opaque(self, term: Term) -> bool:
+        """Whether a term is a comparison that is renamed as if nothing were known of it."""
+        counted = _counted(term)
+        if counted is not None and counted[0] in self._counters:
+            return 0 <= counted[1] < self._sizes[self._counters[counted[0]]]
+        return _orders(term) in self._opaque
 
     @property
     def sorts(self) -> list[type]:
@@ -151,8 +177,11 @@ class Signatures:
                     found |= self._members[argument]
                 elif issubclass(sort, Index) and not isinstance(argument, bool):
                     found.add((sort, int(argument)))
-            if term.operator in (Operator.LESS, Operator.AT_MOST) and issubclass(sort, Index):
+            if _orders(term) is not None:
                 found.add((sort, _ORDER))
+            counted = _counted(term)
+            if counted is not None and self.opaque(term):
+                found.add((self._counters[counted[0]], counted[1]))
             self._members[term] = frozenset(found)
         return self._members[operand]
 
@@ -198,8 +227,11 @@ class Signatures:
 
     def _key(self, term: Term, by: Renaming) -> object:
         sort = _sort_of_constants(term)
-        if term.operator in (Operator.LESS, Operator.AT_MOST) and sort in by.permutations:
+        orders = _orders(term)
+        if orders in by.permutations and orders not in self._opaque:
             raise Unrenamable
+        if _counted(term) is not None and self.opaque(term):
+            return self._comparison(term, by)
         match term.operator:
             case Operator.VARIABLE:
                 assert isinstance(term.payload, int)
@@ -222,6 +254,19 @@ class Signatures:
             case _:
                 return term.operator, tuple(self._argument(a, sort, by) for a in term.arguments)
 
+    def _comparison(self, term: Term, by: Renaming) -> object:
+        counted = _counted(term)
+        assert counted is not None
+        number, constant = counted
+        first = term.arguments[0] is number
+        return (
+            "opaque",
+            term.operator,
+            first or term.operator is Operator.EQUAL,
+            self._argument(number, int, by),
+            by.of(self._counters[number], constant),
+        )
+
     def _choice(self, term: Term, by: Renaming) -> object:
         subject, values, otherwise = _cases(term)
         if subject is None:
@@ -241,6 +286,25 @@ class Signatures:
                 for member in every
             ),
         )
+
+
+def _orders(term: Term) -> type | None:
+    """The index sort of which a term puts two members in order."""
+    if term.operator in (Operator.LESS, Operator.AT_MOST):
+        sort = _sort_of_constants(term)
+        return sort if issubclass(sort, Index) else None
+    return None
+
+
+def _counted(term: Term) -> tuple[Term, int] | None:
+    """The number that a term compares with a constant, and that constant."""
+    if term.operator in (Operator.LESS, Operator.AT_MOST, Operator.EQUAL):
+        one, other = term.arguments
+        if isinstance(one, Term) and not isinstance(other, Term) and one.sort is int:
+            return one, int(other)
+        if isinstance(other, Term) and not isinstance(one, Term) and other.sort is int:
+            return other, int(one)
+    return None
 
 
 def _sort_of_constants(term: Term) -> type:
@@ -325,6 +389,8 @@ class Symmetry:
 
     signatures: Signatures
     free: Mapping[type, tuple[int, ...]]
+    opaque: frozenset[type] = frozenset()
+    """The sorts whose members can change places only where nothing is concluded from their order."""
 
     @classmethod
     def of(
@@ -332,20 +398,62 @@ class Symmetry:
     ) -> "Symmetry":
         """What keeps each of these properties, given by conjuncts, as it is. A first member may be a special one."""
         signatures = Signatures(variables, sizes)
-        free: dict[type, tuple[int, ...]] = {}
+        every = {sort: tuple(range(sizes[sort])) for sort in signatures.sorts}
+        return cls(signatures, every).mapping(properties)
+
+    @classmethod
+    def with_orders_opaque(
+        cls, variables: Sequence[Variable], sizes: Mapping[type, int], sorts: Iterable[type], terms: Sequence[Operand]
+    ) -> "Symmetry":
+        """Every change of places, with nothing known of the order of these sorts' members; to be checked yet."""
+        signatures = Signatures(variables, sizes)
+        opaque = frozenset(sorts).intersection(signatures.sorts)
         for sort in signatures.sorts:
-            size = sizes[sort]
-            for members in (range(size), range(1, size)):
-                by = generators(sort, members, size)
-                if by and all(kept(signatures, each, properties) for each in by):
-                    free[sort] = tuple(members)
+            if sort in opaque:
+                signatures.make_opaque(sort, terms)
+        return cls(signatures, {sort: tuple(range(sizes[sort])) for sort in signatures.sorts}, opaque)
+
+    @classmethod
+    def none(cls, signatures: Signatures) -> "Symmetry":
+        """No change of places at all."""
+        return cls(signatures, {})
+
+    def maps(self, properties: Sequence[Sequence[Operand]]) -> bool:
+        """Whether every change of places maps each of these sets of conditions to itself."""
+        return self.mapping(properties).free == self.free
+
+    def mapping(self, properties: Sequence[Sequence[Operand]]) -> "Symmetry":
+        """What maps each of these sets of conditions to itself."""
+        found: dict[type, tuple[int, ...]] = {}
+        for sort, members in self.free.items():
+            for some in (members, members[1:]) if members[0] == 0 else (members,):
+                by = generators(sort, some, size_of(sort))  # type: ignore[arg-type]  # an index sort
+                if by and all(kept(self.signatures, each, properties) for each in by):
+                    found[sort] = some
                     break
-        return cls(signatures, free)
+        return Symmetry(self.signatures, found, self.opaque)
+
+    def opened(self, operand: Operand, memo: dict[Term, Operand], moving: frozenset[int | str]) -> Operand:
+        """The operand with an unknown truth value for each comparison that is opaque, and speaks of nothing moving."""
+        if not isinstance(operand, Term):
+            return operand
+        for term in walk([operand]):
+            if term in memo:
+                continue
+            if self.signatures.opaque(term) and moving.isdisjoint(t.payload for t in walk([term])):
+                memo[term] = argument(f"{term!r}", bool)
+            elif term.arguments:
+                arguments = tuple(memo[a] if isinstance(a, Term) else a for a in term.arguments)
+                unchanged = all(new is old for new, old in zip(arguments, term.arguments, strict=True))
+                memo[term] = term if unchanged else rebuild(term, arguments)
+            else:
+                memo[term] = term
+        return memo[operand]
 
     def without(self, named: Members) -> "Symmetry":
         """What leaves these members alone."""
         left = {s: tuple(m for m in members if (s, m) not in named) for s, members in self.free.items()}
-        return Symmetry(self.signatures, {s: members for s, members in left.items() if len(members) > 1})
+        return Symmetry(self.signatures, {s: members for s, members in left.items() if len(members) > 1}, self.opaque)
 
     def keeping(self, updates: Mapping[int, Operand], guard: Operand) -> "Symmetry":
         """What also maps a step to itself. Often it must leave the first member alone, to which it resets a variable."""
@@ -357,7 +465,7 @@ class Symmetry:
                 if by and all(self._maps(updates, guard, each, to=plain) for each in by):
                     found[sort] = some
                     break
-        return Symmetry(self.signatures, found)
+        return Symmetry(self.signatures, found, self.opaque)
 
     def _maps(self, updates: Mapping[int, Operand], guard: Operand, by: Renaming, *, to: object) -> bool:
         try:
