@@ -31,7 +31,7 @@ from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable, 
 from holdfast_model.checkers.polynomials import Polynomials, conjuncts
 from holdfast_model.checkers.questions import Question, Questions
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply
-from holdfast_model.checkers.sums import laws_of_sums, parts
+from holdfast_model.checkers.sums import instances, laws_of_sums, parts
 from holdfast_model.checkers.symmetry import Symmetry
 from holdfast_model.errors import SpecError
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
@@ -530,7 +530,9 @@ class _Proof:
             for symbol, variable in zip(self.symbols, self.model.variables, strict=True)
             if variable.sort is Table and known.entails(negation(_below(at(symbol, anyone), 0)))
         ]
-        return [fact for table in natural for fact in parts(known.rewritten(table), indices)]
+        of_parts = [fact for table in natural for fact in parts(known.rewritten(table), indices)]
+        named = [index for index in indices if index is not anyone]
+        return [*of_parts, *(said for fact in known.facts for said in instances(fact, named, self.model.unbounded[0]))]
 
     def _vacuous(self, known: Knowledge, action: ActionDeclaration) -> str:
         """Why an action might never be taken; empty when some state satisfies what is known in one of its cases."""
