@@ -349,9 +349,9 @@ class _Proof:
         alike: list[list[_Part]] = []
         for parts, some in zip(prepared, of_parts, strict=True):
             opened = [
-                symmetry.opened(part.after[0], opening_of_steps, moving_after)
+                symmetry.opened(part.after[0], opening_of_steps, moving_after, self.supports)
                 if part.of_step
-                else symmetry.opened(part.after[0], opening, self.moving)
+                else symmetry.opened(part.after[0], opening, self.moving, self.supports)
                 for part in parts
             ]
             is_alike = symmetry.maps([some]) and not any(symmetry.signatures.opaque(t) for t in walk(opened))
@@ -360,13 +360,13 @@ class _Proof:
         few = self._representatives(steps, symmetry)
         everywhere: dict[Term, Operand] = {}
         common_opened = Knowledge(
-            self.polynomials, self.supports, [symmetry.opened(fact, everywhere, _NOTHING) for fact in everything]
+            self.polynomials, self.supports, [symmetry.opened(fact, everywhere, _NOTHING, self.supports) for fact in everything]
         )
         for each in few:
             if self._vacuous(common.and_also([each.instance.assumption, each.step.guard]), action):
                 return None
-            guard = symmetry.opened(each.step.guard, everywhere, _NOTHING)
-            updates = {p: symmetry.opened(new, everywhere, _NOTHING) for p, new in each.step.updates.items()}
+            guard = symmetry.opened(each.step.guard, everywhere, _NOTHING, self.supports)
+            updates = {p: symmetry.opened(new, everywhere, _NOTHING, self.supports) for p, new in each.step.updates.items()}
             opened_step = replace(each, step=Step(guard, updates))  # type: ignore[arg-type]  # a guard is a formula
             kept = [
                 [some[place] for place in each.symmetry.representatives(of_some)] if some else []

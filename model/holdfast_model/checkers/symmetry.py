@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from holdfast_model.checkers.knowledge import Supports
+from holdfast_model.checkers.polynomials import unvisited
 from holdfast_model.spec.sorts import UNBOUNDED, Enumeration, Index, is_unbounded, size_of
 from holdfast_model.spec.terms import Operand, Operator, Term, argument, rebuild, walk
 from holdfast_model.spec.variables import Variable
@@ -433,14 +435,18 @@ class Symmetry:
                     break
         return Symmetry(self.signatures, found, self.opaque)
 
-    def opened(self, operand: Operand, memo: dict[Term, Operand], moving: frozenset[int | str]) -> Operand:
+    def opened(
+        self,
+        operand: Operand,
+        memo: dict[Term, Operand],
+        moving: frozenset[int | str],
+        supports: Supports,
+    ) -> Operand:
         """The operand with an unknown truth value for each comparison that is opaque, and speaks of nothing moving."""
         if not isinstance(operand, Term):
             return operand
-        for term in walk([operand]):
-            if term in memo:
-                continue
-            if self.signatures.opaque(term) and moving.isdisjoint(t.payload for t in walk([term])):
+        for term in unvisited(operand, memo):
+            if self.signatures.opaque(term) and moving.isdisjoint(supports.of(term)):
                 memo[term] = argument(f"{term!r}", bool)
             elif term.arguments:
                 arguments = tuple(memo[a] if isinstance(a, Term) else a for a in term.arguments)

@@ -584,9 +584,17 @@ def substitute(root: Operand, values: "dict[int, Operand]", *, memo: "dict[int, 
     """`root` with the variable at position p replaced by `values[p]`; `memo` shares work between calls."""
     if not isinstance(root, Term):
         return root
-    for term in walk([root]):
+    stack = [root]
+    while stack:
+        term = stack[-1]
         if id(term) in memo:
+            stack.pop()
             continue
+        waiting = [a for a in term.arguments[::-1] if isinstance(a, Term) and id(a) not in memo]
+        if waiting:
+            stack += waiting
+            continue
+        stack.pop()
         if term.operator is Operator.VARIABLE:
             assert isinstance(term.payload, int)
             memo[id(term)] = values.get(term.payload, term)
