@@ -172,7 +172,14 @@ def prove(
     invariants: Annotated[
         list[str] | None, typer.Argument(metavar="[INVARIANT]...", help="Ids; all of the model's without any.")
     ] = None,
-    model: Model = "spot",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A model, such as spot or spot:bug=restore; without one, slices of the exchange with all formulas.",
+        ),
+    ] = None,
     accounts: Annotated[
         str | None,
         typer.Option(
@@ -207,33 +214,47 @@ def prove(
     """
     from holdfast.console import say, telling, verdict_line
     from holdfast_invariants.catalogue import invariant_by_id
+    from holdfast_model.checkers.formulas import prove_formulas
     from holdfast_model.checkers.prove import prove as run
     from holdfast_model.specs import load_model
 
     session = _session("prove", json)
     wanted = tuple(invariant_by_id(identifier).id for identifier in invariants or ())
     any_number_of = "accounts" if accounts == "any" else ""
-    loaded = load_model(_sized(model, accounts=_accounts(accounts), orders=orders))
+    sizes = {"accounts": _accounts(accounts), "orders": orders}
     with telling() as progress:
-        proof = run(
-            loaded,
-            wanted,
-            any_number_of=any_number_of,
-            second_opinion=second_opinion,
-            export=export,
-            progress=lambda done, actions, name: progress(f"proving {model}: {name} ({done + 1} of {actions})"),
-        )
+        if model is None:
+            progress("proving the formulas of the exchange, slice by slice")
+            proof = prove_formulas(
+                wanted,
+                sizes={name: value for name, value in sizes.items() if value is not None},
+                any_number_of=any_number_of,
+                second_opinion=second_opinion,
+                export=export,
+                progress=lambda done, slices, name: progress(f"proved {name} ({done} of {slices})"),
+            )
+        else:
+            proof = run(
+                load_model(_sized(model, **sizes)),
+                wanted,
+                any_number_of=any_number_of,
+                second_opinion=second_opinion,
+                export=export,
+                progress=lambda done, actions, name: progress(f"proving {model}: {name} ({done + 1} of {actions})"),
+            )
     for item in proof.obligations:
         if item.verdict != "proved":
             under = f" under {item.action}" if item.action else ""
-            say(f"{item.verdict}: {item.invariant} ({item.property}){under} {item.reason}".rstrip())
+            where = f" in {item.model}" if item.model else ""
+            say(f"{item.verdict}: {item.invariant} ({item.property}){under}{where} {item.reason}".rstrip())
             for name, value in item.arguments.items():
                 say(f"     with {name} = {value}")
-            for name in item.before:
-                change = (
-                    f" -> {item.after[name]}" if item.after.get(name, item.before[name]) != item.before[name] else ""
-                )
-                say(f"     {name} = {item.before[name]}{change}")
+            changes = {name: after for name, after in item.after.items() if after != item.before.get(name)}
+            for name, after in changes.items():
+                say(f"     changes: {name} = {item.before[name]} -> {after}")
+            for name, before in item.before.items():
+                if name not in changes:
+                    say(f"     stays:   {name} = {before}")
     for bound in proof.bounds:
         say(f"  within: {bound.name}: {bound.value}")
     if proof.second_opinion is not None:
@@ -245,7 +266,7 @@ def prove(
                 f"under {open_question.action}"
             )
     if export is not None:
-        say(f"  written: {export / 'manifest.json'}")
+        say(f"  written: {export}")
     proved = sum(item.verdict == "proved" for item in proof.obligations)
     verdict_line(proof.verdict, f"{proof.model}: {proved} of {len(proof.obligations)} obligations proved")
     _finish(session.report(proof.verdict, proof), json)

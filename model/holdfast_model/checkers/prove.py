@@ -360,13 +360,17 @@ class _Proof:
         few = self._representatives(steps, symmetry)
         everywhere: dict[Term, Operand] = {}
         common_opened = Knowledge(
-            self.polynomials, self.supports, [symmetry.opened(fact, everywhere, _NOTHING, self.supports) for fact in everything]
+            self.polynomials,
+            self.supports,
+            [symmetry.opened(fact, everywhere, _NOTHING, self.supports) for fact in everything],
         )
         for each in few:
             if self._vacuous(common.and_also([each.instance.assumption, each.step.guard]), action):
                 return None
             guard = symmetry.opened(each.step.guard, everywhere, _NOTHING, self.supports)
-            updates = {p: symmetry.opened(new, everywhere, _NOTHING, self.supports) for p, new in each.step.updates.items()}
+            updates = {
+                p: symmetry.opened(new, everywhere, _NOTHING, self.supports) for p, new in each.step.updates.items()
+            }
             opened_step = replace(each, step=Step(guard, updates))  # type: ignore[arg-type]  # a guard is a formula
             kept = [
                 [some[place] for place in each.symmetry.representatives(of_some)] if some else []
@@ -532,7 +536,10 @@ class _Proof:
         ]
         of_parts = [fact for table in natural for fact in parts(known.rewritten(table), indices)]
         named = [index for index in indices if index is not anyone]
-        return [*of_parts, *(said for fact in known.facts for said in instances(fact, named, self.model.unbounded[0]))]
+        return [
+            *of_parts,
+            *(said for fact in known.facts for said in instances(fact, named, self.model.unbounded[0])),
+        ]
 
     def _vacuous(self, known: Knowledge, action: ActionDeclaration) -> str:
         """Why an action might never be taken; empty when some state satisfies what is known in one of its cases."""
