@@ -29,7 +29,7 @@ def slices_with(invariants: Sequence[str]) -> list[str]:
     if not invariants:
         return list(FORMULA_SLICES)
     has = {name: set(load_model(name).invariants) for name in FORMULA_SLICES}
-    missing = set(invariants) & set.union(*has.values())
+    missing = set(invariants) & {each for ids in has.values() for each in ids}
     chosen = []
     while missing:
         best = max(FORMULA_SLICES, key=lambda name: len(has[name] & missing))

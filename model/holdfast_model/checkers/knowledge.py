@@ -23,7 +23,6 @@ from holdfast_model.checkers.polynomials import (
 from holdfast_model.spec.sorts import Enumeration, Index, Table, is_unbounded, size_of
 from holdfast_model.spec.terms import Formula, Operand, Operator, Term, any_of, negation, rebuild, summed
 
-
 _NOTHING: frozenset[int | str] = frozenset()
 
 

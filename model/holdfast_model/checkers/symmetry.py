@@ -4,10 +4,14 @@ Accounts differ by nothing but their names, so that a deposit of the first and o
 No such symmetry is assumed. A renaming permutes the members of index sorts, and with them the variables that belong
 to them; it maps a formula that is valid to one that is valid, whatever it is, as long as members of these sorts are
 only compared for equality. So where a renaming maps every property to itself, and one step to another, the one keeps
-a property exactly if the other does. Both are checked here, on the terms themselves, by signatures: two terms have one
-signature only if they are alike up to the order of what is added, multiplied, compared for equality or joined by `and`
-and `or`, and to the order of the members in a choice between values of a sort. How a renaming is found does not
+a property exactly if the other does. Both are checked here, on the terms themselves, by signatures: two terms have
+one signature only if they are alike up to the order of what is added, multiplied, compared for equality or joined by
+`and` and `or`, and to the order of the members in a choice between values of a sort. How a renaming is found does not
 matter; it is guessed by the names of the variables.
+
+Orders do differ by more than names: slots are taken in order, and the older order sets the price. Where a step does
+not change who is before whom, what it keeps is mostly kept whatever that order is. To show that, each comparison by
+it is an unknown truth value, in what is assumed and in what is shown, and is renamed with the members it speaks of.
 """
 
 import re
@@ -100,7 +104,7 @@ class Signatures:
         self._opaque: set[type] = set()
 
     def make_opaque(self, sort: type, operands: Iterable[Operand]) -> None:
-        """Take the order of a sort's members for a relation of which nothing is known, and which is renamed with them.
+        """Take the order of a sort's members for a relation of which nothing is known, renamed with them.
 
         So are comparisons of a number with constants, where it is compared with one for each member, as a counter of
         slots is. Only what is `opened` may be concluded from what is renamed so.
@@ -139,8 +143,9 @@ class Signatures:
                 sort = self._sorts.get(parts.group(1)) if parts else None
                 if parts and sort is not None and 1 <= int(parts.group(2)) <= self._sizes[sort]:
                     found.append((sort, int(parts.group(2)) - 1))
-                    token = sort.__name__
-                shown.append(token)
+                    shown.append(sort.__name__)
+                else:
+                    shown.append(token)
             return f"[{', '.join(shown)}]"
 
         shown = re.sub(r"\[([^\]]*)\]", without, name)
@@ -174,11 +179,11 @@ class Signatures:
                 assert isinstance(term.payload, int)
                 found.update(self._parsed[term.payload % self._count][1])
             sort = _sort_of_constants(term)
-            for argument in term.arguments:
-                if isinstance(argument, Term):
-                    found |= self._members[argument]
-                elif issubclass(sort, Index) and not isinstance(argument, bool):
-                    found.add((sort, int(argument)))
+            for part in term.arguments:
+                if isinstance(part, Term):
+                    found |= self._members[part]
+                elif issubclass(sort, Index) and not isinstance(part, bool):
+                    found.add((sort, int(part)))
             if _orders(term) is not None:
                 found.add((sort, _ORDER))
             counted = _counted(term)
@@ -429,7 +434,7 @@ class Symmetry:
         found: dict[type, tuple[int, ...]] = {}
         for sort, members in self.free.items():
             for some in (members, members[1:]) if members[0] == 0 else (members,):
-                by = generators(sort, some, size_of(sort))  # type: ignore[arg-type]  # an index sort
+                by = generators(sort, some, size_of(sort))
                 if by and all(kept(self.signatures, each, properties) for each in by):
                     found[sort] = some
                     break
@@ -442,7 +447,7 @@ class Symmetry:
         moving: frozenset[int | str],
         supports: Supports,
     ) -> Operand:
-        """The operand with an unknown truth value for each comparison that is opaque, and speaks of nothing moving."""
+        """The operand with an unknown truth value for each opaque comparison that speaks of nothing moving."""
         if not isinstance(operand, Term):
             return operand
         for term in unvisited(operand, memo):
@@ -462,12 +467,12 @@ class Symmetry:
         return Symmetry(self.signatures, {s: members for s, members in left.items() if len(members) > 1}, self.opaque)
 
     def keeping(self, updates: Mapping[int, Operand], guard: Operand) -> "Symmetry":
-        """What also maps a step to itself. Often it must leave the first member alone, to which it resets a variable."""
+        """What also maps a step to itself; often not the first member, which is the value of a reset variable."""
         plain = self.signature(updates, guard, renaming({}))
         found: dict[type, tuple[int, ...]] = {}
         for sort, members in self.free.items():
             for some in (members, members[1:]) if members[0] == 0 else (members,):
-                by = generators(sort, some, size_of(sort))  # type: ignore[arg-type]  # an index sort
+                by = generators(sort, some, size_of(sort))
                 if by and all(self._maps(updates, guard, each, to=plain) for each in by):
                     found[sort] = some
                     break
@@ -504,12 +509,7 @@ class Symmetry:
         return self._bringing(tuple((sort, tuple(members)) for sort, members in wanted.items()))
 
     def _bringing(self, wanted: tuple[tuple[type, tuple[int, ...]], ...]) -> Renaming:
-        return renaming(
-            {
-                sort: bringing_first(self.free[sort], members, size_of(sort))  # type: ignore[arg-type]  # an index sort
-                for sort, members in wanted
-            }
-        )
+        return renaming({sort: bringing_first(self.free[sort], members, size_of(sort)) for sort, members in wanted})
 
     def representatives(self, conditions: Sequence[Operand]) -> list[int]:
         """The places of conditions of which every other one is a renamed one."""
