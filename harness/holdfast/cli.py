@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from holdfast.reporting import Session
+    from holdfast_model.evidence import Obligation, Proof
     from holdfast_model.findings import AnyReport, StepNarrative
 
 DEFAULT_SEED = 1
@@ -205,6 +206,14 @@ def prove(
             help="Write every question that decided something as SMT-LIB 2, with a manifest of the obligations.",
         ),
     ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="For what is not proved though a search at the model's own sizes finds nothing: ask Spacer for an "
+            "auxiliary invariant. A suggestion, not a proof; it changes neither the verdict nor the JSON.",
+        ),
+    ] = False,
     json: Json = None,
 ) -> None:
     """Prove by induction, for amounts without bound, that each action keeps each invariant.
@@ -255,6 +264,8 @@ def prove(
             for name, before in item.before.items():
                 if name not in changes:
                     say(f"     stays:   {name} = {before}")
+    if suggest:
+        _suggest(proof, model)
     for bound in proof.bounds:
         say(f"  within: {bound.name}: {bound.value}")
     if proof.second_opinion is not None:
@@ -270,6 +281,29 @@ def prove(
     proved = sum(item.verdict == "proved" for item in proof.obligations)
     verdict_line(proof.verdict, f"{proof.model}: {proved} of {len(proof.obligations)} obligations proved")
     _finish(session.report(proof.verdict, proof), json)
+
+
+def _suggest(proof: "Proof", model: str | None) -> None:
+    """Print what Spacer finds for the properties that were not proved, on each model at its own sizes."""
+    from holdfast.console import say, telling
+    from holdfast_model.checkers.formulas import small_of
+    from holdfast_model.checkers.spacer import suggestions
+    from holdfast_model.specs import load_model
+
+    by_model: dict[str, list[Obligation]] = {}
+    for item in proof.obligations:
+        by_model.setdefault(model or small_of(item.model or proof.model), []).append(item)
+    for name, items in by_model.items():
+        with telling() as progress:
+            progress(f"looking for what is missing in {name}")
+            found = suggestions(load_model(name), items)
+        for each in found:
+            if each.reason:
+                say(f"no suggestion for {each.invariant} ({each.property}): {each.reason}")
+                continue
+            say(f"suggestion for {each.invariant} ({each.property}), not a proof: inductive in {each.model} is")
+            for condition in each.conditions:
+                say(f"     {condition}")
 
 
 def _accounts(text: str | None) -> int | None:

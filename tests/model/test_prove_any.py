@@ -29,7 +29,7 @@ from holdfast_model.spec import (
     step,
     total,
 )
-from holdfast_model.spec.terms import Operand, Operator, Term, at, summed
+from holdfast_model.spec.terms import Operand, Operator, Term, at, summed, summed_over
 from holdfast_model.specs import load_model
 
 
@@ -97,10 +97,9 @@ def test_a_wrong_law_of_parts_is_refuted(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_wrong_law_of_one_member_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = sums.summed_over
 
     def twice(number: Operand, loop: int) -> Value:
-        return 2 * right(number, loop)
+        return 2 * summed_over(number, loop)
 
     monkeypatch.setattr(sums, "summed_over", twice)
     proof = prove(load_model("spot"), ["CONS-1"], any_number_of="accounts")

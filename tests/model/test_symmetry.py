@@ -160,7 +160,7 @@ def test_what_does_not_depend_on_the_order_is_shown_of_few_steps() -> None:
     assert proof.verdict is Verdict.HELD
     proved, _, rest = stands_for(proof).partition(" stand for ")
     assert rest.startswith("31;")
-    assert int(proved) <= 4
+    assert int(proved) <= 5
 
 
 @pytest.mark.parametrize("wrong_at", [(1, 3), (5, 0), (2, 1)])
@@ -227,7 +227,7 @@ def test_a_signature_is_of_the_meaning_up_to_order_and_no_further() -> None:
     model = Model(Bank())
     with sized(model.spec.sizes):
         signatures = Signatures(model.variables, model.spec.sizes)
-        first, second, third = (model.symbols()[p] for p in range(3))
+        first, second, third = [symbol for symbol in model.symbols() if isinstance(symbol, Number)][:3]
         amount = argument("amount")
         assert signatures.of(first + (second - third)) == signatures.of((second + first) - third)
         assert signatures.of(first - second) != signatures.of(second - first)

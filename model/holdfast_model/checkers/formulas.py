@@ -80,6 +80,12 @@ def prove_formulas(
     return found[0] if len(found) == 1 else joined(found)
 
 
+def small_of(model: str) -> str:
+    """The slice that a model of a proof is, at its own sizes."""
+    parts = model.partition(",")[0]
+    return next(name for name in FORMULA_SLICES if name.partition(",")[0] == parts)
+
+
 def _folder(export: Path | None, name: str) -> Path | None:
     """Where the queries of a slice go."""
     return None if export is None else export / name.partition("slice=")[2].partition(",")[0].replace("+", "-")
