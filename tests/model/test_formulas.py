@@ -40,7 +40,7 @@ def test_several_slices_make_one_proof_that_names_them(tmp_path: Path) -> None:
     models = {o.model for o in proof.obligations}
     assert models == {
         "exchange:slice=margin+maintenance,accounts=3,products=2",
-        "exchange:slice=replication+surge,accounts=3",
+        "exchange:slice=replication+surge,accounts=3,requests=2",
     }
     assert {o.invariant for o in proof.obligations if not o.auxiliary} == {"FENCE-1", "LIQ-1"}
     assert {bound.name: bound.value for bound in proof.bounds}["accounts"] == "3"
