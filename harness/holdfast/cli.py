@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from holdfast.reporting import Session
+    from holdfast_model.evidence import Obligation, Proof
     from holdfast_model.findings import AnyReport
 
 DEFAULT_SEED = 1
@@ -183,7 +184,14 @@ def prove(
     invariants: Annotated[
         list[str] | None, typer.Argument(metavar="[INVARIANT]...", help="Ids; all of the model's without any.")
     ] = None,
-    model: Model = "spot",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A model, such as spot or spot:bug=restore; without one, slices of the exchange with all formulas.",
+        ),
+    ] = None,
     accounts: Annotated[
         str | None,
         typer.Option(
@@ -219,6 +227,14 @@ def prove(
             help="Look for a sequence of up to N steps, from the first state, that breaks what is not proved.",
         ),
     ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="For what is not proved though a search at the model's own sizes finds nothing: ask Spacer for an "
+            "auxiliary invariant. A suggestion, not a proof; it changes neither the verdict nor the JSON.",
+        ),
+    ] = False,
     json: Json = None,
 ) -> None:
     """Prove by induction, for amounts without bound, that each action keeps each invariant.
@@ -230,29 +246,48 @@ def prove(
     from holdfast.console import say, say_steps, telling, verdict_line
     from holdfast.tracing import TraceFolder, write_refutations
     from holdfast_invariants.catalogue import invariant_by_id
+    from holdfast_model.checkers.formulas import prove_formulas
     from holdfast_model.checkers.prove import prove as run
+    from holdfast_model.errors import HoldfastError
     from holdfast_model.specs import load_model
     from holdfast_model.traces import narrated, trace_of_refutation
 
+    if model is None and (out is not None or bound_steps is not None):
+        option = "--out" if out is not None else "--bound"
+        raise HoldfastError(f"{option} is for one model; expected --model MODEL beside it")
     session = _session("prove", json)
     wanted = tuple(invariant_by_id(identifier).id for identifier in invariants or ())
     any_number_of = "accounts" if accounts == "any" else ""
-    loaded = load_model(_sized(model, accounts=_accounts(accounts), orders=orders))
+    sizes = {"accounts": _accounts(accounts), "orders": orders}
     with telling() as progress:
-        proof = run(
-            loaded,
-            wanted,
-            any_number_of=any_number_of,
-            second_opinion=second_opinion,
-            export=export,
-            progress=lambda done, actions, name: progress(f"proving {model}: {name} ({done + 1} of {actions})"),
-        )
+        if model is None:
+            progress("proving the formulas of the exchange, slice by slice")
+            proof = prove_formulas(
+                wanted,
+                sizes={name: value for name, value in sizes.items() if value is not None},
+                any_number_of=any_number_of,
+                second_opinion=second_opinion,
+                export=export,
+                progress=lambda done, slices, name: progress(f"proved {name} ({done} of {slices})"),
+            )
+        else:
+            proof = run(
+                load_model(_sized(model, **sizes)),
+                wanted,
+                any_number_of=any_number_of,
+                second_opinion=second_opinion,
+                export=export,
+                progress=lambda done, actions, name: progress(f"proving {model}: {name} ({done + 1} of {actions})"),
+            )
     for item in proof.obligations:
         if item.verdict != "proved":
             under = f" under {item.action}" if item.action else ""
-            say(f"{item.verdict}: {item.invariant} ({item.property}){under} {item.reason}".rstrip())
+            where = f" in {item.model}" if item.model else ""
+            say(f"{item.verdict}: {item.invariant} ({item.property}){under}{where} {item.reason}".rstrip())
             if item.after:
-                say_steps(narrated(trace_of_refutation(loaded, item)))
+                say_steps(narrated(trace_of_refutation(load_model(item.model or proof.model), item)))
+    if suggest:
+        _suggest(proof, model)
     for bound in proof.bounds:
         say(f"  within: {bound.name}: {bound.value}")
     if proof.second_opinion is not None:
@@ -264,17 +299,41 @@ def prove(
                 f"under {open_question.action}"
             )
     if export is not None:
-        say(f"  written: {export / 'manifest.json'}")
+        say(f"  written: {export}")
     if out is not None:
+        loaded = load_model(proof.model)
         for file in write_refutations(TraceFolder(out, loaded), loaded, proof.obligations):
             say(f"  written: {file}")
     if bound_steps is not None:
         from holdfast.bounding import bounded
 
-        proof = bounded(loaded, proof, steps_max=bound_steps)
+        proof = bounded(load_model(proof.model), proof, steps_max=bound_steps)
     proved = sum(item.verdict == "proved" for item in proof.obligations)
     verdict_line(proof.verdict, f"{proof.model}: {proved} of {len(proof.obligations)} obligations proved")
     _finish(session.report(proof.verdict, proof), json)
+
+
+def _suggest(proof: "Proof", model: str | None) -> None:
+    """Print what Spacer finds for the properties that were not proved, on each model at its own sizes."""
+    from holdfast.console import say, telling
+    from holdfast_model.checkers.formulas import small_of
+    from holdfast_model.checkers.spacer import suggestions
+    from holdfast_model.specs import load_model
+
+    by_model: dict[str, list[Obligation]] = {}
+    for item in proof.obligations:
+        by_model.setdefault(model or small_of(item.model or proof.model), []).append(item)
+    for name, items in by_model.items():
+        with telling() as progress:
+            progress(f"looking for what is missing in {name}")
+            found = suggestions(load_model(name), items)
+        for each in found:
+            if each.reason:
+                say(f"no suggestion for {each.invariant} ({each.property}): {each.reason}")
+                continue
+            say(f"suggestion for {each.invariant} ({each.property}), not a proof: inductive in {each.model} is")
+            for condition in each.conditions:
+                say(f"     {condition}")
 
 
 def _accounts(text: str | None) -> int | None:

@@ -71,7 +71,8 @@ class Obligation(Struct, frozen=True, kw_only=True):
 
     `action` is "init" for the base case. On `REFUTED`, `before` and `after` are the concrete states of the
     counterexample to induction (variable instance -> printed value) and `arguments` the action's arguments; the
-    state before need not be reachable. On `UNKNOWN` and `NOT_ATTEMPTED`, `reason` says why.
+    state before need not be reachable. On `UNKNOWN` and `NOT_ATTEMPTED`, `reason` says why. In a proof that joins
+    those of several models, `model` is the obligation's own.
     """
 
     invariant: str
@@ -81,6 +82,7 @@ class Obligation(Struct, frozen=True, kw_only=True):
     solver: str
     auxiliary: bool = False
     reason: str = ""
+    model: str = ""
     arguments: dict[str, str] = {}
     before: dict[str, str] = {}
     after: dict[str, str] = {}

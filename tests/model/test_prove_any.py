@@ -6,7 +6,7 @@ import pytest
 
 from holdfast_model.checkers import sums
 from holdfast_model.checkers.prove import prove
-from holdfast_model.checkers.sums import LAW_OF_PARTS, LAW_OF_SUMS
+from holdfast_model.checkers.sums import LAW_OF_ONE, LAW_OF_PARTS, LAW_OF_SUMS
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec import (
@@ -20,6 +20,7 @@ from holdfast_model.spec import (
     Range,
     Record,
     Spec,
+    Value,
     action,
     all_of,
     always,
@@ -28,7 +29,7 @@ from holdfast_model.spec import (
     step,
     total,
 )
-from holdfast_model.spec.terms import Operand, Operator, Term, at, summed
+from holdfast_model.spec.terms import Operand, Operator, Term, at, summed, summed_over
 from holdfast_model.specs import load_model
 
 
@@ -42,12 +43,14 @@ def test_every_formula_of_spot_is_proved_for_any_number_of_accounts(model: str) 
     assert proof.verdict is Verdict.HELD
     assert {b.name: b.value for b in proof.bounds}["accounts"] == "any number"
     assert {o.invariant for o in proof.obligations if not o.auxiliary} >= {"CONS-1", "CONS-2"}
-    laws = [(o.invariant, o.action) for o in proof.obligations if o.invariant in (LAW_OF_SUMS, LAW_OF_PARTS)]
+    laws = [(o.invariant, o.action) for o in proof.obligations if o.invariant.startswith("law-of-")]
     assert laws == [
         (LAW_OF_SUMS, "init"),
         (LAW_OF_SUMS, "one-more-member"),
         (LAW_OF_PARTS, "init"),
         (LAW_OF_PARTS, "one-more-member"),
+        (LAW_OF_ONE, "init"),
+        (LAW_OF_ONE, "one-more-member"),
     ]
 
 
@@ -91,6 +94,34 @@ def test_a_wrong_law_of_parts_is_refuted(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (LAW_OF_PARTS, "one-more-member") in {
         (o.invariant, o.action) for o in of(proof, ObligationVerdict.REFUTED)
     }
+
+
+def test_a_wrong_law_of_one_member_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def twice(number: Operand, loop: int) -> Value:
+        return 2 * summed_over(number, loop)
+
+    monkeypatch.setattr(sums, "summed_over", twice)
+    proof = prove(load_model("spot"), ["CONS-1"], any_number_of="accounts")
+    assert (LAW_OF_ONE, "one-more-member") in {(o.invariant, o.action) for o in of(proof, ObligationVerdict.REFUTED)}
+
+
+def test_custody_is_proved_for_any_number_of_accounts() -> None:
+    proof = prove(load_model("exchange:slice=custody"), ["CONS-1", "CONS-2", "CUST-1"], any_number_of="accounts")
+    assert proof.verdict is Verdict.HELD
+    assert {o.invariant for o in proof.obligations if not o.auxiliary} == {"CONS-1", "CONS-2", "CUST-1"}
+    assert {o.property for o in proof.obligations if o.invariant == "CUST-1"} == {
+        "custody_covers",
+        "balance_is_attributed",
+        "custody_is_on_the_chain",
+    }
+
+
+@pytest.mark.parametrize("bug", ["reorganisation-unnoticed", "refund-of-another-asset"])
+def test_a_planted_bug_of_custody_is_refuted_for_any_number_of_accounts(bug: str) -> None:
+    proof = prove(load_model(f"exchange:slice=custody,bug={bug}"), ["CUST-1"], any_number_of="accounts")
+    assert proof.verdict is Verdict.VIOLATED
+    assert "CUST-1" in {o.invariant for o in of(proof, ObligationVerdict.REFUTED)}
 
 
 class Saver(Index, prefix="s"):

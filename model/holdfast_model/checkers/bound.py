@@ -18,7 +18,7 @@ A query is limited in z3's own units of work, the same on every machine. A prope
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from holdfast_model.checkers.prove import DECLARED_RANGES
+from holdfast_model.checkers.obligations import DECLARED_RANGES
 from holdfast_model.checkers.smt import Answer, Unrolling
 from holdfast_model.errors import HoldfastError, SpecError
 from holdfast_model.evidence import (

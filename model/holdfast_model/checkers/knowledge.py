@@ -21,7 +21,9 @@ from holdfast_model.checkers.polynomials import (
     unvisited,
 )
 from holdfast_model.spec.sorts import Enumeration, Index, Table, is_unbounded, size_of
-from holdfast_model.spec.terms import Formula, Operand, Operator, Term, any_of, negation, rebuild, summed, walk
+from holdfast_model.spec.terms import Formula, Operand, Operator, Term, any_of, negation, rebuild, summed
+
+_NOTHING: frozenset[int | str] = frozenset()
 
 
 class Supports:
@@ -35,8 +37,15 @@ class Supports:
         if not isinstance(operand, Term):
             return frozenset()
         if operand not in self._known:
-            leaves = (Operator.VARIABLE, Operator.ARGUMENT)
-            self._known[operand] = frozenset(t.payload for t in walk([operand]) if t.operator in leaves)
+            for term in unvisited(operand, self._known):
+                if term.operator in (Operator.VARIABLE, Operator.ARGUMENT):
+                    self._known[term] = frozenset([term.payload])
+                    continue
+                parts = [self._known[a] for a in term.arguments if isinstance(a, Term)]
+                largest = max(parts, key=len, default=_NOTHING)
+                # Most terms speak of what one argument speaks of: they share its set.
+                alone = all(part <= largest for part in parts)
+                self._known[term] = largest if alone else largest.union(*parts)
         return self._known[operand]
 
 

@@ -22,28 +22,44 @@ only as far as few members show it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 from msgspec import structs
 
 from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable, simplified
+from holdfast_model.checkers.obligations import (
+    Case,
+    Goal,
+    Outcome,
+    Part,
+    Staged,
+    below,
+    each_after,
+    goals_of,
+    is_choice,
+    label,
+    named_members,
+    wanted_of,
+    without_place,
+)
 from holdfast_model.checkers.polynomials import Polynomials, conjuncts
 from holdfast_model.checkers.questions import Question, Questions
+from holdfast_model.checkers.renaming import Symmetry
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply
-from holdfast_model.checkers.sums import laws_of_sums, parts
+from holdfast_model.checkers.sums import instances, laws_of_sums
+from holdfast_model.checkers.sums import parts as parts_of_sum
 from holdfast_model.errors import SpecError
-from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
-from holdfast_model.spec.language import ActionDeclaration, PropertyDeclaration, PropertyKind, Range
+from holdfast_model.evidence import Bound, Obligation, ObligationVerdict, Proof, Verdict
+from holdfast_model.spec.language import ActionDeclaration, Range
 from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
-from holdfast_model.spec.sorts import Table, sized
+from holdfast_model.spec.sorts import Enumeration, Index, Table, size_of, sized
 from holdfast_model.spec.terms import (
     Condition,
     Number,
     Operand,
     Operator,
     Term,
-    all_of,
     any_member,
     argument,
     at,
@@ -67,116 +83,13 @@ _ENTAILED = Reply(Answer.UNSATISFIABLE, {}, "")
 _SLOTS_FEWEST = 3
 """From so many constants on, a number that a step compares with them is looked at value by value."""
 
-DECLARED_RANGES = "declared-ranges"
-"""The stable name of the auxiliary invariant that every model has: no number is below its declared least value."""
+OPAQUE_FEWEST = 3
+"""From so many members of an ordered sort on, it pays to look for what does not depend on their order."""
+
+_NOTHING: frozenset[int | str] = frozenset()
 
 Progress = Callable[[int, int, str], None]
 """Called before each action with (actions done, actions in all, the action's name)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Goal:
-    """A property to prove: its formula over the state's variables, and how to judge it on plain ints.
-
-    It is auxiliary where it was not asked for and only strengthens the proof of what was.
-    A property of steps has no formula before the step is known.
-    """
-
-    invariant: str
-    name: str
-    auxiliary: bool
-    formula: Condition
-    declared: PropertyDeclaration | None
-
-    @property
-    def of_steps(self) -> bool:
-        return self.declared is not None and self.declared.kind is PropertyKind.STEP
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A conjunct of a property with what is settled after the step, which may be several.
-
-    One of a property of steps speaks of the state before a step only, as the step's updates stand in it already.
-    """
-
-    after: tuple[Operand, ...]
-    support: frozenset[int | str]
-    of_step: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Staged:
-    """An action with concrete finite arguments, staged."""
-
-    instance: SymbolicInstance
-    step: Step
-    compared: dict[Number, list[int]]
-    """The numbers in the state that the step compares with constants, and with which."""
-
-
-@dataclass(slots=True)
-class _Case:
-    """One way in which the guard of a staged action can hold, and the variables' values after the step."""
-
-    staged: _Staged
-    known: Knowledge
-    values: dict[int, Operand]
-    memo: dict[Term, Operand]
-    named: "_Case | None" = None
-    shown: dict[tuple[Operand, bool], tuple[Question, ...]] = field(default_factory=dict)
-    """The questions by which a conjunct was shown; those of properties of steps mean something else."""
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What the cases of an action said about one property."""
-
-    deciding: dict[Question, None] = field(default_factory=dict)
-    unknown: str = ""
-    refuted: tuple[_Case, Reply] | None = None
-
-
-def _wanted(model: Model, invariants: Sequence[str]) -> set[str]:
-    return set(invariants) or set(model.invariants)
-
-
-def _goals(model: Model, invariants: Sequence[str]) -> tuple[list[_Goal], dict[PropertyDeclaration, str]]:
-    """The properties to prove, and those that have no form over any number of members, with the reason."""
-    wanted = _wanted(model, invariants)
-    goals: list[_Goal] = []
-    formless: dict[PropertyDeclaration, str] = {}
-    for p in model.properties:
-        if p.strengthens or p.invariant in wanted:
-            try:
-                if p.kind is PropertyKind.STEP:
-                    model.step_formula(p, {})
-                    formula: Condition = True
-                else:
-                    formula = model.formula(p)
-                goals.append(_Goal(p.invariant, p.name, p.invariant not in wanted, formula, p))
-            except SpecError as error:
-                if not model.unbounded:
-                    raise
-                formless[p] = _without_place(error)
-    limits: list[Condition] = []
-    for symbol, variable in zip(model.symbols(), model.variables, strict=True):
-        if variable.sort in (int, Table) and variable.least is not None and variable.least_is_meant:
-            assert isinstance(symbol, Term)
-            number = at(symbol, any_member(model.unbounded[0])) if variable.sort is Table else symbol
-            assert isinstance(number, Term)
-            limits.append(negation(_below(number, variable.least)))
-    ranges = _Goal(DECLARED_RANGES, "declared_ranges", auxiliary=True, formula=all_of(*limits), declared=None)
-    return [*goals, ranges], formless
-
-
-def _without_place(error: SpecError) -> str:
-    """What is wrong, without the place in a file that a SpecError begins with."""
-    return str(error).rpartition(".py:")[2].partition(": ")[2] or str(error)
-
-
-def _below(symbol: Operand, least: int) -> Condition:
-    return symbol < least  # type: ignore[operator]  # a variable of sort int is a Number
 
 
 class _Proof:
@@ -187,7 +100,7 @@ class _Proof:
         self.invariants = tuple(invariants)
         self.few = few
         self.few_proved: Proof | None = None
-        self.goals, self.formless = _goals(model, invariants)
+        self.goals, self.formless = goals_of(model, invariants)
         self.simplified: dict[Term, Operand] = {}
         self.symbols = model.symbols()
         self.resources = resources
@@ -196,15 +109,23 @@ class _Proof:
         self.supports = Supports()
         self.obligations: list[Obligation] = []
         self.common = Knowledge(self.polynomials, self.supports)
+        self.moving: frozenset[int] = frozenset()
         self.natural: dict[Term, Question] = {}
         self.excluding: dict[Question, None] = {}
         self.parts = [
             [(part, self.supports.of(part)) for part in conjuncts(simplified(goal.formula, self.simplified))]
             for goal in self.goals
         ]
-        self.known = Knowledge(self.polynomials, self.supports, [part for parts in self.parts for part, _ in parts])
+        self.symmetry = Symmetry.of(
+            model.variables, model.spec.sizes, [[part for part, _ in parts] for parts in self.parts]
+        )
+        self.common_terms: set[Term] = set()
+        self.instances = self.instances_proved = 0
+        self.places: dict[frozenset[tuple[type, tuple[int, ...]]], list[frozenset[int]]] = {}
+        assumed = [parts for goal, parts in zip(self.goals, self.parts, strict=True) if not goal.of_steps]
+        self.known = Knowledge(self.polynomials, self.supports, [part for parts in assumed for part, _ in parts])
 
-    def _record(self, goal: _Goal, action: str, verdict: ObligationVerdict, **details: object) -> None:
+    def _record(self, goal: Goal, action: str, verdict: ObligationVerdict, **details: object) -> None:
         self.obligations.append(
             Obligation(
                 invariant=goal.invariant,
@@ -226,7 +147,7 @@ class _Proof:
                     action="",
                     verdict=ObligationVerdict.NOT_ATTEMPTED,
                     solver="",
-                    auxiliary=declared.invariant not in _wanted(self.model, self.invariants),
+                    auxiliary=declared.invariant not in wanted_of(self.model, self.invariants),
                     reason=f"it has no form over any number of members: {reason}",
                 )
             )
@@ -248,39 +169,171 @@ class _Proof:
 
     def action(self, action: ActionDeclaration) -> None:
         """Prove that one action keeps every property."""
-        outcomes = [_Outcome() for _ in self.goals]
         vacuous = _VACUOUS
         try:
-            staged = [
-                self._staged(instance, step)
+            steps = [
+                (instance, step)
                 for instance in self.model.symbolic_instances(action)
                 if (step := self.model.stage(action, instance.arguments)) is not None
             ]
         except SpecError as error:
             if not self.model.unbounded:
                 raise
-            staged = []
-            vacuous = f"the action has no form over any number of members: {_without_place(error)}"
-        if staged:
-            common, after = self._prepared(staged)
-            self.common, self.natural, self.excluding = common, {}, {}
-            seen = set(walk(common.facts))
-            for each in staged:
-                shown = [
-                    self._parts_of_step(goal.declared, each) if goal.declared and goal.of_steps else parts
-                    for goal, parts in zip(self.goals, after, strict=True)
-                ]
-                for case in self._cases(common, each):
-                    case.named = self._named(case, seen)
-                    if vacuous:
-                        vacuous = self._vacuous(case)
-                    for outcome, parts in zip(outcomes, shown, strict=True):
-                        if outcome.refuted is None:
-                            self._keeps(case, parts, outcome)
+            steps = []
+            vacuous = f"the action has no form over any number of members: {without_place(error)}"
+        self.instances += len(steps)
+        outcomes = self._with_orders_opaque(action, steps)
+        if outcomes is None:
+            outcomes = [Outcome() for _ in self.goals]
+            if steps:
+                staged = self._representatives(steps, self.symmetry)
+                common = self._common(steps)
+                prepared = self._prepared(common, [each.step for each in staged])
+                for each in staged:
+                    parts = [
+                        [part for part in parts if part.place in kept]
+                        for parts, kept in zip(prepared, self._places(each.symmetry), strict=True)
+                    ]
+                    vacuous = self._judge(common, each, parts, outcomes, vacuous)
+                self.instances_proved += len(staged)
+        else:
+            vacuous = ""
         for goal, outcome in zip(self.goals, outcomes, strict=True):
             self._conclude(action, goal, outcome, vacuous)
 
-    def _staged(self, instance: SymbolicInstance, step: Step) -> _Staged:
+    def _judge(
+        self, common: Knowledge, staged: Staged, parts: list[list[Part]], outcomes: list[Outcome], vacuous: str
+    ) -> str:
+        """Add to the outcomes what each case of a step says; why all cases so far might never happen."""
+        if common is not self.common:
+            self.common, self.natural, self.excluding = common, {}, {}
+            self.common_terms = set(walk(common.facts))
+        for case in self._cases(common, staged):
+            case.named = self._named(case, self.common_terms)
+            if vacuous:
+                vacuous = self._vacuous(case.known, staged.instance.action)
+            for outcome, some in zip(outcomes, parts, strict=True):
+                if outcome.refuted is None:
+                    self._keeps(case, some, outcome)
+        return vacuous
+
+    def _with_orders_opaque(
+        self, action: ActionDeclaration, steps: list[tuple[SymbolicInstance, Step]]
+    ) -> list[Outcome] | None:
+        """What a few steps say of an action whose arguments have an order; None if they do not prove it whole.
+
+        Properties that the members' order does not enter are shown of a few steps, with nothing known of that order;
+        the others of one step whose arguments are symbols.
+        """
+        sorts = [
+            p.domain
+            for p in action.parameters
+            if isinstance(p.domain, type) and issubclass(p.domain, Index) and p.domain not in self.symmetry.free
+        ]
+        if self.model.unbounded or not steps or max((size_of(sort) for sort in sorts), default=0) < OPAQUE_FEWEST:
+            return None
+        common = self._common(steps)
+        everything = common.everything()
+        prepared = [
+            [Part((a,), part.support, place, of_step=part.of_step) for place, part, a in each_after(parts)]
+            for parts in self._prepared(common, [step for _, step in steps])
+        ]
+        of_parts = [[part.after[0] for part in parts] for parts in prepared]
+        symmetry = Symmetry.with_orders_opaque(
+            self.model.variables,
+            self.model.spec.sizes,
+            sorts,
+            [*everything, *(a for some in of_parts for a in some)],
+        ).mapping([everything])
+        if not symmetry.opaque.intersection(sorts, symmetry.free):
+            return None
+        count = len(self.symbols)
+        moving_after = frozenset(count + position for position in self.moving)
+        opening: dict[Term, Operand] = {}
+        opening_of_steps: dict[Term, Operand] = {}
+        alike: list[list[Part]] = []
+        for parts, some in zip(prepared, of_parts, strict=True):
+            opened = [
+                symmetry.opened(part.after[0], opening_of_steps, moving_after, self.supports)
+                if part.of_step
+                else symmetry.opened(part.after[0], opening, self.moving, self.supports)
+                for part in parts
+            ]
+            is_alike = symmetry.maps([some]) and not any(symmetry.signatures.opaque(t) for t in walk(opened))
+            alike.append([replace(p, after=(a,)) for p, a in zip(parts, opened, strict=True)] if is_alike else [])
+        outcomes = [Outcome() for _ in self.goals]
+        few = self._representatives(steps, symmetry)
+        everywhere: dict[Term, Operand] = {}
+        common_opened = Knowledge(
+            self.polynomials,
+            self.supports,
+            [symmetry.opened(fact, everywhere, _NOTHING, self.supports) for fact in everything],
+        )
+        for each in few:
+            if self._vacuous(common.and_also([each.instance.assumption, each.step.guard]), action):
+                return None
+            guard = symmetry.opened(each.step.guard, everywhere, _NOTHING, self.supports)
+            updates = {
+                p: symmetry.opened(new, everywhere, _NOTHING, self.supports) for p, new in each.step.updates.items()
+            }
+            opened_step = replace(each, step=Step(guard, updates))  # type: ignore[arg-type]  # a guard is a formula
+            kept = [
+                [some[place] for place in each.symmetry.representatives(of_some)] if some else []
+                for some, of_some in zip(alike, of_parts, strict=True)
+            ]
+            self._judge(common_opened, opened_step, kept, outcomes, "")
+        others = [[] if some else parts for some, parts in zip(alike, prepared, strict=True)]
+        if any(others):
+            symbolic = self._with_symbols(action, sorts)
+            if symbolic is None:
+                return None
+            self._judge(common, symbolic, others, outcomes, "")
+            self.instances_proved += 1
+        if any(outcome.refuted or outcome.unknown for outcome in outcomes):
+            return None
+        self.instances_proved += len(few)
+        return outcomes
+
+    def _with_symbols(self, action: ActionDeclaration, sorts: list[type]) -> Staged | None:
+        """The step with symbols for its arguments of these sorts; None where it has no such form."""
+        instance = next(self.model.symbolic_instances(action))
+        arguments = tuple(
+            argument(p.name, p.domain) if isinstance(p.domain, type) and p.domain in sorts else given
+            for p, given in zip(action.parameters, instance.arguments, strict=True)
+        )
+        if any(isinstance(a, Index | Enumeration) for a in arguments):
+            return None
+        try:
+            step = self.model.stage(action, arguments)
+        except SpecError:
+            return None
+        symbolic = SymbolicInstance(action, arguments, instance.assumption)
+        return None if step is None else self._staged(symbolic, step, Symmetry.none(self.symmetry.signatures))
+
+    def _common(self, steps: list[tuple[SymbolicInstance, Step]]) -> Knowledge:
+        """What holds before each of these steps."""
+        guards = [dict.fromkeys(conjuncts(step.guard)) for _, step in steps]
+        return self.known.and_also(fact for fact in guards[0] if all(fact in guard for guard in guards))
+
+    def _representatives(self, steps: list[tuple[SymbolicInstance, Step]], symmetry: Symmetry) -> list[Staged]:
+        """Steps of which every other one is a renamed one."""
+        found: dict[object, Staged] = {}
+        for instance, step in steps:
+            key = symmetry.signature(step.updates, step.guard, symmetry.first_named(named_members(instance)))
+            if key not in found:
+                found[key] = self._staged(instance, step, symmetry.without(frozenset(named_members(instance))))
+        return list(found.values())
+
+    def _places(self, symmetry: Symmetry) -> list[frozenset[int]]:
+        """The conjuncts of each property of which every other one is a renamed one."""
+        key = frozenset(symmetry.free.items())
+        if key not in self.places:
+            self.places[key] = [
+                frozenset(symmetry.representatives([part for part, _ in parts])) for parts in self.parts
+            ]
+        return self.places[key]
+
+    def _staged(self, instance: SymbolicInstance, step: Step, symmetry: Symmetry) -> Staged:
         updates = {p: simplified(new, self.simplified) for p, new in step.updates.items()}
         compared: dict[Number, list[int]] = {}
         for term in walk(updates.values()):
@@ -289,24 +342,35 @@ class _Proof:
                 known = isinstance(constant, Term) or not is_variable(number)
                 if not known and isinstance(number, Number) and number.sort is int:
                     compared.setdefault(number, []).append(int(constant))
-        return _Staged(instance, Step(step.guard, updates), compared)
+        return Staged(instance, Step(step.guard, updates), symmetry.keeping(updates, step.guard), compared)
 
-    def _prepared(self, staged: list[_Staged]) -> tuple[Knowledge, list[list[_Part]]]:
-        """What holds before each of these steps, and the properties with what is settled after all of them."""
-        guards = [dict.fromkeys(conjuncts(each.step.guard)) for each in staged]
-        common = self.known.and_also(fact for fact in guards[0] if all(fact in guard for guard in guards))
+    def _prepared(self, common: Knowledge, steps: list[Step]) -> list[list[Part]]:
+        """The properties with what is settled after all of these steps."""
         settled: dict[int, Operand] = {}
+        moving = self.moving = frozenset(position for step in steps for position in step.updates)
         for position, symbol in enumerate(self.symbols):
-            values = [common.rewritten(each.step.updates.get(position, symbol)) for each in staged]
-            if not isinstance(values[0], Term) and all(same(value, values[0]) for value in values):
-                settled[position] = values[0]
-        moving = frozenset(position for each in staged for position in each.step.updates)
+            value = common.rewritten(steps[0].updates.get(position, symbol))
+            if not isinstance(value, Term) and (
+                position not in moving
+                or all(same(common.rewritten(step.updates.get(position, symbol)), value) for step in steps)
+            ):
+                settled[position] = value
         memo: dict[int, Operand] = {}
         still: dict[Term, Operand] = {}
-        prepared: list[list[_Part]] = []
-        for conditions in self.parts:
+        count = len(self.symbols)
+        # Of the state after the step, a property of steps need only distinguish what moves and is not settled.
+        resting = {count + position: symbol for position, symbol in enumerate(self.symbols) if position not in moving}
+        resting |= {count + position: value for position, value in settled.items()}
+        memo_of_steps: dict[Term, Operand] = {}
+        prepared: list[list[Part]] = []
+        for goal, conditions in zip(self.goals, self.parts, strict=True):
             prepared.append([])
-            for before, support in conditions:
+            for place, (before, support) in enumerate(conditions):
+                if goal.of_steps:
+                    after = conjuncts(common.after(before, resting, memo_of_steps))
+                    if after:
+                        prepared[-1].append(Part(tuple(after), support, place, of_step=True))
+                    continue
                 if support.isdisjoint(moving):
                     continue
                 after = [
@@ -316,15 +380,10 @@ class _Proof:
                     if not self.supports.of(part).isdisjoint(moving) or common.after(part, {}, still) is not True
                 ]
                 if after:
-                    prepared[-1].append(_Part(tuple(after), support))
-        return common, prepared
+                    prepared[-1].append(Part(tuple(after), support, place))
+        return prepared
 
-    def _parts_of_step(self, declared: PropertyDeclaration, staged: _Staged) -> list[_Part]:
-        """What a property of steps says of this one."""
-        formula = simplified(self.model.step_formula(declared, staged.step.updates), self.simplified)
-        return [_Part((part,), self.supports.of(part), of_step=True) for part in conjuncts(formula)]
-
-    def _cases(self, common: Knowledge, staged: _Staged) -> Iterator[_Case]:
+    def _cases(self, common: Knowledge, staged: Staged) -> Iterator[Case]:
         """The ways in which the guard can hold: one for each alternative in it about what is finite."""
         support = self.supports.of(staged.step.guard)
         waiting = [common.and_also([staged.instance.assumption, staged.step.guard])]
@@ -332,7 +391,7 @@ class _Proof:
             known = waiting.pop()
             if known.contradictory:
                 continue
-            choice = next((f for f in known.facts if _is_choice(f) and self.supports.of(f) <= support), None)
+            choice = next((f for f in known.facts if is_choice(f) and self.supports.of(f) <= support), None)
             if choice is None and (slot := self._slot(known, staged)) is not None:
                 waiting += self._by_slot(known, *slot)
                 continue
@@ -340,13 +399,19 @@ class _Proof:
                 if self.model.unbounded:
                     known = known.and_also(self._parts(known, staged.step))
                 values = {p: known.rewritten(new) for p, new in staged.step.updates.items()}
-                yield _Case(staged, known, values, {})
+                yield self._case(staged, known, values)
                 continue
             first = choice.arguments[0]
             waiting.append(known.and_also([negation(first)]))  # type: ignore[arg-type]  # a formula
             waiting.append(known.and_also([first]))
 
-    def _slot(self, known: Knowledge, staged: _Staged) -> tuple[Number, list[int]] | None:
+    def _case(self, staged: Staged, known: Knowledge, values: dict[int, Operand]) -> Case:
+        count = len(self.symbols)
+        after = {count + position: known.rewritten(self.symbols[position]) for position in self.moving}
+        after |= {count + position: value for position, value in values.items()}
+        return Case(staged, known, values, {}, after)
+
+    def _slot(self, known: Knowledge, staged: Staged) -> tuple[Number, list[int]] | None:
         """A number that the step compares with several constants, as a counter of slots is, if it is not known."""
         for number, constants in staged.compared.items():
             open_ones = [c for c in constants if not isinstance(known.rewritten(number == c), bool)]
@@ -374,21 +439,26 @@ class _Proof:
         natural = [
             symbol
             for symbol, variable in zip(self.symbols, self.model.variables, strict=True)
-            if variable.sort is Table and known.entails(negation(_below(at(symbol, anyone), 0)))
+            if variable.sort is Table and known.entails(negation(below(at(symbol, anyone), 0)))
         ]
-        return [fact for table in natural for fact in parts(known.rewritten(table), indices)]
+        of_parts = [fact for table in natural for fact in parts_of_sum(known.rewritten(table), indices)]
+        named = [index for index in indices if index is not anyone]
+        return [
+            *of_parts,
+            *(said for fact in known.facts for said in instances(fact, named, self.model.unbounded[0])),
+        ]
 
-    def _vacuous(self, case: _Case) -> str:
-        """Why this case might never happen; empty when some state satisfies the properties and its guard."""
-        question, reply = self.questions.values(case.known.everything())
-        question.decides["", "", case.staged.instance.action.name] = None
+    def _vacuous(self, known: Knowledge, action: ActionDeclaration) -> str:
+        """Why an action might never be taken; empty when some state satisfies what is known in one of its cases."""
+        question, reply = self.questions.values(known.everything())
+        question.decides["", "", action.name] = None
         if reply.answer is Answer.SATISFIABLE:
             return ""
         if reply.answer is Answer.UNKNOWN:
             return f"no state was found in which the properties and the action's guard hold: {reply.reason}"
         return _VACUOUS
 
-    def _keeps(self, case: _Case, parts: list[_Part], outcome: _Outcome) -> None:
+    def _keeps(self, case: Case, parts: list[Part], outcome: Outcome) -> None:
         for part in parts:
             if part.support.isdisjoint(case.values) and not part.of_step:
                 continue
@@ -396,7 +466,7 @@ class _Proof:
                 # Several properties may come down to the same, such as that a balance is not negative.
                 shown = case.shown.get((after, part.of_step))
                 if shown is None:
-                    found = _Outcome()
+                    found = Outcome()
                     if not (case.named and self._kept_by_named(case.named, after, found, of_step=part.of_step)):
                         self._shows(case, after, found, of_step=part.of_step)
                     outcome.refuted, outcome.unknown = found.refuted, outcome.unknown or found.unknown
@@ -408,29 +478,33 @@ class _Proof:
                         case.shown[after, part.of_step] = shown
                 outcome.deciding |= dict.fromkeys(shown)
 
-    def _shows(self, case: _Case, after: Operand, outcome: _Outcome, *, of_step: bool) -> None:
+    def _shows(self, case: Case, after: Operand, outcome: Outcome, *, of_step: bool) -> None:
         for goal in self._goals_after(case, after, of_step=of_step):
             reply = self._entailed(case, goal, outcome)
             if reply.answer is Answer.SATISFIABLE:
                 outcome.refuted = case, reply
                 return
             if reply.answer is Answer.UNKNOWN and not outcome.unknown:
-                outcome.unknown = f"{_label(case.staged.instance)}: {reply.reason}"
+                outcome.unknown = f"{label(case.staged.instance)}: {reply.reason}"
 
-    def _goals_after(self, case: _Case, after: Operand, *, of_step: bool) -> Iterator[Operand]:
+    def _goals_after(self, case: Case, after: Operand, *, of_step: bool) -> Iterator[Operand]:
         """What is left to show of a conjunct after the step."""
         known = case.known
-        left = known.rewritten(after) if of_step else known.after(after, case.values, case.memo)
+        left = (
+            known.after(after, case.values_after, case.memo_of_steps)
+            if of_step
+            else known.after(after, case.values, case.memo)
+        )
         for goal in conjuncts(left):
             reduced = case.known.reduced(goal)
             if reduced is not True:
                 yield reduced
 
-    def _kept_by_named(self, case: _Case, after: Operand, outcome: _Outcome, *, of_step: bool) -> bool:
+    def _kept_by_named(self, case: Case, after: Operand, outcome: Outcome, *, of_step: bool) -> bool:
         """Whether a step keeps a conjunct, whatever the terms are that were given names."""
         return all(self._near(case, goal, outcome) for goal in self._goals_after(case, after, of_step=of_step))
 
-    def _named(self, case: _Case, seen: set[Term]) -> _Case | None:
+    def _named(self, case: Case, seen: set[Term]) -> Case | None:
         """The case with a name for each new value that the facts speak of, too, as they do of a replay."""
         names: dict[Term, Operand] = {
             value: argument(f"{self.model.variables[position].name}'", value.sort)
@@ -441,9 +515,9 @@ class _Proof:
             return None
         known = case.known.naming(names)
         values = {p: known.rewritten(new) for p, new in case.values.items()}
-        return _Case(case.staged, known, values, {})
+        return self._case(case.staged, known, values)
 
-    def _near(self, case: _Case, goal: Operand, outcome: _Outcome) -> bool:
+    def _near(self, case: Case, goal: Operand, outcome: Outcome) -> bool:
         """Whether the facts near to a goal exclude that it is false."""
         for weaker in self._without_unmoved(case, goal, outcome):
             near = self.supports.of(weaker) | self.supports.of(case.staged.step.guard)
@@ -454,7 +528,7 @@ class _Proof:
                 return True
         return False
 
-    def _entailed(self, case: _Case, goal: Operand, outcome: _Outcome) -> Reply:
+    def _entailed(self, case: Case, goal: Operand, outcome: Outcome) -> Reply:
         """Whether the case's facts exclude that the goal is false: first by those near to it, then by all."""
         if self._near(case, goal, outcome):
             return _ENTAILED
@@ -463,7 +537,7 @@ class _Proof:
         outcome.deciding[question] = None
         return reply
 
-    def _without_unmoved(self, case: _Case, goal: Operand, outcome: _Outcome) -> list[Operand]:
+    def _without_unmoved(self, case: Case, goal: Operand, outcome: Outcome) -> list[Operand]:
         """Goals that each entail `goal`: without addends that the step leaves alone and that are not negative."""
         addends = self.polynomials.addends(goal)
         dropped = []
@@ -480,7 +554,7 @@ class _Proof:
                     dropped.append(addend)
         return [self.polynomials.without(goal, dropped), goal] if dropped else [goal]
 
-    def _conclude(self, action: ActionDeclaration, goal: _Goal, outcome: _Outcome, vacuous: str) -> None:
+    def _conclude(self, action: ActionDeclaration, goal: Goal, outcome: Outcome, vacuous: str) -> None:
         if not vacuous:
             for question in [*outcome.deciding, *self.excluding]:
                 question.decides[goal.invariant, goal.name, action.name] = None
@@ -497,7 +571,7 @@ class _Proof:
             solver = SOLVER if outcome.deciding else BY_IDENTITY
             self._record(goal, action.name, ObligationVerdict.PROVED, solver=solver)
 
-    def _refuted_at_few(self, action: ActionDeclaration, goal: _Goal) -> None:
+    def _refuted_at_few(self, action: ActionDeclaration, goal: Goal) -> None:
         """Look for the refutation among few members: a solver's tables may have sums that no numbers have."""
         assert self.few is not None
         if self.few_proved is None:
@@ -518,7 +592,7 @@ class _Proof:
             sizes = ", ".join(f"{b.value} {b.name}" for b in self.few_proved.bounds[: len(self.few.spec.sizes)])
             self.obligations.append(structs.replace(shown, reason=f"shown with {sizes}"))
 
-    def _refuted(self, action: ActionDeclaration, case: _Case, reply: Reply, goal: _Goal) -> None:
+    def _refuted(self, action: ActionDeclaration, case: Case, reply: Reply, goal: Goal) -> None:
         before = tuple(reply.values[position] for position in range(len(self.model.variables)))
         arguments = tuple(
             reply.values[p.name] if isinstance(p.domain, Range) else int(value)
@@ -560,6 +634,18 @@ class _Proof:
                     )
                 )
 
+    def by_names(self) -> list[Bound]:
+        """How many steps stand for how many, where some differ from others only by names of members."""
+        if self.instances_proved >= self.instances:
+            return []
+        return [
+            Bound(
+                name="steps",
+                value=f"{self.instances_proved} stand for {self.instances}; each other one was compared with one of "
+                "them and is the same under other names",
+            )
+        ]
+
     def verdict(self) -> Verdict:
         """Held only if everything, auxiliary invariants included, was proved and something was asked for."""
         verdicts = {o.verdict for o in self.obligations}
@@ -569,29 +655,9 @@ class _Proof:
         return Verdict.HELD if main and verdicts == {ObligationVerdict.PROVED} else Verdict.INCONCLUSIVE
 
 
-def _is_choice(fact: Term) -> bool:
-    """Whether a fact is an alternative between values of finite variables."""
-    return fact.operator is Operator.OR and all(
-        isinstance(a, Term)
-        and a.operator is Operator.EQUAL
-        and is_variable(a.arguments[0])
-        and not isinstance(a.arguments[1], Term)
-        for a in fact.arguments
-    )
-
-
-def _label(instance: SymbolicInstance) -> str:
-    finite = [
-        str(value)
-        for parameter, value in zip(instance.action.parameters, instance.arguments, strict=True)
-        if not isinstance(parameter.domain, Range)
-    ]
-    return f"{instance.action.name}({', '.join(finite)})" if finite else instance.action.name
-
-
 def _without_any_form(model: Model, invariants: Sequence[str], reason: str) -> Proof:
     """The evidence about a model that cannot be stated for any number of members at all."""
-    wanted = _wanted(model, invariants)
+    wanted = wanted_of(model, invariants)
     return Proof(
         model=model.name,
         verdict=Verdict.INCONCLUSIVE,
@@ -636,7 +702,7 @@ def prove(
         try:
             model = model.with_any_number_of(any_number_of)
         except SpecError as error:
-            return _without_any_form(model, invariants, _without_place(error))
+            return _without_any_form(model, invariants, without_place(error))
     with sized(model.spec.sizes), choices_kept_whole():
         run = _Proof(model, invariants, resources=resources, few=few)
         run.missing(invariants)
@@ -654,7 +720,7 @@ def prove(
     return Proof(
         model=model.name,
         verdict=run.verdict(),
-        bounds=model.bounds(explored=False),
+        bounds=(*model.bounds(explored=False), *run.by_names()),
         obligations=tuple(run.obligations),
         second_opinion=opinion,
     )

@@ -1,4 +1,4 @@
-"""The only module that speaks to z3: terms in, answers and values out. z3 has no types, so `Any` stays in here.
+"""Speaks to z3: terms in, answers and values out. z3 has no types, so `Any` stays in here and in `spacer`.
 
 Numbers are mathematical integers, never bit-vectors: those wrap around and make an induction lie. A member of a
 finite sort is an integer within 0..n-1. Resources are limited in z3's own deterministic units instead of seconds, and
@@ -111,6 +111,18 @@ class Smt:
         if term.payload not in self._symbols:
             self._symbols[term.payload] = self._declared(f"argument {term.payload}", term.sort)
         return self._symbols[term.payload]
+
+    def z3_symbol(self, key: int | str) -> Any:  # noqa: ANN401 - z3 has no types
+        """A variable by its position, or an argument by its name, once it has been translated; for `spacer`."""
+        return self._symbols[key]
+
+    def z3_arguments(self) -> list[Any]:
+        """The arguments of actions that have been translated; for `spacer`."""
+        return [symbol for key, symbol in self._symbols.items() if isinstance(key, str)]
+
+    def z3_within_sorts(self) -> list[Any]:
+        """That each member of a finite sort is one; for `spacer`."""
+        return list(self._within_sorts)
 
     def query(self, conditions: Sequence[Operand], *, resources: int) -> "Reply":
         """Whether some state and arguments satisfy all conditions, within this many of z3's resource units."""

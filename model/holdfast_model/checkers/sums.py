@@ -1,6 +1,7 @@
 """The laws of sums that a proof about any number of members relies on, proved by induction on that number.
 
-There are two laws: a sum follows a change of its table, and where no number is negative none is above the sum. The
+There are three laws: a sum follows a change of its table; where no number is negative none is above the sum; and the
+sum of what only one member has is what that member has. The
 sum of a table is the sum of its numbers for the first n members, S(n): S(0) is 0, and S(n + 1) is S(n) and the number
 for member n. For a table and the same table with another number for one member i it is claimed that S differs by what
 that number differs where i is below n, and not at all elsewhere. What is claimed is taken from `terms.summed` itself,
@@ -20,26 +21,33 @@ from holdfast_model.spec.terms import (
     Operator,
     Term,
     all_of,
+    any_member,
     argument,
     at,
+    each,
     implies,
+    ite,
     negation,
     rebuild,
     stored,
     summed,
+    summed_over,
     walk,
 )
 
 LAW_OF_SUMS = "law-of-sums"
 """The stable name of the law that the sum of a changed table differs by what was changed."""
 
+LAW_OF_ONE = "law-of-one-member"
+"""The stable name of the law that the sum of what only one member has is what that member has."""
+
 LAW_OF_PARTS = "law-of-parts"
 """The stable name of the law that no part is above the sum where none is below zero."""
 
 
 def laws_of_sums(questions: Questions, sort: type[Index]) -> list[Obligation]:
-    """The obligations of both laws: that they hold for no member of the sort, and for one more if for some."""
-    return [*_law_of_sums(questions, sort), *_law_of_parts(questions, sort)]
+    """The obligations of each law: that it holds for no member of the sort, and for one more if for some."""
+    return [*_law_of_sums(questions, sort), *_law_of_parts(questions, sort), *_law_of_one(questions, sort)]
 
 
 def parts(table: Operand, indices: Iterable[Operand]) -> list[Condition]:
@@ -95,16 +103,49 @@ def _law_of_sums(questions: Questions, sort: type[Index]) -> list[Obligation]:
     ]
 
 
+def _law_of_one(questions: Questions, sort: type[Index]) -> list[Obligation]:
+    """S(n) is what the one member has if it is below n, and 0 if it is not."""
+    owner, last = argument("owner", sort), argument("last", sort)
+    number, total = argument("number"), argument("sum")
+    member = each(sort, 0)
+    law = summed_over(ite(owner == member, number, 0), 0)
+
+    def claimed(total: Number | int, below: Callable[[Number], Condition]) -> Condition:
+        return all_of(implies(below(owner), total == law), implies(negation(below(owner)), total == 0))
+
+    none = claimed(0, lambda index: index < sort(0))
+    some = claimed(total, lambda index: index < last)
+    more = claimed(total + ite(owner == last, number, 0), lambda index: index <= last)
+    return [
+        _obligation(LAW_OF_ONE, "init", questions.ask([negation(none)])),
+        _obligation(LAW_OF_ONE, "one-more-member", questions.ask([some, negation(more)])),
+    ]
+
+
+def instances(fact: Operand, members: Iterable[Operand], sort: type[Index]) -> list[Condition]:
+    """What a fact that holds for any member says of these; nothing if it speaks of two, or of none."""
+    anyone = any_member(sort)
+    names = {t for t in walk([fact]) if t.operator is Operator.ARGUMENT and t.sort is sort}
+    if names != {anyone}:
+        return []
+    return [_replaced(fact, anyone, member) for member in members]  # type: ignore[misc]  # a fact is a condition
+
+
 def _number(operand: Operand) -> Number:
     return operand  # type: ignore[return-value]  # a number of a table is an integer
 
 
 def _with_sum(operand: Operand, table: Operand, total: Number | int) -> Operand:
     """The operand with the sum of a table replaced."""
+    return _replaced(operand, summed(table), total)
+
+
+def _replaced(operand: Operand, old: Operand, new: Operand) -> Operand:
+    """The operand with another term in the place of one."""
     memo: dict[Term, Operand] = {}
     for term in walk([operand]):
-        if term.operator is Operator.SUM and term.arguments[0] is table:
-            memo[term] = total
+        if term is old:
+            memo[term] = new
         elif term.arguments:
             memo[term] = rebuild(term, tuple(memo[a] if isinstance(a, Term) else a for a in term.arguments))
         else:

@@ -19,7 +19,7 @@ from holdfast_model.spec.terms import (
     negation,
     total,
 )
-from holdfast_model.spec.variables import Bool, Enum, Int, Nat, Part, Record
+from holdfast_model.spec.variables import Bool, Enum, Int, Nat, Part, Record, made_once
 
 __all__ = [
     "Bool",
@@ -50,6 +50,7 @@ __all__ = [
     "forall",
     "implies",
     "ite",
+    "made_once",
     "maximum",
     "minimum",
     "negation",

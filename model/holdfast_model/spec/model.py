@@ -280,6 +280,15 @@ class Model:
         after = [updates.get(position, old) for position, old in enumerate(before)]
         return self._evaluate(Run(symbolic=True, may_require=False), declared, before, after)
 
+    def symbols_after(self) -> list[Operand]:
+        """Each variable of the state after a step as a term: in the places behind those before it."""
+        return [variable(len(self.variables) + position, v.sort) for position, v in enumerate(self.variables)]
+
+    def transition_formula(self, declared: PropertyDeclaration) -> Condition:
+        """The step property as a condition over the state before any step and that after it."""
+        run = Run(symbolic=True, may_require=False)
+        return self._evaluate(run, declared, self.symbols(), self.symbols_after())
+
     def response_formulas(self, declared: PropertyDeclaration) -> list[Response]:
         """The two conditions of an `@eventually`, for each combination of its parameters' values."""
         run = Run(symbolic=True, may_require=False)

@@ -529,9 +529,39 @@ def _summed_over(number: Operand, loop: int) -> Value:
         elif number.operator is Operator.ITE and not speaks_of_each(number.arguments[0], loop):
             condition, then, otherwise = number.arguments
             return ite(_formula(condition), _summed_over(then, loop), _summed_over(otherwise, loop))
+        elif (of_one := _of_one_member(number, loop)) is not None:
+            return of_one
     if not isinstance(number, Term) and number == 0:
         return 0
     return refuse(f"a sum over any number of members of something other than their balances: {str(number)[:80]}")
+
+
+def _of_one_member(number: Term, loop: int) -> Value | None:
+    """The sum of a number that is 0 for all members but the one that a value names: that number.
+
+    The prover proves this law, too, before it relies on it.
+    """
+    if number.operator is not Operator.ITE or number.arguments[2] != 0 or isinstance(number.arguments[2], Term):
+        return None
+    condition, then, _ = number.arguments
+    assert isinstance(condition, Term)
+    parts = condition.arguments if condition.operator is Operator.AND else (condition,)
+    about = [part for part in parts if speaks_of_each(part, loop)]
+    if len(about) != 1 or speaks_of_each(then, loop):
+        return None
+    (names,) = about
+    if not isinstance(names, Term) or names.operator is not Operator.EQUAL:
+        return None
+    named = [argument for argument in names.arguments if not _is_each(argument, loop)]
+    if len(named) != 1 or speaks_of_each(named[0], loop):
+        return None
+    rest = [_formula(part) for part in parts if part is not names]
+    return ite(all_of(*rest), _number(then), 0)
+
+
+def summed_over(number: Operand, loop: int) -> Value:
+    """The sum of a number over all members of a loop, as `total` makes it."""
+    return _summed_over(number, loop)
 
 
 def walk(roots: Iterable[Operand]) -> list[Term]:
@@ -554,9 +584,17 @@ def substitute(root: Operand, values: "dict[int, Operand]", *, memo: "dict[int, 
     """`root` with the variable at position p replaced by `values[p]`; `memo` shares work between calls."""
     if not isinstance(root, Term):
         return root
-    for term in walk([root]):
+    stack = [root]
+    while stack:
+        term = stack[-1]
         if id(term) in memo:
+            stack.pop()
             continue
+        waiting = [a for a in term.arguments[::-1] if isinstance(a, Term) and id(a) not in memo]
+        if waiting:
+            stack += waiting
+            continue
+        stack.pop()
         if term.operator is Operator.VARIABLE:
             assert isinstance(term.payload, int)
             memo[id(term)] = values.get(term.payload, term)

@@ -7,6 +7,7 @@ The same view works on terms and on plain ints: a conditional write is `choose(c
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from itertools import product
 from types import MappingProxyType, TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, overload
@@ -87,6 +88,8 @@ class Run:
     guard: list[Condition] = field(default_factory=list)
     limits: list[Condition] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
+    records: dict[tuple[object, ...], tuple[type, list[Operand], object]] = field(default_factory=dict)
+    """What the methods under `made_once` made, by what they read; with each entry, what keeps its key unique."""
 
 
 class Disabled(Exception):  # noqa: N818 - not an error: the action cannot be taken in this state
@@ -519,6 +522,37 @@ def first_value(variable: Variable) -> Operand:
     if issubclass(variable.sort, bool | Index | Enumeration):
         return variable.sort(variable.initial)
     return variable.initial
+
+
+def made_once(method: Callable[..., RecordType]) -> Callable[..., RecordType]:
+    """A method without effects that makes a detached record of the state alone, such as the replay of a log.
+
+    It runs once for each state that it is asked about in one run, however many formulas ask. Its arguments are
+    plain values.
+    """
+
+    @wraps(method)
+    def remembered(self: Scope, **arguments: object) -> RecordType:
+        run: Run = self.__dict__["_run"]
+        cells: list[Operand] = self.__dict__["_cells"]
+        read = [*cells, *run.conditions]
+        key = (
+            method.__qualname__,
+            self.__dict__["_base"],
+            *sorted(arguments.items()),
+            *(("term", id(each)) if isinstance(each, Term) else int(each) for each in read),
+        )
+        kept = run.records.get(key)
+        if kept is None:
+            made = method(self, **arguments)
+            assert made.__dict__["_base"] == 0, "a detached record"
+            run.records[key] = type(made), list(made.__dict__["_cells"]), read
+            return made
+        again: RecordType = object.__new__(kept[0])
+        again._attach(run=run, cells=list(kept[1]), base=0, root=self.root)  # noqa: SLF001 - a record is a scope, too
+        return again
+
+    return remembered
 
 
 class Part(_Field, Generic[Narrower_co]):

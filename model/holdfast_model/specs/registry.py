@@ -23,6 +23,14 @@ from holdfast_model.specs.yardstick import Yardstick
 SPOT = "trading+phases+recovery"
 """The slice that `spot` is, and that `exchange` is where none is given."""
 
+FORMULA_SLICES = (
+    "exchange:slice=trading+maintenance",
+    "exchange:slice=custody+recovery,signers=3",
+    "exchange:slice=margin+maintenance,products=2",
+    "exchange:slice=replication+surge,requests=2",
+)
+"""The slices that together have every formula of the exchange, the largest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelParameter:
@@ -59,11 +67,11 @@ class ModelEntry:
 
 
 _SIZES = {
-    "accounts": ("How many clients there are.", 16),
+    "accounts": ("How many clients there are.", 64),
     "amounts": ("The limit of amounts and sizes in a search; proofs have none.", 50),
     "assets": ("How many assets a search deposits: both, or USDT only.", 2),
     "faults": ("How many faults a search has; 0 is as many as there can be.", 16),
-    "orders": ("How many orders can be placed in all.", 16),
+    "orders": ("How many orders can be placed in all.", 64),
     "log": ("How many commands fit in the log between two snapshots.", 4),
     "deposits": ("How many deposits can be sent in all.", 4),
     "payments": ("How many withdrawals can be requested in all.", 4),

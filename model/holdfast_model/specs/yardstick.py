@@ -30,6 +30,7 @@ from holdfast_model.spec import (
     forall,
     implies,
     ite,
+    made_once,
     minimum,
     negation,
     total,
@@ -253,6 +254,7 @@ class Yardstick(Spec):
         self.orders = orders
         self.bug = bug
 
+    @made_once
     def replayed(self) -> Engine:
         """The engine that the snapshot and the log together describe."""
         engine = self.snapshot_taken.copy()
@@ -408,6 +410,7 @@ class Yardstick(Spec):
             all_of(self.mode != Mode.DOWN, self.seen[order] == Seen.FILLED), self.live.status[order] == Status.FILLED
         )
 
+    @made_once
     def standing(self) -> Engine:
         """The engine that clients rely on: the live one, or while down the one that a restore owes them."""
         engine = self.replayed()

@@ -38,6 +38,7 @@ from holdfast_model.spec import (
     forall,
     implies,
     ite,
+    made_once,
     negation,
     sometimes,
     step,
@@ -172,6 +173,7 @@ class Recovery(Exchange):
         self.just_restored = False
         super().submit(command)
 
+    @made_once
     def replayed(self, *, times: int = 1) -> Engine:
         """The engine that the snapshot and the log together describe."""
         engine = self.snapshot_taken.copy()
@@ -180,6 +182,7 @@ class Recovery(Exchange):
                 engine.execute(self.log[slot])
         return engine
 
+    @made_once
     def standing(self) -> Engine:
         """The engine that clients rely on: the live one, or while there is none the one that a restore owes them."""
         engine = self.replayed()
