@@ -1,17 +1,30 @@
 """The auditor: feeds a history to the monitors, step by step, and collects what they find."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from holdfast_invariants.catalogue import CATALOGUE
-from holdfast_invariants.monitor import ACTIONS, COMMANDS, EVENTS, Findings, Handler, Invariant, Moment, Monitor
-from holdfast_invariants.told import Told
+from holdfast_invariants.monitor import (
+    ACTIONS,
+    COMMANDS,
+    EVENTS,
+    Findings,
+    Handler,
+    Invariant,
+    Mark,
+    Moment,
+    Monitor,
+)
+from holdfast_invariants.told import Look, Told
 from holdfast_model.findings import InvariantCoverage, NotChecked, Violation
 from holdfast_model.vocabulary import (
     Answer,
     Capability,
+    CauseKind,
     Command,
     Crash,
+    EntryPosted,
     JournalRecord,
     Record,
     ReplicaCommand,
@@ -21,12 +34,40 @@ from holdfast_model.vocabulary import (
     commands_of,
 )
 
-Calls = dict[type, tuple[Handler, ...]]
-"""What is called for a command or an event, by its class, in order."""
+Calls = tuple[Handler, ...]
+"""What is called for a command, an event or a step, in order."""
+
+
+class Course:
+    """All that is done with events of one class, or with entries of one kind.
+
+    `look_up` finds what the event speaks of, and whether it is plain; then follow the calls for plain ones, which are
+    counted, or all. There is nothing to look up for most classes, and no event of theirs is plain.
+    """
+
+    __slots__ = ("look_up", "plain", "plainly", "wholly")
+
+    def __init__(self, look_up: Look | None, *, plainly: Calls, wholly: Calls) -> None:
+        self.look_up = look_up
+        self.plainly, self.wholly = plainly, wholly
+        self.plain = 0
+
+
+def _never_plain(look_up: Look) -> Look:
+    """The same lookup, for an auditor that takes no event for a plain one."""
+
+    def look(event: Any) -> bool:  # noqa: ANN401 - whatever is looked up
+        look_up(event)
+        return False
+
+    return look
 
 
 class Auditor:
-    """Watches one history. Checking goes on after a violation; one subject is reported once per invariant."""
+    """Watches one history. Checking goes on after a violation; one subject is reported once per invariant.
+
+    A `thorough` one takes nothing for plain (see `monitor`): it finds the same, and takes twice as long.
+    """
 
     def __init__(
         self,
@@ -35,6 +76,7 @@ class Auditor:
         capabilities: frozenset[Capability] = frozenset(Capability),
         conventions: frozenset[str] = frozenset(),
         catalogue: Sequence[Invariant] = CATALOGUE,
+        thorough: bool = False,
     ) -> None:
         self.told = Told(setup)
         self._findings = Findings()
@@ -46,13 +88,19 @@ class Auditor:
             for invariant in self._invariants
             if invariant.needs <= capabilities
         ]
-        looks = self._calls(Moment.BEFORE, COMMANDS)
-        self._before = {cls: (*self.told.hearers(cls), *looks[cls]) for cls in COMMANDS}
-        self._on = self._event_calls()
-        looks = self._calls(Moment.AFTER, COMMANDS)
-        self._after = {cls: (*self.told.closers, *looks[cls]) for cls in COMMANDS}
-        self._upon = self._calls(Moment.ACTION, ACTIONS)
-        self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
+        self._thorough = thorough
+        told, start = self.told, self._calls
+        self._before = {cls: (*told.hearers(cls), *start(Moment.BEFORE, cls)) for cls in COMMANDS}
+        self._before_plain = {cls: (*told.hearers(cls), *start(Moment.BEFORE, cls, plain=True)) for cls in COMMANDS}
+        self._plain_before = dict.fromkeys(COMMANDS, 0)
+        self._on = {cls: self._course(cls) for cls in EVENTS if cls is not EntryPosted}
+        self._on_entry = {kind: self._course(EntryPosted, kind) for kind in CauseKind}
+        self._after = {cls: (*told.closers, *start(Moment.AFTER, cls)) for cls in COMMANDS}
+        self._upon = {cls: start(Moment.ACTION, cls) for cls in ACTIONS}
+        batches = [monitor for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
+        self._batch = [monitor.batch for monitor in batches]
+        self._alone = [monitor.batch for monitor in batches if thorough or "batch" not in monitor.idle]
+        self._plain_alone = 0
         self._resent_to = [monitor.resent for monitor in self._monitors if type(monitor).resent is not Monitor.resent]
         self._views = [monitor.view for monitor in self._monitors if type(monitor).view is not Monitor.view]
 
@@ -61,37 +109,57 @@ class Auditor:
         """Whether any of its monitors has something to see in a view."""
         return bool(self._views)
 
-    def _calls(self, moment: Moment, classes: tuple[type, ...]) -> Calls:
-        """The monitors' methods for a moment."""
-        calls: dict[type, list[Handler]] = {cls: [] for cls in classes}
-        for monitor in self._monitors:
-            for name, marked, watched in monitor.marked:
-                if marked is moment:
-                    handler = getattr(monitor, name)
-                    for cls in watched:
-                        calls[cls].append(handler)
-        return {cls: tuple(found) for cls, found in calls.items()}
+    def _calls(
+        self, moment: Moment, cls: type, kind: CauseKind | None = None, *, plain: bool = False
+    ) -> tuple[Handler, ...]:
+        """The monitors' methods for a moment of a class, or of entries of a kind: all, or those for plain ones."""
+        return tuple(
+            getattr(monitor, name)
+            for monitor, name, mark in self._marks(moment, cls, kind)
+            if not (plain and mark.plain is not None)
+        )
 
-    def _event_calls(self) -> Calls:
-        """All that is done with an event: it is looked up, looked at, believed, and looked at again."""
-        told, at, again = self.told, self._calls(Moment.EVENT, EVENTS), self._calls(Moment.BELIEVED, EVENTS)
-        return {cls: (*told.lookups(cls), *at[cls], *told.beliefs(cls), *again[cls]) for cls in EVENTS}
+    def _marks(self, moment: Moment, cls: type, kind: CauseKind | None = None) -> list[tuple[Monitor, str, Mark]]:
+        return [
+            (monitor, name, mark)
+            for monitor in self._monitors
+            for name, mark in monitor.marked
+            if mark.moment is moment and cls in mark.classes and (mark.kinds is None or kind in mark.kinds)
+            if name not in monitor.idle
+        ]
+
+    def _course(self, cls: type, kind: CauseKind | None = None) -> Course:
+        """An event is looked up, looked at, believed, and looked at again."""
+        look_up = self.told.look_up(cls, kind)
+        if look_up is not None and self._thorough:
+            look_up = _never_plain(look_up)
+
+        def calls(*, plain: bool) -> Calls:
+            return (
+                *self._calls(Moment.EVENT, cls, kind, plain=plain),
+                *self.told.beliefs(cls),
+                *self._calls(Moment.BELIEVED, cls, kind, plain=plain),
+            )
+
+        return Course(look_up, plainly=calls(plain=True), wholly=calls(plain=False))
 
     def watch(self, record: Record) -> list[Violation]:
         """Take the next step of the history; the violations that are new with it."""
-        known = len(self.violations)
+        violations = self.violations
+        known = len(violations)
         self._findings.step += 1
         step: Any = record.step
-        kind, answers = step.__class__, record.answers
+        kind, answers = record.step.__class__, record.answers
         if len(answers) == 1 and kind in self._before and not record.resent and not self.told.unknown:
-            for batch in self._batch:
+            (answer,) = answers
+            for batch in self._alone if answer.events else self._batch:
                 batch((step,), answers)
-            self._answer(step, answers[0])
+            self._answer(step, answer)
         else:
             self._unusual(record)
         if record.view is not None:
             self.look(record.view)
-        return self.violations[known:]
+        return violations[known:]
 
     def _unusual(self, record: Record) -> None:
         """Take a step that is not just one command and its answer.
@@ -139,19 +207,39 @@ class Auditor:
             self._answer(command, answer)
 
     def _answer(self, command: Command, answer: Answer) -> None:
-        kind, calls, told = command.__class__, self._on, self.told
-        told.command = command
-        for look in self._before[kind]:
+        told, findings, courses = self.told, self._findings, self._on
+        kind, seq = command.__class__, answer.seq
+        events: tuple[Any, ...] = answer.events
+        told.command, told.answer = command, answer
+        if seq == told.seq + 1 and events and kind in told.ordinary and not (told.resending or self._thorough):
+            self._plain_before[kind] += 1
+            looks = self._before_plain[kind]
+        else:
+            looks = self._before[kind]
+        for look in looks:
             look(command, answer)
-        for event in answer.events:
-            for call in calls[event.__class__]:
-                call(event)
-        if answer.seq is not None:
-            told.seq = answer.seq
+        for event in events:
+            cls = event.__class__
+            course = courses[cls] if cls is not EntryPosted else self._on_entry[event.cause_kind]
+            look_up = course.look_up
+            if look_up is not None and look_up(event):
+                course.plain += 1
+                for call in course.plainly:
+                    call(event)
+            else:
+                for call in course.wholly:
+                    call(event)
+        told.recent.append((told.seq if seq is None else seq, events))
+        if seq is not None:
+            told.seq = seq
         if answer.journal_sha256 is not None:
             told.head = answer.journal_sha256
         for look in self._after[kind]:
             look(command, answer)
+        if findings.at_end:
+            asked, findings.at_end = findings.at_end, []
+            for look in asked:
+                look(command, answer)
 
     def _resent(self, record: JournalRecord) -> None:
         """Hear of something decided while nobody listened: it must be a command whose outcome was unknown."""
@@ -173,9 +261,33 @@ class Auditor:
         )
         self.told.resending = False
 
+    def plain_events(self) -> Counter[str]:
+        """How many events were plain, by the name of their class."""
+        plain = Counter({cls.__name__: course.plain for cls, course in self._on.items()})
+        plain[EntryPosted.__name__] = sum(course.plain for course in self._on_entry.values())
+        return +plain
+
+    def _plain_checks(self) -> Counter[str]:
+        """The checks that were plain, by invariant."""
+        checks: Counter[str] = Counter()
+
+        def count(times: int, moment: Moment, cls: type, kind: CauseKind | None = None) -> None:
+            for monitor, _, mark in self._marks(moment, cls, kind) if times else ():
+                checks[monitor.invariant] += times * (mark.plain or 0)
+
+        for command, times in self._plain_before.items():
+            count(times, Moment.BEFORE, command)
+        for event, course in self._on.items():
+            for moment in (Moment.EVENT, Moment.BELIEVED):
+                count(course.plain, moment, event)
+        for kind, course in self._on_entry.items():
+            count(course.plain, Moment.BELIEVED, EntryPosted, kind)
+        return checks
+
     def coverage(self) -> tuple[InvariantCoverage, ...]:
         """How often each invariant was checked, and how often it was violated; those not checkable have 0 checks."""
-        checked = {monitor.invariant: monitor.checked for monitor in self._monitors}
+        plain = self._plain_checks()
+        checked = {monitor.invariant: monitor.checked + plain[monitor.invariant] for monitor in self._monitors}
         return tuple(
             InvariantCoverage(
                 id=invariant.id,

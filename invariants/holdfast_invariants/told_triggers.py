@@ -163,6 +163,8 @@ class ToldTriggers:
         self._disarm((event.client, event.order))
 
     def _on_over(self, event: OrderCancelled | OrderFilled) -> None:
+        if not self.conditions:
+            return
         key = (event.client, event.order)
         expiry = self._expiry_of.pop(key, None)
         if expiry is not None:
