@@ -129,6 +129,8 @@ class ToldOrder(Struct, kw_only=True, gc=False):
     """Sum over its trades of quote amount times fee rate in ppm."""
     number: int = 0
     """How many orders were accepted before it."""
+    conditional: bool = False
+    """Whether it has conditions, or another order is linked with it."""
 
 
 Acts = tuple[Callable[[Any], None], ...]
@@ -319,7 +321,7 @@ class Told:
         )
 
     def _look_up_rested(self, event: OrderRested) -> bool:
-        """Plain: what was accepted to rest at a price rests with what is left of it, and no order has conditions."""
+        """Plain: what was accepted to rest at a price, without conditions, rests with what is left of it."""
         self.key = key = (event.client, event.order)
         self.order = order = self.orders.get(key)
         return (
@@ -328,13 +330,13 @@ class Told:
             and order.left_lots == event.left_lots
             and order.time_in_force is _GTC
             and order.price_ticks is not None
-            and not self.triggers.conditions
+            and not order.conditional
         )
 
     def _look_up_trade(self, event: TradeExecuted) -> bool:
         """Plain: the next trade, in the open phase, of a resting order and one that just came, with enough left.
 
-        Of two clients, and of a taker that may take; and no order has conditions, nor the taker no price.
+        Of two clients, and of a taker with a price that may take; neither has conditions, and no stop waits.
         """
         orders, size = self.orders, event.size_lots
         self.maker = maker = orders.get((event.maker_client, event.maker_order))
@@ -352,18 +354,19 @@ class Told:
             and taker.price_ticks is not None
             and not taker.post_only
             and event.maker_client != event.taker_client
+            and not (maker.conditional or taker.conditional)
             and self.phase is _OPEN
-            and not self.triggers.conditions
+            and not self.triggers.stops
         )
 
     def _look_up_filled(self, event: OrderFilled) -> bool:
-        """Plain: an open order of which nothing is left, and no orders are linked."""
+        """Plain: an open order without conditions of which nothing is left."""
         self.key = key = (event.client, event.order)
         self.order = order = self.orders.get(key)
-        return order is not None and not order.left_lots and order.status not in TERMINAL and not self.triggers.linked
+        return order is not None and not order.left_lots and order.status not in TERMINAL and not order.conditional
 
     def _look_up_cancelled(self, event: OrderCancelled) -> bool:
-        """Plain: an open order, with what is left of it, for a reason that is none of its conditions."""
+        """Plain: an open order without conditions, with what is left of it."""
         self.key = key = (event.client, event.order)
         self.order = order = self.orders.get(key)
         return (
@@ -371,7 +374,7 @@ class Told:
             and order.status not in TERMINAL
             and event.left_lots == order.left_lots
             and event.reason in _PLAINLY_CANCELLED
-            and not self.triggers.linked
+            and not order.conditional
         )
 
     def _look_up_withdrawal(self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded) -> bool:
@@ -431,7 +434,7 @@ class Told:
         return False
 
     def _accepted(self, event: OrderAccepted) -> None:
-        key = self.key
+        key, triggers = self.key, self.triggers
         self.orders[key] = ToldOrder(
             key=key,
             client=event.client,
@@ -444,6 +447,7 @@ class Told:
             time_in_force=event.time_in_force,
             post_only=event.post_only,
             number=len(self.orders),
+            conditional=key in triggers.linked or key in triggers.conditions,
         )
 
     def _rested(self, event: OrderRested) -> None:  # noqa: ARG002 - `order` is the one that rests

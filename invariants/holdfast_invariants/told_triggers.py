@@ -131,7 +131,8 @@ class ToldTriggers:
         if conditions is None:
             return
         key = (event.client, event.order)
-        number = self._orders[key].number
+        order = self._orders[key]
+        number, order.conditional = order.number, True
         self.conditions[key] = conditions
         if conditions.expires_ms is not None:
             self._expiry_of[key] = (conditions.expires_ms, number, key)
@@ -139,6 +140,8 @@ class ToldTriggers:
         if conditions.one_cancels_other is not None:
             other = (event.client, conditions.one_cancels_other)
             self.linked[key], self.linked[other] = other, key
+            if other in self._orders:
+                self._orders[other].conditional = True
         if conditions.trigger is not None:
             self._pending[key] = ToldStop(
                 client=event.client,
