@@ -137,7 +137,7 @@ class Auditor:
         def calls(*, plain: bool) -> Calls:
             return (
                 *self._calls(Moment.EVENT, cls, kind, plain=plain),
-                *self.told.beliefs(cls),
+                *self.told.beliefs(cls, plain=plain),
                 *self._calls(Moment.BELIEVED, cls, kind, plain=plain),
             )
 

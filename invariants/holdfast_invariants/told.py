@@ -265,9 +265,10 @@ class Told:
         """What looks up what events of this class speak of; None where there is nothing to. Entries are of a kind."""
         return self._held if event is EntryPosted and kind in _HOLDS else self._lookups.get(event)
 
-    def beliefs(self, event: type) -> Acts:
-        """What believes events of this class, once `look_up` has looked at them."""
-        return self._acts.get(event, ())
+    def beliefs(self, event: type, *, plain: bool = False) -> Acts:
+        """What believes events of this class, once `look_up` has looked at them: all, or those that are plain."""
+        acts = self._acts.get(event, ())
+        return tuple(act for act in acts if act not in self.triggers.of_conditions) if plain else acts
 
     def hearers(self, command: type) -> tuple[Hearer, ...]:
         """What hears commands of this class, which report what is true outside, before their answer is looked at."""
@@ -450,11 +451,12 @@ class Told:
             conditional=key in triggers.linked or key in triggers.conditions,
         )
 
-    def _rested(self, event: OrderRested) -> None:  # noqa: ARG002 - `order` is the one that rests
+    def _rested(self, event: OrderRested) -> None:
         order = self.order
         if order is not None:
             order.status = _RESTING
-            self.resting[order.key] = order
+            self.resting[self.key] = order
+            self.book.join(order, event.price_ticks)
 
     def _traded(self, event: TradeExecuted) -> None:
         self.trade = event.trade
@@ -472,14 +474,16 @@ class Told:
         order = self.order
         if order is not None:
             order.status = _FILLED
-            self.resting.pop(order.key, None)
+            self.resting.pop(self.key, None)
+        self.book.leave(self.key)
 
     def _cancelled(self, event: OrderCancelled) -> None:  # noqa: ARG002 - `order` is the one that is cancelled
         order = self.order
         if order is not None:
             order.left_lots = SizeLots(0)
             order.status = _CANCELLED
-            self.resting.pop(order.key, None)
+            self.resting.pop(self.key, None)
+        self.book.leave(self.key)
 
     def _reduced(self, event: OrderReduced) -> None:
         if self.order is not None:
@@ -494,6 +498,7 @@ class Told:
         if not event.priority_kept:
             order.status = _ACCEPTED
             self.resting.pop(order.key, None)
+            self.book.leave(order.key)
 
     def _credited(self, event: DepositCredited) -> None:
         self.deposits.add(self.deposit_key(event))

@@ -72,6 +72,8 @@ class ToldTriggers:
         self._expiry_of: dict[OrderKey, tuple[int, int, OrderKey]] = {}
         self._waiting: dict[tuple[MarketId, TriggerBy, TriggerWhen], SortedList[tuple[int, int, OrderKey]]] = {}
         self._pending: dict[OrderKey, ToldStop] = {}
+        self.of_conditions: tuple[Callable[[Any], None], ...] = (self._on_accepted, self._on_over)
+        """What folds nothing from events of orders without conditions."""
 
     def appliers(self) -> Mapping[type, Callable[[Any], None]]:
         """What folds each event."""
