@@ -42,12 +42,12 @@ class Course:
     """All that is done with events of one class, or with entries of one kind.
 
     `look_up` finds what the event speaks of, and whether it is plain; then follow the calls for plain ones, which are
-    counted, or all. There is nothing to look up for most classes, and no event of theirs is plain.
+    counted, or all.
     """
 
     __slots__ = ("look_up", "plain", "plainly", "wholly")
 
-    def __init__(self, look_up: Look | None, *, plainly: Calls, wholly: Calls) -> None:
+    def __init__(self, look_up: Look, *, plainly: Calls, wholly: Calls) -> None:
         self.look_up = look_up
         self.plainly, self.wholly = plainly, wholly
         self.plain = 0
@@ -131,7 +131,7 @@ class Auditor:
     def _course(self, cls: type, kind: CauseKind | None = None) -> Course:
         """An event is looked up, looked at, believed, and looked at again."""
         look_up = self.told.look_up(cls, kind)
-        if look_up is not None and self._thorough:
+        if self._thorough:
             look_up = _never_plain(look_up)
 
         def calls(*, plain: bool) -> Calls:
@@ -207,7 +207,7 @@ class Auditor:
             self._answer(command, answer)
 
     def _answer(self, command: Command, answer: Answer) -> None:
-        told, findings, courses = self.told, self._findings, self._on
+        told, findings, courses, on_entry = self.told, self._findings, self._on, self._on_entry
         kind, seq = command.__class__, answer.seq
         events: tuple[Any, ...] = answer.events
         told.command, told.answer = command, answer
@@ -220,15 +220,14 @@ class Auditor:
             look(command, answer)
         for event in events:
             cls = event.__class__
-            course = courses[cls] if cls is not EntryPosted else self._on_entry[event.cause_kind]
-            look_up = course.look_up
-            if look_up is not None and look_up(event):
+            course = courses[cls] if cls is not EntryPosted else on_entry[event.cause_kind]
+            if course.look_up(event):
                 course.plain += 1
-                for call in course.plainly:
-                    call(event)
+                calls = course.plainly
             else:
-                for call in course.wholly:
-                    call(event)
+                calls = course.wholly
+            for call in calls:
+                call(event)
         told.recent.append((told.seq if seq is None else seq, events))
         if seq is not None:
             told.seq = seq

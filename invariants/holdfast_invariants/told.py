@@ -136,6 +136,12 @@ class ToldOrder(Struct, kw_only=True, gc=False):
 Acts = tuple[Callable[[Any], None], ...]
 Look = Callable[[Any], bool]
 """What looks up what an event speaks of, and sees whether the event is plain."""
+
+
+def _nothing_to_find(event: Event) -> bool:  # noqa: ARG001 - it speaks of nothing that was told before
+    return False
+
+
 Hearer = Callable[[Any, Answer], None]
 
 
@@ -261,9 +267,9 @@ class Told:
             self._acts[event] = (*self._acts.get(event, ()), self._settled)
         self._settled()
 
-    def look_up(self, event: type, kind: CauseKind | None = None) -> Look | None:
-        """What looks up what events of this class speak of; None where there is nothing to. Entries are of a kind."""
-        return self._held if event is EntryPosted and kind in _HOLDS else self._lookups.get(event)
+    def look_up(self, event: type, kind: CauseKind | None = None) -> Look:
+        """What looks up what events of this class speak of. Entries are of a kind."""
+        return self._held if event is EntryPosted and kind in _HOLDS else self._lookups.get(event, _nothing_to_find)
 
     def beliefs(self, event: type, *, plain: bool = False) -> Acts:
         """What believes events of this class, once `look_up` has looked at them: all, or those that are plain."""
@@ -285,9 +291,7 @@ class Told:
 
     def apply(self, event: Event) -> None:
         """Believe one event."""
-        look_up = self.look_up(type(event))
-        if look_up is not None:
-            look_up(event)
+        self.look_up(type(event))(event)
         for act in self.beliefs(type(event)):
             act(event)
 
@@ -460,6 +464,7 @@ class Told:
 
     def _traded(self, event: TradeExecuted) -> None:
         self.trade = event.trade
+        self.triggers.last[event.market] = event.price_ticks
         market, size = self.market, event.size_lots
         if market is None:
             return

@@ -26,7 +26,6 @@ from holdfast_model.vocabulary import (
     StopArmed,
     StopTriggered,
     TimeAdvanced,
-    TradeExecuted,
     Trigger,
     TriggerBy,
     TriggerWhen,
@@ -58,7 +57,7 @@ class ToldTriggers:
         self._orders = orders
         self.time_ms = 0
         self.last: dict[MarketId, PriceTicks] = {}
-        """The price of each market's last trade."""
+        """The price of each market's last trade, which is noted where that is believed."""
         self.stages: dict[ProductId, Stage] = {
             SPOT: Stage.OPEN,
             **{product.product: Stage.OPEN for product in setup.products},
@@ -79,7 +78,6 @@ class ToldTriggers:
         """What folds each event."""
         return {
             TimeAdvanced: self._on_time,
-            TradeExecuted: self._on_trade,
             ProductHalted: self._on_halted,
             ProductResumed: self._on_resumed,
             OrderAccepted: self._on_accepted,
@@ -118,9 +116,6 @@ class ToldTriggers:
 
     def _on_time(self, event: TimeAdvanced) -> None:
         self.time_ms = event.time_ms
-
-    def _on_trade(self, event: TradeExecuted) -> None:
-        self.last[event.market] = event.price_ticks
 
     def _on_halted(self, event: ProductHalted) -> None:
         self.stages[event.product] = Stage.HALTED

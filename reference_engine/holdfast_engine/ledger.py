@@ -1,9 +1,9 @@
 """Double entry. Money moves only through entries whose postings sum to zero per asset, each with its cause."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted, Posting
+from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted
 
 _FREE, _HELD, _COLLATERAL, _BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
 
@@ -50,7 +50,11 @@ class Ledger:
         for posting in entry.postings:
             asset, added = posting.asset, posting.amount
             place = (posting.account, posting.bucket, asset)
-            after = amounts[place] = amounts.get(place, 0) + added
+            try:
+                after = amounts[place] + added
+            except KeyError:
+                after = added
+            amounts[place] = after
             if after < 0:
                 below_zero = True
             if asset == first:

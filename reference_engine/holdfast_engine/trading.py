@@ -60,7 +60,7 @@ from holdfast_model.vocabulary import (
 ACCEPTED, RESTING = OrderStatus.ACCEPTED, OrderStatus.RESTING
 FILLED, CANCELLED = OrderStatus.FILLED, OrderStatus.CANCELLED
 FOK, GTT = TimeInForce.FOK, TimeInForce.GTT
-NOTHING = Amount(0)
+NOTHING, NO_LOTS = Amount(0), SizeLots(0)
 LASTING = (TimeInForce.GTC, GTT)
 """What is left of a limit order with these rests."""
 AUCTION = Phase.AUCTION
@@ -633,9 +633,9 @@ class Trading(Products):
             post_only=event.post_only,
             self_trade=event.self_trade,
             status=ACCEPTED,
-            filled_lots=SizeLots(0),
+            filled_lots=NO_LOTS,
             left_lots=event.size_lots,
-            fee_numerator=Amount(0),
+            fee_numerator=NOTHING,
             accepted=self.accepted,
             conditions=event.conditions,
         )
@@ -661,16 +661,15 @@ class Trading(Products):
         self.trades = event.trade
         self.last_trades[event.market] = event.price_ticks
         market = self.markets[event.market]
-        value = event.price_ticks * event.size_lots * market.tick_amount
-        maker = self.orders[event.maker_client, event.maker_order]
-        taker = self.orders[event.taker_client, event.taker_order]
-        self._fill(maker, event.size_lots, value * market.maker_fee_ppm)
-        self._fill(taker, event.size_lots, value * market.taker_fee_ppm)
-
-    def _fill(self, order: Order, size: SizeLots, fee_numerator: int) -> None:
-        order.filled_lots += size  # type: ignore[assignment]  # a size and a size are a size
-        order.left_lots -= size  # type: ignore[assignment]  # and so is their difference
-        order.fee_numerator += fee_numerator  # type: ignore[assignment]  # an amount and an amount are an amount
+        orders, size = self.orders, event.size_lots
+        value = event.price_ticks * size * market.tick_amount
+        for order, rate_ppm in (
+            (orders[event.maker_client, event.maker_order], market.maker_fee_ppm),
+            (orders[event.taker_client, event.taker_order], market.taker_fee_ppm),
+        ):
+            order.filled_lots += size  # type: ignore[assignment]  # a size and a size are a size
+            order.left_lots -= size  # type: ignore[assignment]  # and so is their difference
+            order.fee_numerator += value * rate_ppm  # type: ignore[assignment]  # and this is an amount
 
     def forget_prices(self, market: MarketId) -> None:
         """Nor does the price of its last trade."""
@@ -690,7 +689,7 @@ class Trading(Products):
         if order.conditions is not None:
             self.forget(order)
         order.status = CANCELLED
-        order.left_lots = SizeLots(0)
+        order.left_lots = NO_LOTS
         if order.other is not None:
             self.orders[order.client, order.other].other = None
             order.other = None
