@@ -6,22 +6,18 @@ from typing import Any
 
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.monitor import (
-    ACTIONS,
     COMMANDS,
-    EVENTS,
     Findings,
-    Handler,
     Invariant,
-    Mark,
     Moment,
     Monitor,
 )
+from holdfast_invariants.routing import EVENT_TOPICS, Calls, Routes, Topic
 from holdfast_invariants.told import Look, Told
 from holdfast_model.findings import InvariantCoverage, NotChecked, Violation
 from holdfast_model.vocabulary import (
     Answer,
     Capability,
-    CauseKind,
     Command,
     Crash,
     EntryPosted,
@@ -34,12 +30,9 @@ from holdfast_model.vocabulary import (
     commands_of,
 )
 
-Calls = tuple[Handler, ...]
-"""What is called for a command, an event or a step, in order."""
-
 
 class Course:
-    """All that is done with events of one class, or with entries of one kind.
+    """All that is done with events of one class, or with entries of one kind: what is called for them, in order.
 
     `look_up` finds what the event speaks of, and whether it is plain; then follow the calls for plain ones, which are
     counted, or all.
@@ -89,18 +82,18 @@ class Auditor:
             if invariant.needs <= capabilities
         ]
         self._thorough = thorough
-        told, start = self.told, self._calls
-        self._before = {cls: (*told.hearers(cls), *start(Moment.BEFORE, cls)) for cls in COMMANDS}
-        self._before_plain = {cls: (*told.hearers(cls), *start(Moment.BEFORE, cls, plain=True)) for cls in COMMANDS}
+        told, self._routes = self.told, Routes(self._monitors)
+        before, plainly = self._routes.calls(Moment.BEFORE), self._routes.calls(Moment.BEFORE, plain=True)
+        self._before = {cls: (*told.hearers(cls), *before.get(cls, ())) for cls in COMMANDS}
+        self._before_plain = {cls: (*told.hearers(cls), *plainly.get(cls, ())) for cls in COMMANDS}
         self._plain_before = dict.fromkeys(COMMANDS, 0)
-        self._on = {cls: self._course(cls) for cls in EVENTS if cls is not EntryPosted}
-        self._on_entry = {kind: self._course(EntryPosted, kind) for kind in CauseKind}
-        self._after = {cls: (*told.closers, *start(Moment.AFTER, cls)) for cls in COMMANDS}
-        self._upon = {cls: start(Moment.ACTION, cls) for cls in ACTIONS}
+        self._on = self._courses()
+        closers, after = told.closers, self._routes.calls(Moment.AFTER)
+        self._after = {cls: (*closers, *after.get(cls, ())) for cls in COMMANDS}
+        self._upon = self._routes.calls(Moment.ACTION)
         batches = [monitor for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
         self._batch = [monitor.batch for monitor in batches]
         self._alone = [monitor.batch for monitor in batches if thorough or "batch" not in monitor.idle]
-        self._plain_alone = 0
         self._resent_to = [monitor.resent for monitor in self._monitors if type(monitor).resent is not Monitor.resent]
         self._views = [monitor.view for monitor in self._monitors if type(monitor).view is not Monitor.view]
 
@@ -109,39 +102,20 @@ class Auditor:
         """Whether any of its monitors has something to see in a view."""
         return bool(self._views)
 
-    def _calls(
-        self, moment: Moment, cls: type, kind: CauseKind | None = None, *, plain: bool = False
-    ) -> tuple[Handler, ...]:
-        """The monitors' methods for a moment of a class, or of entries of a kind: all, or those for plain ones."""
-        return tuple(
-            getattr(monitor, name)
-            for monitor, name, mark in self._marks(moment, cls, kind)
-            if not (plain and mark.plain is not None)
-        )
-
-    def _marks(self, moment: Moment, cls: type, kind: CauseKind | None = None) -> list[tuple[Monitor, str, Mark]]:
-        return [
-            (monitor, name, mark)
-            for monitor in self._monitors
-            for name, mark in monitor.marked
-            if mark.moment is moment and cls in mark.classes and (mark.kinds is None or kind in mark.kinds)
-            if name not in monitor.idle
-        ]
-
-    def _course(self, cls: type, kind: CauseKind | None = None) -> Course:
-        """An event is looked up, looked at, believed, and looked at again."""
-        look_up = self.told.look_up(cls, kind)
-        if self._thorough:
-            look_up = _never_plain(look_up)
-
-        def calls(*, plain: bool) -> Calls:
-            return (
-                *self._calls(Moment.EVENT, cls, kind, plain=plain),
-                *self.told.beliefs(cls, plain=plain),
-                *self._calls(Moment.BELIEVED, cls, kind, plain=plain),
+    def _courses(self) -> dict[Topic, Course]:
+        """Each event is looked up, looked at, believed, and looked at again."""
+        told, at, again = self.told, self._routes.calls(Moment.EVENT), self._routes.calls(Moment.BELIEVED)
+        at_plain = self._routes.calls(Moment.EVENT, plain=True)
+        again_plain = self._routes.calls(Moment.BELIEVED, plain=True)
+        courses: dict[Topic, Course] = {}
+        for topic in EVENT_TOPICS:
+            look_up = told.look_up(topic)
+            courses[topic] = Course(
+                _never_plain(look_up) if self._thorough else look_up,
+                plainly=(*at_plain.get(topic, ()), *told.beliefs(topic, plain=True), *again_plain.get(topic, ())),
+                wholly=(*at.get(topic, ()), *told.beliefs(topic), *again.get(topic, ())),
             )
-
-        return Course(look_up, plainly=calls(plain=True), wholly=calls(plain=False))
+        return courses
 
     def watch(self, record: Record) -> list[Violation]:
         """Take the next step of the history; the violations that are new with it."""
@@ -207,7 +181,7 @@ class Auditor:
             self._answer(command, answer)
 
     def _answer(self, command: Command, answer: Answer) -> None:
-        told, findings, courses, on_entry = self.told, self._findings, self._on, self._on_entry
+        told, findings, courses = self.told, self._findings, self._on
         kind, seq = command.__class__, answer.seq
         events: tuple[Any, ...] = answer.events
         told.command, told.answer = command, answer
@@ -220,7 +194,7 @@ class Auditor:
             look(command, answer)
         for event in events:
             cls = event.__class__
-            course = courses[cls] if cls is not EntryPosted else on_entry[event.cause_kind]
+            course = courses[cls if cls is not EntryPosted else event.cause_kind]
             if course.look_up(event):
                 course.plain += 1
                 calls = course.plainly
@@ -261,26 +235,25 @@ class Auditor:
         self.told.resending = False
 
     def plain_events(self) -> Counter[str]:
-        """How many events were plain, by the name of their class."""
-        plain = Counter({cls.__name__: course.plain for cls, course in self._on.items()})
-        plain[EntryPosted.__name__] = sum(course.plain for course in self._on_entry.values())
-        return +plain
+        """How many events were plain, by the name of their class; of entries by kind."""
+        return +Counter(
+            {
+                topic.__name__ if isinstance(topic, type) else str(topic): course.plain
+                for topic, course in self._on.items()
+            }
+        )
 
     def _plain_checks(self) -> Counter[str]:
         """The checks that were plain, by invariant."""
+        counted = [(self._routes.worth(cls, Moment.BEFORE), times) for cls, times in self._plain_before.items()]
+        counted += [
+            (self._routes.worth(topic, Moment.EVENT, Moment.BELIEVED), course.plain)
+            for topic, course in self._on.items()
+        ]
         checks: Counter[str] = Counter()
-
-        def count(times: int, moment: Moment, cls: type, kind: CauseKind | None = None) -> None:
-            for monitor, _, mark in self._marks(moment, cls, kind) if times else ():
-                checks[monitor.invariant] += times * (mark.plain or 0)
-
-        for command, times in self._plain_before.items():
-            count(times, Moment.BEFORE, command)
-        for event, course in self._on.items():
-            for moment in (Moment.EVENT, Moment.BELIEVED):
-                count(course.plain, moment, event)
-        for kind, course in self._on_entry.items():
-            count(course.plain, Moment.BELIEVED, EntryPosted, kind)
+        for worths, times in counted:
+            for invariant, worth in worths:
+                checks[invariant] += times * worth
         return checks
 
     def coverage(self) -> tuple[InvariantCoverage, ...]:

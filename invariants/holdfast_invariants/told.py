@@ -226,7 +226,6 @@ class Told:
         self.shown: list[tuple[OpenOrder, OrderKey, ToldOrder | None]] = []
 
         self._lookups: dict[type, Look] = {
-            EntryPosted: self._posted,
             OrderAccepted: self._look_up_accepted,
             OrderRested: self._look_up_rested,
             TradeExecuted: self._look_up_trade,
@@ -267,13 +266,15 @@ class Told:
             self._acts[event] = (*self._acts.get(event, ()), self._settled)
         self._settled()
 
-    def look_up(self, event: type, kind: CauseKind | None = None) -> Look:
-        """What looks up what events of this class speak of. Entries are of a kind."""
-        return self._held if event is EntryPosted and kind in _HOLDS else self._lookups.get(event, _nothing_to_find)
+    def look_up(self, topic: type | CauseKind) -> Look:
+        """What looks up what events of this class, or entries of this kind, speak of."""
+        if isinstance(topic, CauseKind):
+            return self._held if topic in _HOLDS else self._posted
+        return self._lookups.get(topic, _nothing_to_find)
 
-    def beliefs(self, event: type, *, plain: bool = False) -> Acts:
+    def beliefs(self, topic: type | CauseKind, *, plain: bool = False) -> Acts:
         """What believes events of this class, once `look_up` has looked at them: all, or those that are plain."""
-        acts = self._acts.get(event, ())
+        acts = self._acts.get(EntryPosted if isinstance(topic, CauseKind) else topic, ())
         return tuple(act for act in acts if act not in self.triggers.of_conditions) if plain else acts
 
     def hearers(self, command: type) -> tuple[Hearer, ...]:
@@ -291,8 +292,9 @@ class Told:
 
     def apply(self, event: Event) -> None:
         """Believe one event."""
-        self.look_up(type(event))(event)
-        for act in self.beliefs(type(event)):
+        topic = event.cause_kind if isinstance(event, EntryPosted) else type(event)
+        self.look_up(topic)(event)
+        for act in self.beliefs(topic):
             act(event)
 
     # Looking up: once for all monitors ----------------------------------------------------------------------------
