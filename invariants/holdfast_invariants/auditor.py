@@ -1,6 +1,6 @@
 """The auditor: feeds a history to the monitors, step by step, and collects what they find."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ from holdfast_invariants.monitor import (
     Moment,
     Monitor,
 )
-from holdfast_invariants.routing import EVENT_TOPICS, Calls, Routes, Topic
+from holdfast_invariants.routing import Calls, OnDemand, Routes, Topic
 from holdfast_invariants.told import Look, Told
 from holdfast_model.findings import InvariantCoverage, NotChecked, Violation
 from holdfast_model.vocabulary import (
@@ -29,6 +29,8 @@ from holdfast_model.vocabulary import (
     View,
     commands_of,
 )
+
+_COMMANDS = frozenset(COMMANDS)
 
 
 class Course:
@@ -83,14 +85,13 @@ class Auditor:
         ]
         self._thorough = thorough
         told, self._routes = self.told, Routes(self._monitors)
-        before, plainly = self._routes.calls(Moment.BEFORE), self._routes.calls(Moment.BEFORE, plain=True)
-        self._before = {cls: (*told.hearers(cls), *before.get(cls, ())) for cls in COMMANDS}
-        self._before_plain = {cls: (*told.hearers(cls), *plainly.get(cls, ())) for cls in COMMANDS}
-        self._plain_before = dict.fromkeys(COMMANDS, 0)
-        self._on = self._courses()
-        closers, after = told.closers, self._routes.calls(Moment.AFTER)
-        self._after = {cls: (*closers, *after.get(cls, ())) for cls in COMMANDS}
-        self._upon = self._routes.calls(Moment.ACTION)
+        calls = self._routes.calls
+        self._before = OnDemand(lambda cls: (*told.hearers(cls), *calls(Moment.BEFORE, cls)))
+        self._before_plain = OnDemand(lambda cls: (*told.hearers(cls), *calls(Moment.BEFORE, cls, plain=True)))
+        self._plain_before: dict[Topic, int] = defaultdict(int)
+        self._on = OnDemand(self._course)
+        self._after = OnDemand(lambda cls: (*told.closers, *calls(Moment.AFTER, cls)))
+        self._upon = OnDemand(lambda cls: calls(Moment.ACTION, cls))
         batches = [monitor for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
         self._batch = [monitor.batch for monitor in batches]
         self._alone = [monitor.batch for monitor in batches if thorough or "batch" not in monitor.idle]
@@ -102,20 +103,18 @@ class Auditor:
         """Whether any of its monitors has something to see in a view."""
         return bool(self._views)
 
-    def _courses(self) -> dict[Topic, Course]:
-        """Each event is looked up, looked at, believed, and looked at again."""
-        told, at, again = self.told, self._routes.calls(Moment.EVENT), self._routes.calls(Moment.BELIEVED)
-        at_plain = self._routes.calls(Moment.EVENT, plain=True)
-        again_plain = self._routes.calls(Moment.BELIEVED, plain=True)
-        courses: dict[Topic, Course] = {}
-        for topic in EVENT_TOPICS:
-            look_up = told.look_up(topic)
-            courses[topic] = Course(
-                _never_plain(look_up) if self._thorough else look_up,
-                plainly=(*at_plain.get(topic, ()), *told.beliefs(topic, plain=True), *again_plain.get(topic, ())),
-                wholly=(*at.get(topic, ()), *told.beliefs(topic), *again.get(topic, ())),
+    def _course(self, topic: Topic) -> Course:
+        """An event is looked up, looked at, believed, and looked at again."""
+        told, calls, look_up = self.told, self._routes.calls, self.told.look_up(topic)
+        plainly, wholly = (
+            (
+                *calls(Moment.EVENT, topic, plain=plain),
+                *told.beliefs(topic, plain=plain),
+                *calls(Moment.BELIEVED, topic, plain=plain),
             )
-        return courses
+            for plain in (True, False)
+        )
+        return Course(_never_plain(look_up) if self._thorough else look_up, plainly=plainly, wholly=wholly)
 
     def watch(self, record: Record) -> list[Violation]:
         """Take the next step of the history; the violations that are new with it."""
@@ -124,7 +123,7 @@ class Auditor:
         self._findings.step += 1
         step: Any = record.step
         kind, answers = record.step.__class__, record.answers
-        if len(answers) == 1 and kind in self._before and not record.resent and not self.told.unknown:
+        if len(answers) == 1 and kind in _COMMANDS and not record.resent and not self.told.unknown:
             (answer,) = answers
             for batch in self._alone if answer.events else self._batch:
                 batch((step,), answers)
@@ -150,7 +149,7 @@ class Auditor:
             self._resent(resent)
         if self._resends and (isinstance(step, Restart) or any(answer.seq is not None for answer in record.answers)):
             self.told.unknown.clear()
-        for look in self._upon.get(step.__class__, ()):
+        for look in self._upon[step.__class__]:
             look(record)
         if record.answers:
             self._together(commands_of(step), record.answers)
@@ -245,10 +244,12 @@ class Auditor:
 
     def _plain_checks(self) -> Counter[str]:
         """The checks that were plain, by invariant."""
-        counted = [(self._routes.worth(cls, Moment.BEFORE), times) for cls, times in self._plain_before.items()]
+        worth_of = self._routes.worth
+        counted = [(worth_of(cls, Moment.BEFORE), times) for cls, times in self._plain_before.items()]
         counted += [
-            (self._routes.worth(topic, Moment.EVENT, Moment.BELIEVED), course.plain)
+            (worth_of(topic, Moment.EVENT, Moment.BELIEVED), course.plain)
             for topic, course in self._on.items()
+            if course.plain
         ]
         checks: Counter[str] = Counter()
         for worths, times in counted:

@@ -4,20 +4,34 @@ A topic is the class of a command, an event or a step; of entries, which are the
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import TypeVar
 
-from holdfast_invariants.monitor import EVENTS, Handler, Moment, Monitor
+from holdfast_invariants.monitor import Handler, Moment, Monitor
 from holdfast_model.vocabulary import CauseKind, EntryPosted
 
 Topic = type | CauseKind
 Calls = tuple[Handler, ...]
 """What is called for a topic, in order."""
 
-EVENT_TOPICS: tuple[Topic, ...] = (*(cls for cls in EVENTS if cls is not EntryPosted), *CauseKind)
-
 _Method = tuple[int, str, int | None]
 """The place of a monitor, the name of its method, and how many checks a plain one is worth (`Mark.plain`)."""
+
+
+R = TypeVar("R")
+
+
+class OnDemand(dict[Topic, R]):
+    """What there is for each topic, made when it is first asked for: most histories tell of few topics."""
+
+    def __init__(self, make: Callable[[Topic], R]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, topic: Topic) -> R:
+        made = self[topic] = self._make(topic)
+        return made
 
 
 class Routes:
@@ -27,21 +41,13 @@ class Routes:
         self._monitors = monitors
         self._marked = _marked(tuple(map(type, monitors)), tuple(monitor.idle for monitor in monitors))
 
-    def calls(self, moment: Moment, *, plain: bool = False) -> Mapping[Topic, Calls]:
-        """What is called for each topic, where anything is: for all of it, or for what is plain."""
-        monitors, bound = self._monitors, dict[tuple[int, str], Handler]()
-        found: dict[Topic, Calls] = {}
-        for topic, methods in self._marked[moment].items():
-            calls = []
-            for place, name, worth in methods:
-                if plain and worth is not None:
-                    continue
-                handler = bound.get((place, name))
-                if handler is None:
-                    handler = bound[place, name] = getattr(monitors[place], name)
-                calls.append(handler)
-            found[topic] = tuple(calls)
-        return found
+    def calls(self, moment: Moment, topic: Topic, *, plain: bool = False) -> Calls:
+        """What is called for a topic: for all of it, or for what is plain."""
+        return tuple(
+            getattr(self._monitors[place], name)
+            for place, name, worth in self._marked[moment].get(topic, ())
+            if not (plain and worth is not None)
+        )
 
     def worth(self, topic: Topic, *moments: Moment) -> list[tuple[str, int]]:
         """How many checks of which invariants something plain of a topic is worth."""

@@ -277,9 +277,10 @@ class Told:
         acts = self._acts.get(EntryPosted if isinstance(topic, CauseKind) else topic, ())
         return tuple(act for act in acts if act not in self.triggers.of_conditions) if plain else acts
 
-    def hearers(self, command: type) -> tuple[Hearer, ...]:
+    def hearers(self, command: type | CauseKind) -> tuple[Hearer, ...]:
         """What hears commands of this class, which report what is true outside, before their answer is looked at."""
-        return (self._hearers[command],) if command in self._hearers else ()
+        hearer = self._hearers.get(command) if isinstance(command, type) else None
+        return (hearer,) if hearer is not None else ()
 
     @property
     def closers(self) -> tuple[Hearer, ...]:
