@@ -43,7 +43,7 @@ MOVING = (
 _MOVING: frozenset[type] = frozenset(MOVING)
 
 
-class Movement(Struct, frozen=True, kw_only=True):
+class Movement(Struct, frozen=True, kw_only=True, gc=False):
     """Something that came into a tier's wallet (positive) or left it (negative), once per key."""
 
     key: str

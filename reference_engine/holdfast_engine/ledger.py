@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
+from holdfast_engine.sorting import SortedKeys
 from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted
 
 _FREE, _HELD, _COLLATERAL, _BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
@@ -26,6 +27,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._amounts: dict[Place, int] = {}
+        self._places: SortedKeys[Place] = SortedKeys()
 
     def amount(self, account: str, bucket: Bucket, asset: AssetId) -> Amount:
         """The amount at one place; 0 where nothing was ever posted."""
@@ -77,14 +79,16 @@ class Ledger:
 
     def balances(self) -> tuple[Balance, ...]:
         """Every balance that is not zero, sorted by account, bucket and asset."""
+        amounts = self._amounts
         return tuple(
-            Balance(account=account, bucket=bucket, asset=asset, amount=Amount(amount))
-            for (account, bucket, asset), amount in sorted(self._amounts.items())
-            if amount
+            Balance(account=place[0], bucket=place[1], asset=place[2], amount=Amount(amount))
+            for place in self._places.of(amounts)
+            if (amount := amounts[place])
         )
 
     def load(self, balances: Iterable[Balance]) -> None:
         """Replace everything by what a snapshot holds."""
+        self._places = SortedKeys()
         self._amounts = {
             (balance.account, balance.bucket, balance.asset): int(balance.amount) for balance in balances
         }

@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast_engine.core import FREE, Deciders, Evolvers
 from holdfast_engine.payments import Payments
+from holdfast_engine.sorting import SortedKeys
 from holdfast_engine.state import Attributed, Gap, VenueState
 from holdfast_model.vocabulary import (
     OUTSIDE,
@@ -45,6 +46,7 @@ class Reconciliation(Payments):
         if self.custody is not None:
             self.reconciling = True
         self.attributed: dict[Placed, int] = {}
+        self._attributed_places: SortedKeys[Placed] = SortedKeys()
         self.gaps: dict[Placed, int] = {}
 
     def _deciders(self) -> Deciders:
@@ -203,9 +205,9 @@ class Reconciliation(Payments):
     def _parts(self) -> dict[str, Any]:
         return super()._parts() | {
             "attributed": tuple(
-                Attributed(account=account, asset=asset, amount=Amount(amount))
-                for (account, asset), amount in sorted(self.attributed.items())
-                if amount
+                Attributed(account=place[0], asset=place[1], amount=Amount(amount))
+                for place in self._attributed_places.of(self.attributed)
+                if (amount := self.attributed[place])
             ),
             "gaps": tuple(
                 Gap(place=place, asset=asset, amount=Amount(amount))
@@ -217,4 +219,5 @@ class Reconciliation(Payments):
         """Replace the state by a snapshot's."""
         super().load(state)
         self.attributed = {(item.account, item.asset): item.amount for item in state.attributed}
+        self._attributed_places = SortedKeys()
         self.gaps = {(item.place, item.asset): item.amount for item in state.gaps}

@@ -20,6 +20,7 @@ from holdfast_engine.book import BUY, SELL, TRADE, Book, MatchPlan, MatchStep, R
 from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Lines
 from holdfast_engine.order import OPEN_STATUSES, Order, OrderStatus
 from holdfast_engine.products import Products
+from holdfast_engine.sorting import SortedKeys
 from holdfast_engine.state import LastTrade, VenueState
 from holdfast_model.vocabulary import (
     FEES,
@@ -71,7 +72,7 @@ ORDER_HOLD, ORDER_RELEASE, TRADED = CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEAS
 class Trading(Products):
     """The orders of all clients, and the books in which they rest."""
 
-    __slots__ = ("_fee_ppm", "accepted", "books", "last_trades", "orders", "trades")
+    __slots__ = ("_fee_ppm", "_order_keys", "accepted", "books", "last_trades", "orders", "trades")
 
     book_class: type[Book] = Book
 
@@ -84,6 +85,7 @@ class Trading(Products):
         self.last_trades: dict[MarketId, PriceTicks] = {}
         self.books = {market: self.book_class() for market in self.markets}
         self.orders: dict[tuple[ClientId, OrderId], Order] = {}
+        self._order_keys: SortedKeys[tuple[ClientId, OrderId]] = SortedKeys()
 
     def _deciders(self) -> Deciders:
         return super()._deciders() | {
@@ -726,7 +728,11 @@ class Trading(Products):
                 for order in self.books[market].orders(side)
             ),
             "waiting": tuple(self.waiting.values()),
-            "closed": tuple(order for _, order in sorted(self.orders.items()) if order.status not in OPEN_STATUSES),
+            "closed": tuple(
+                order
+                for order in map(self.orders.__getitem__, self._order_keys.of(self.orders))
+                if order.status not in OPEN_STATUSES
+            ),
         }
 
     def load(self, state: VenueState) -> None:
@@ -735,7 +741,7 @@ class Trading(Products):
         self.trades, self.accepted = state.trades, state.accepted
         self.last_trades = {last.market: last.price_ticks for last in state.last_trades}
         self.books = {market: self.book_class() for market in self.markets}
-        self.orders = {}
+        self.orders, self._order_keys = {}, SortedKeys()
         for order in state.resting:
             self.orders[order.key] = order
             self.books[order.market].add(order)

@@ -79,7 +79,7 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     journal_sha256: Sha256 | None = None
 
 
-class JournalRecord(Struct, frozen=True, kw_only=True):
+class JournalRecord(Struct, frozen=True, kw_only=True, gc=False):
     """One command that was decided, with its events and the hash chain's head after it."""
 
     seq: int
@@ -89,7 +89,7 @@ class JournalRecord(Struct, frozen=True, kw_only=True):
     journal_sha256: Sha256
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, gc=False):
     """One step of a history: the answers in the order in which its commands were given.
 
     `answers` is empty for a command in flight at a crash: its outcome is unknown. `resent` holds what the exchange,
@@ -102,7 +102,7 @@ class Record(Struct, frozen=True, kw_only=True):
     view: View | None = None
 
 
-class History(Struct, frozen=True, kw_only=True):
+class History(Struct, frozen=True, kw_only=True, gc=False):
     """A setup and all that was done and answered after it, crashes and restarts included."""
 
     setup: Setup
