@@ -46,6 +46,14 @@ class Ledger:
     def post(self, entry: EntryPosted) -> None:
         """Apply an entry; one that may be wrong is looked at closely. Complexity: its number of postings."""
         amounts = self._amounts
+        if len(entry.postings) == 2:  # noqa: PLR2004 - most entries move an amount from one place to another
+            one, other = entry.postings
+            place, opposite = (one.account, one.bucket, one.asset), (other.account, other.bucket, other.asset)
+            amounts[place] = after = amounts.get(place, 0) + one.amount
+            amounts[opposite] = there = amounts.get(opposite, 0) + other.amount
+            if after < 0 or there < 0 or one.amount != -other.amount or one.asset != other.asset:
+                self.check(entry)
+            return
         below_zero = False
         first, in_first = "", 0
         others: dict[AssetId, int] = {}

@@ -381,9 +381,10 @@ class Trading(Products):
             lines = self.settle_trade(market, price, size, ((maker, maker_fee), (taker, taker_fee)))
         lines += self.fee_postings(market.quote, charged=maker_fee + taker_fee, earned=maker_earned + taker_earned)
         self.post(TRADED, str(self.trades), lines)
-        for order in (maker, taker):
-            if not order.left_lots:
-                self.emit(OrderFilled(client=order.client, order=order.order))
+        if not maker.left_lots:
+            self.emit(OrderFilled(client=maker.client, order=maker.order))
+        if not taker.left_lots:
+            self.emit(OrderFilled(client=taker.client, order=taker.order))
         for order in (maker, taker):
             if order.other is not None or order.conditions is not None:
                 self._after_trade(order)
@@ -680,7 +681,8 @@ class Trading(Products):
 
     def _on_order_filled(self, event: OrderFilled) -> None:
         order = self.orders[event.client, event.order]
-        self._leave_book(order)
+        if order.status is RESTING:
+            self.books[order.market].remove(order)
         if order.conditions is not None:
             self.forget(order)
         order.status = FILLED
