@@ -1,12 +1,15 @@
 """Double entry. Money moves only through entries whose postings sum to zero per asset, each with its cause."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from holdfast_engine.sorting import SortedKeys
 from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted
 
 _FREE, _HELD, _COLLATERAL, _BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
+
+_balance: Callable[..., Balance] = Balance
+"""A balance, without a call that only tells a type checker that an integer is an amount."""
 
 Place = tuple[str, Bucket, AssetId]
 """Where an amount stands: account, bucket, asset."""
@@ -89,7 +92,7 @@ class Ledger:
         """Every balance that is not zero, sorted by account, bucket and asset."""
         amounts = self._amounts
         return tuple(
-            Balance(account=place[0], bucket=place[1], asset=place[2], amount=Amount(amount))
+            _balance(account=place[0], bucket=place[1], asset=place[2], amount=amount)
             for place in self._places.of(amounts)
             if (amount := amounts[place])
         )

@@ -5,7 +5,7 @@ have added to each account. After each command only what its entries moved is co
 answer; `Reconcile` compares everything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from holdfast_engine.core import FREE, Deciders, Evolvers
@@ -36,6 +36,9 @@ MOVING = (DepositFinalised, HouseFunded, WithdrawalPaid, SweepCompleted)
 
 Placed = tuple[str, AssetId]
 """An account or tier, and an asset."""
+
+_attributed: Callable[..., Attributed] = Attributed
+"""What was attributed, without a call that only tells a type checker that an integer is an amount."""
 
 
 class Reconciliation(Payments):
@@ -205,7 +208,7 @@ class Reconciliation(Payments):
     def _parts(self) -> dict[str, Any]:
         return super()._parts() | {
             "attributed": tuple(
-                Attributed(account=place[0], asset=place[1], amount=Amount(amount))
+                _attributed(account=place[0], asset=place[1], amount=amount)
                 for place in self._attributed_places.of(self.attributed)
                 if (amount := self.attributed[place])
             ),

@@ -111,13 +111,9 @@ class History(Struct, frozen=True, kw_only=True, gc=False):
 
 def commands_of(step: Step) -> tuple[Command, ...]:
     """The commands that a step hands to the exchange and that it must answer, in order of arrival."""
-    match step:
-        case Burst(commands=commands) | AskReplica(commands=commands):
-            return commands
-        case TakeSnapshot() | RestoreSnapshot() | Crash() | Restart():
-            return ()
-        case _:
-            return (step,)
+    if isinstance(step, Burst | AskReplica):
+        return step.commands
+    return () if isinstance(step, TakeSnapshot | RestoreSnapshot | Crash | Restart) else (step,)
 
 
 def command_count(steps: tuple[Step, ...]) -> int:
