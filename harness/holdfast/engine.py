@@ -109,8 +109,12 @@ class LocalEngine:
 
     def submit(self, commands: Sequence[Command], replica: ReplicaId | None = None) -> tuple[Answer, ...]:
         """Hand over commands that arrive together, maybe to one replica."""
-        with self._failing("submit"):
+        try:
             return self._exchange.submit(commands, replica)
+        except Exception as error:
+            if self._parts is None:
+                raise
+            raise _failure("submit", error) from error
 
     def observe(self, since_seq: int | None = None) -> tuple[View, tuple[JournalRecord, ...]]:
         """The view now, and what was decided after a sequence number."""
@@ -146,7 +150,11 @@ class LocalEngine:
         except Exception as error:
             if self._parts is None:
                 raise
-            raise EngineFailure(f"{request}: the engine failed with {type(error).__name__}: {error}") from error
+            raise _failure(request, error) from error
 
     def close(self) -> None:
         """Nothing outlives it."""
+
+
+def _failure(request: str, error: Exception) -> EngineFailure:
+    return EngineFailure(f"{request}: the engine failed with {type(error).__name__}: {error}")

@@ -6,6 +6,7 @@ are drawn by weight; between them come moves, whose steps belong together (`Move
 """
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from random import Random
 
 from msgspec.structs import replace
@@ -112,7 +113,7 @@ class Source(Keeping):
             if possible
         ]
         self._kinds: list[Callable[[], Drawn]] = [kind for kind, _ in weighted]
-        self._weights = [weight for _, weight in weighted]
+        self._weights = list(accumulate(weight for _, weight in weighted))
 
     def _plain(self) -> list[tuple[Callable[[], Drawn], int, bool]]:
         """What there is to draw in every setup: kind, weight, and whether the engine can do it."""
@@ -241,7 +242,7 @@ class Source(Keeping):
         stages = self.known.stages.values()
         if not self._moves and any(stage is not Stage.OPEN for stage in stages) and self.chance(0.5):
             return self.resume()
-        kind: Callable[[], Drawn] = self.random.choices(self._kinds, self._weights)[0]
+        kind: Callable[[], Drawn] = self.random.choices(self._kinds, cum_weights=self._weights)[0]
         return kind()
 
     def _begin(self) -> Moves:

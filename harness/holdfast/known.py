@@ -1,5 +1,7 @@
 """What a generator knows beyond orders and balances: prices, positions, stages, and why it was refused last."""
 
+from typing import Any
+
 from holdfast.setups import frost_test_keys
 from holdfast.signing_parties import SigningParties
 from holdfast_invariants.told import OrderKey
@@ -7,6 +9,7 @@ from holdfast_model.vocabulary import (
     SPOT,
     ClientId,
     CommitNonce,
+    EntryPosted,
     Event,
     FundingSettled,
     InterestAccrued,
@@ -16,6 +19,7 @@ from holdfast_model.vocabulary import (
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
+    OrderRested,
     PositionChanged,
     PriceTicks,
     ProductHalted,
@@ -36,6 +40,7 @@ from holdfast_model.vocabulary import (
 )
 
 COMMITMENTS_KEPT = 30
+_OF_ORDERS = frozenset({OrderAccepted, StopArmed, StopTriggered, OrderCancelled, OrderFilled})
 
 
 def _parties(setup: Setup) -> SigningParties | None:
@@ -76,7 +81,10 @@ class Known:
         """Take note of what was answered to a step, or told again after it."""
         for resent in record.resent:
             self._believe(resent.events)
-        for answer in sorted(record.answers, key=lambda answer: (answer.seq is None, answer.seq or 0)):
+        answers = record.answers
+        if len(answers) > 1:
+            answers = tuple(sorted(answers, key=lambda answer: (answer.seq is None, answer.seq or 0)))
+        for answer in answers:
             self.refusal = None
             self._believe(answer.events)
 
@@ -86,7 +94,13 @@ class Known:
         for event in events:
             self._take(event)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Any) -> None:  # noqa: ANN401 - any of several events, told apart by class
+        kind = event.__class__
+        if kind is EntryPosted or kind is OrderRested:
+            return  # the many that change nothing here
+        if kind in _OF_ORDERS:
+            self._order(event)
+            return
         match event:
             case Rejected():
                 self.refusal = event.reason
@@ -98,8 +112,6 @@ class Known:
                 self.last[event.market] = event.price_ticks
             case PositionChanged():
                 self.positions[event.client, event.market] = event.position_lots
-            case OrderAccepted() | StopArmed() | StopTriggered() | OrderCancelled() | OrderFilled():
-                self._order(event)
             case ProductHalted():
                 self.stages[event.product] = Stage.HALTED
             case ProductResumed():

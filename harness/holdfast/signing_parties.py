@@ -34,6 +34,19 @@ from holdfast_model.vocabulary import (
 )
 from holdfast_model.vocabulary.amounts import Label
 
+_HEARD = frozenset(
+    {
+        PaymentApproved,
+        PaymentSigned,
+        WithdrawalRefunded,
+        NonceCommitted,
+        SigningBegan,
+        ShareReceived,
+        SigningRestarted,
+    }
+)
+"""The events that signers take note of."""
+
 
 class Signing(Struct, kw_only=True):
     """How far the signing of a payment is, as its signers heard it."""
@@ -75,6 +88,9 @@ class SigningParties:
         What is told of a payment that was not approved, or of a tier or signer that there is not, is not for them.
         """
         for event in events:
+            kind: type = event.__class__
+            if kind not in _HEARD:
+                continue  # the many
             match event:
                 case PaymentApproved(intent=intent) if intent.tier in self.rules:
                     self.signings.setdefault(intent.payment, Signing(intent=intent, commitments={}))

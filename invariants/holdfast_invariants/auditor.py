@@ -1,18 +1,27 @@
 """The auditor: feeds a history to the monitors, step by step, and collects what they find."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from holdfast_invariants.catalogue import CATALOGUE
-from holdfast_invariants.monitor import ACTIONS, COMMANDS, EVENTS, Findings, Handler, Invariant, Moment, Monitor
+from holdfast_invariants.monitor import (
+    COMMANDS,
+    Findings,
+    Invariant,
+    Moment,
+    Monitor,
+)
 from holdfast_invariants.rest import restless
-from holdfast_invariants.told import Told
+from holdfast_invariants.routing import Calls, OnDemand, Routes, Topic
+from holdfast_invariants.told import Look, Told
 from holdfast_model.findings import InvariantCoverage, NotChecked, Violation
 from holdfast_model.vocabulary import (
     Answer,
     Capability,
     Command,
     Crash,
+    EntryPosted,
     JournalRecord,
     Record,
     ReplicaCommand,
@@ -23,12 +32,39 @@ from holdfast_model.vocabulary import (
     commands_of,
 )
 
-Calls = dict[type, tuple[Handler, ...]]
-"""What is called for a command or an event, by its class, in order."""
+_COMMANDS = frozenset(COMMANDS)
+
+
+class Course:
+    """All that is done with events of one class, or with entries of one kind: what is called for them, in order.
+
+    `look_up` finds what the event speaks of, and whether it is plain; then follow the calls for plain ones, which are
+    counted, or all.
+    """
+
+    __slots__ = ("look_up", "plain", "plainly", "wholly")
+
+    def __init__(self, look_up: Look, *, plainly: Calls, wholly: Calls) -> None:
+        self.look_up = look_up
+        self.plainly, self.wholly = plainly, wholly
+        self.plain = 0
+
+
+def _never_plain(look_up: Look) -> Look:
+    """The same lookup, for an auditor that takes no event for a plain one."""
+
+    def look(event: Any) -> bool:  # noqa: ANN401 - whatever is looked up
+        look_up(event)
+        return False
+
+    return look
 
 
 class Auditor:
-    """Watches one history. Checking goes on after a violation; one subject is reported once per invariant."""
+    """Watches one history. Checking goes on after a violation; one subject is reported once per invariant.
+
+    A `thorough` one takes nothing for plain (see `monitor`): it finds the same, and takes twice as long.
+    """
 
     def __init__(
         self,
@@ -37,6 +73,7 @@ class Auditor:
         capabilities: frozenset[Capability] = frozenset(Capability),
         conventions: frozenset[str] = frozenset(),
         catalogue: Sequence[Invariant] = CATALOGUE,
+        thorough: bool = False,
     ) -> None:
         self.told = Told(setup)
         self._findings = Findings()
@@ -48,13 +85,18 @@ class Auditor:
             for invariant in self._invariants
             if invariant.needs <= capabilities
         ]
-        looks = self._calls(Moment.BEFORE, COMMANDS)
-        self._before = {cls: (*self.told.hearers(cls), *looks[cls]) for cls in COMMANDS}
-        self._on = self._event_calls()
-        looks = self._calls(Moment.AFTER, COMMANDS)
-        self._after = {cls: (*self.told.closers(cls), *looks[cls]) for cls in COMMANDS}
-        self._upon = self._calls(Moment.ACTION, ACTIONS)
-        self._batch = [monitor.batch for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
+        self._thorough = thorough
+        told, self._routes = self.told, Routes(self._monitors)
+        calls = self._routes.calls
+        self._before = OnDemand(lambda cls: (*told.hearers(cls), *calls(Moment.BEFORE, cls)))
+        self._before_plain = OnDemand(lambda cls: (*told.hearers(cls), *calls(Moment.BEFORE, cls, plain=True)))
+        self._plain_before: dict[Topic, int] = defaultdict(int)
+        self._on = OnDemand(self._course)
+        self._after = OnDemand(self._closing)
+        self._upon = OnDemand(lambda cls: calls(Moment.ACTION, cls))
+        batches = [monitor for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
+        self._batch = [monitor.batch for monitor in batches]
+        self._alone = [monitor.batch for monitor in batches if thorough or "batch" not in monitor.idle]
         self._resent_to = [monitor.resent for monitor in self._monitors if type(monitor).resent is not Monitor.resent]
         self._views = [monitor.view for monitor in self._monitors if type(monitor).view is not Monitor.view]
 
@@ -63,37 +105,41 @@ class Auditor:
         """Whether any of its monitors has something to see in a view."""
         return bool(self._views)
 
-    def _calls(self, moment: Moment, classes: tuple[type, ...]) -> Calls:
-        """The monitors' methods for a moment."""
-        calls: dict[type, list[Handler]] = {cls: [] for cls in classes}
-        for monitor in self._monitors:
-            for name, marked, watched in monitor.marked:
-                if marked is moment:
-                    handler = getattr(monitor, name)
-                    for cls in watched:
-                        calls[cls].append(handler)
-        return {cls: tuple(found) for cls, found in calls.items()}
+    def _closing(self, command: Topic) -> Calls:
+        """What is called when all events of a command's answer were looked at."""
+        assert isinstance(command, type), "entries have no answer of their own"
+        return (*self.told.closers(command), *self._routes.calls(Moment.AFTER, command))
 
-    def _event_calls(self) -> Calls:
-        """All that is done with an event: it is looked up, looked at, believed, and looked at again."""
-        told, at, again = self.told, self._calls(Moment.EVENT, EVENTS), self._calls(Moment.BELIEVED, EVENTS)
-        return {cls: (*told.lookups(cls), *at[cls], *told.beliefs(cls), *again[cls]) for cls in EVENTS}
+    def _course(self, topic: Topic) -> Course:
+        """An event is looked up, looked at, believed, and looked at again."""
+        told, calls, look_up = self.told, self._routes.calls, self.told.look_up(topic)
+        plainly, wholly = (
+            (
+                *calls(Moment.EVENT, topic, plain=plain),
+                *told.beliefs(topic, plain=plain),
+                *calls(Moment.BELIEVED, topic, plain=plain),
+            )
+            for plain in (True, False)
+        )
+        return Course(_never_plain(look_up) if self._thorough else look_up, plainly=plainly, wholly=wholly)
 
     def watch(self, record: Record) -> list[Violation]:
         """Take the next step of the history; the violations that are new with it."""
-        known = len(self.violations)
+        violations = self.violations
+        known = len(violations)
         self._findings.step += 1
         step: Any = record.step
-        kind, answers = step.__class__, record.answers
-        if len(answers) == 1 and kind in self._before and not record.resent and not self.told.unknown:
-            for batch in self._batch:
+        kind, answers = record.step.__class__, record.answers
+        if len(answers) == 1 and kind in _COMMANDS and not record.resent and not self.told.unknown:
+            (answer,) = answers
+            for batch in self._alone if answer.events else self._batch:
                 batch((step,), answers)
-            self._answer(step, answers[0])
+            self._answer(step, answer)
         else:
             self._unusual(record)
         if record.view is not None:
             self.look(record.view)
-        return self.violations[known:]
+        return violations[known:]
 
     def begin_rest(self) -> None:
         """Everything is being healed from here on: what is pending now is what has to come to rest."""
@@ -122,7 +168,7 @@ class Auditor:
             self.told.unknown.clear()
         if isinstance(step, Restart | RestoreSnapshot):
             self.told.owed.rebuilt("the last restart" if isinstance(step, Restart) else "the last restore")
-        for look in self._upon.get(step.__class__, ()):
+        for look in self._upon[step.__class__]:
             look(record)
         if record.answers:
             self._together(commands_of(step), record.answers)
@@ -153,19 +199,38 @@ class Auditor:
             self._answer(command, answer)
 
     def _answer(self, command: Command, answer: Answer) -> None:
-        kind, calls, told = command.__class__, self._on, self.told
-        told.command = command
-        for look in self._before[kind]:
+        told, findings, courses = self.told, self._findings, self._on
+        kind, seq = command.__class__, answer.seq
+        events: tuple[Any, ...] = answer.events
+        told.command, told.answer = command, answer
+        if seq == told.seq + 1 and events and kind in told.ordinary and not (told.resending or self._thorough):
+            self._plain_before[kind] += 1
+            looks = self._before_plain[kind]
+        else:
+            looks = self._before[kind]
+        for look in looks:
             look(command, answer)
-        for event in answer.events:
-            for call in calls[event.__class__]:
+        for event in events:
+            cls = event.__class__
+            course = courses[cls if cls is not EntryPosted else event.cause_kind]
+            if course.look_up(event):
+                course.plain += 1
+                calls = course.plainly
+            else:
+                calls = course.wholly
+            for call in calls:
                 call(event)
-        if answer.seq is not None:
-            told.seq = answer.seq
+        told.recent.append((told.seq if seq is None else seq, events))
+        if seq is not None:
+            told.seq = seq
         if answer.journal_sha256 is not None:
             told.head = answer.journal_sha256
         for look in self._after[kind]:
             look(command, answer)
+        if findings.at_end:
+            asked, findings.at_end = findings.at_end, []
+            for look in asked:
+                look(command, answer)
 
     def _resent(self, record: JournalRecord) -> None:
         """Hear of something decided while nobody listened: it must be a command whose outcome was unknown."""
@@ -187,9 +252,34 @@ class Auditor:
         )
         self.told.resending = False
 
+    def plain_events(self) -> Counter[str]:
+        """How many events were plain, by the name of their class; of entries by kind."""
+        return +Counter(
+            {
+                topic.__name__ if isinstance(topic, type) else str(topic): course.plain
+                for topic, course in self._on.items()
+            }
+        )
+
+    def _plain_checks(self) -> Counter[str]:
+        """The checks that were plain, by invariant."""
+        worth_of = self._routes.worth
+        counted = [(worth_of(cls, Moment.BEFORE), times) for cls, times in self._plain_before.items()]
+        counted += [
+            (worth_of(topic, Moment.EVENT, Moment.BELIEVED), course.plain)
+            for topic, course in self._on.items()
+            if course.plain
+        ]
+        checks: Counter[str] = Counter()
+        for worths, times in counted:
+            for invariant, worth in worths:
+                checks[invariant] += times * worth
+        return checks
+
     def coverage(self) -> tuple[InvariantCoverage, ...]:
         """How often each invariant was checked, and how often it was violated; those not checkable have 0 checks."""
-        checked = {monitor.invariant: monitor.checked for monitor in self._monitors}
+        plain = self._plain_checks()
+        checked = {monitor.invariant: monitor.checked + plain[monitor.invariant] for monitor in self._monitors}
         return tuple(
             InvariantCoverage(
                 id=invariant.id,

@@ -15,6 +15,7 @@ from holdfast_invariants.flows import (
     Payment,
     as_of_repayment,
     as_of_trade,
+    is_of_spot_trade,
     moved,
     of_interest,
     of_payment,
@@ -25,7 +26,7 @@ from holdfast_invariants.flows import (
     settled_by_deleveraging,
     settled_by_funding,
 )
-from holdfast_invariants.monitor import after, on
+from holdfast_invariants.monitor import on, on_entry
 from holdfast_model.vocabulary import (
     CLEARING,
     INSURANCE,
@@ -52,6 +53,7 @@ from holdfast_model.vocabulary import (
     HouseFunded,
     InterestAccrued,
     LiquidationStepped,
+    Market,
     OrderAccepted,
     PaymentApproved,
     PlaceOrder,
@@ -84,12 +86,11 @@ _GRANTED: dict[type, tuple[type, tuple[str, ...]]] = {
 }
 """What each command may bring about, and in which fields the two are equal."""
 
-_CAUSED = tuple(event for event, _ in _GRANTED.values())
+_CAUSED = tuple(event for event, _ in _GRANTED.values() if event is not OrderAccepted)
 _CAUSE: dict[type, tuple[type, Callable[[Any], tuple[Any, ...]]]] = {
     event: (command, attrgetter(*fields)) for command, (event, fields) in _GRANTED.items()
 }
 """What each effect is caused by, and what is equal in the two."""
-_FREE_OR_HELD = (FREE, Bucket.HELD)
 _TRADE = CauseKind.TRADE
 _MARGIN = frozenset({CauseKind.SETTLEMENT, CauseKind.INSURANCE, CauseKind.SEIZURE})
 _ENDED = frozenset({WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED})
@@ -113,9 +114,14 @@ class CausesBoundEffects(NewRiskIsBorne):
         super().__init__(*arguments)
         self._explained: dict[CauseKind, list[Moved]] = defaultdict(list)
         self._posted: dict[CauseKind, list[EntryPosted]] = defaultdict(list)
-        self._steps = 0
+        self._trade: tuple[TradeExecuted, Market] | None = None
+        """A spot trade that was just told: its entry, which comes next, is compared with it at once."""
+        self._awaits_end = False
+        self._stepped: Answer | None = None
+        """The last answer that told of a step of a liquidation."""
+        self._effective: Answer | None = None
         self._effects = 0
-        """How many effects the command at hand had so far, of those that it may have one of."""
+        """The last answer that told of an effect of those that a command may have one of, and how many it told of."""
         self._promotion_max = {item.asset: item.amount for item in self.told.setup.promotion_max}
         margin = self.told.setup.margin
         self._credit = {item.asset: item.amount for item in margin.credit} if margin is not None else {}
@@ -124,15 +130,39 @@ class CausesBoundEffects(NewRiskIsBorne):
     def effect(self, event: Any) -> None:  # noqa: ANN401 - any of several events
         """What a command brings about is what it asked for: the same owner, asset and amount, once."""
         self.checked += 1
-        if event.__class__ is OrderAccepted and event.order.startswith(LIQUIDATION_ORDER_PREFIX):
-            return
         if event.__class__ is DepositCredited and self.told.custody is not None:
             return
-        self._effects += 1
-        command = self.told.command
         cause, essence = _CAUSE[event.__class__]
-        if command.__class__ is not cause or self._effects > 1 or essence(command) != essence(event):
-            self._unasked(command, event)
+        command = self.told.command
+        self._effect(event, is_asked=command.__class__ is cause and essence(command) == essence(event))
+
+    @on(OrderAccepted)
+    def accepted(self, event: OrderAccepted) -> None:
+        """So it is with an order, but for those of a liquidation. These are the many."""
+        self.checked += 1
+        if event.order.startswith(LIQUIDATION_ORDER_PREFIX):
+            return
+        command, answer = self.told.command, self.told.answer
+        is_asked = (
+            command.__class__ is PlaceOrder
+            and command.order == event.order
+            and command.client == event.client
+            and command.size_lots == event.size_lots
+            and command.price_ticks == event.price_ticks
+            and command.side is event.side
+            and command.market == event.market
+        )
+        if is_asked and self._effective is not answer:
+            self._effective, self._effects = answer, 1
+        else:
+            self._effect(event, is_asked=is_asked)
+
+    def _effect(self, event: Any, *, is_asked: bool) -> None:  # noqa: ANN401 - any of several events
+        if self._effective is not self.told.answer:
+            self._effective, self._effects = self.told.answer, 0
+        self._effects += 1
+        if not is_asked or self._effects > 1:
+            self._unasked(self.told.command, event)
 
     def _unasked(self, command: Command | None, event: Any) -> None:  # noqa: ANN401 - any of several events
         cause, essence = _CAUSE[event.__class__]
@@ -163,7 +193,7 @@ class CausesBoundEffects(NewRiskIsBorne):
         if isinstance(event, DepositFinalised) and custody and (event.asset, event.transaction) in custody.entered:
             return
         kind, expected = of_payment(self.told, event)
-        self._explained[kind].append(expected)
+        self._explain(kind, expected)
         if isinstance(event, PromotionGranted):
             self._within(event, PROMOTIONS, self._promotion_max.get(event.asset, 0), "a grant")
         elif isinstance(event, Borrowed):
@@ -213,20 +243,26 @@ class CausesBoundEffects(NewRiskIsBorne):
         """Collateral that leaves or arrives."""
         expected = of_transfer(self.told, event) if self.told.margin is not None else None
         if expected is not None:
-            self._explained[CauseKind.TRANSFER].append(expected)
+            self._explain(CauseKind.TRANSFER, expected)
 
     @on(PaymentApproved, SweepCompleted)
     def sweep(self, event: PaymentApproved | SweepCompleted) -> None:
         """The fee of a sweep, which the house pays; a withdrawal's was held when it was requested."""
         if isinstance(event, SweepCompleted) or event.intent.payment.startswith(SWEEP_PREFIX):
-            self._explained[CauseKind.NETWORK_FEE].append(of_sweep(self.told, event))
+            self._explain(CauseKind.NETWORK_FEE, of_sweep(self.told, event))
 
     @on(TradeExecuted)
     def trade(self, event: TradeExecuted) -> None:
         """What a trade moves: price times size, lots, and fees."""
-        market = self.told.markets.get(event.market)
-        if market is not None:
-            self._explained[_TRADE].append(of_trade(self.told, market, event))
+        market = self.told.market
+        if market is None:
+            return
+        self._busy()
+        if market.perpetual is None and not self._explained and self._trade is None:
+            self._trade = (event, market)
+            return
+        self._not_followed()
+        self._explain(_TRADE, of_trade(self.told, market, event))
 
     @on(FundingSettled)
     def funding(self, event: FundingSettled) -> None:
@@ -234,7 +270,7 @@ class CausesBoundEffects(NewRiskIsBorne):
         market = self.told.markets.get(event.market)
         if market is not None and self.told.margin is not None:
             sides = settled_by_funding(self.told, market, event)
-            self._explained[CauseKind.FUNDING].append(of_settled(market, sides, charges_to=ROUNDING))
+            self._explain(CauseKind.FUNDING, of_settled(market, sides, charges_to=ROUNDING))
 
     @on(Deleveraged)
     def deleveraged(self, event: Deleveraged) -> None:
@@ -242,60 +278,75 @@ class CausesBoundEffects(NewRiskIsBorne):
         market = self.told.markets.get(event.market)
         if market is not None and self.told.margin is not None:
             sides = settled_by_deleveraging(self.told, market, event)
-            self._explained[CauseKind.DELEVERAGING].append(of_settled(market, sides, charges_to=ROUNDING))
+            self._explain(CauseKind.DELEVERAGING, of_settled(market, sides, charges_to=ROUNDING))
 
     @on(InterestAccrued)
     def interest(self, event: InterestAccrued) -> None:
         """What a period's interest adds to all debts."""
-        self._explained[CauseKind.INTEREST].append(of_interest(self.told, event))
+        self._explain(CauseKind.INTEREST, of_interest(self.told, event))
 
     @on(LiquidationStepped)
     def stepped(self, event: LiquidationStepped) -> None:  # noqa: ARG002 - that there was one
         """A liquidation may move what is in its account and in the insurance fund."""
-        self._steps += 1
+        self._stepped = self.told.answer
 
-    @on(EntryPosted)
+    def _busy(self) -> None:
+        """There is something to compare when the command at hand is done."""
+        if not self._awaits_end:
+            self._awaits_end = True
+            self.look_at_end(self.done)
+
+    def _explain(self, kind: CauseKind, expected: Moved) -> None:
+        self._busy()
+        self._explained[kind].append(expected)
+
+    def _not_followed(self) -> None:
+        """The trade that was just told is compared with its entry when the command is done, like all else."""
+        if self._trade is not None:
+            event, market = self._trade
+            self._trade = None
+            self._explain(_TRADE, of_trade(self.told, market, event))
+
+    @on_entry(_TRADE)
+    def traded(self, event: EntryPosted) -> None:
+        """The entry of a trade: mostly of the spot trade that was just told."""
+        trade = self._trade
+        if trade is not None and not self._posted and is_of_spot_trade(event.postings, *trade):
+            self.checked += 1
+            self._trade = None
+            return
+        self._not_followed()
+        self.entry(event)
+
+    @on_entry(*(frozenset(CauseKind) - _HOLDS - _MARGIN - {_TRADE}))
     def entry(self, event: EntryPosted) -> None:
         """An entry that is to be explained."""
-        kind = event.cause_kind
-        if kind in _HOLDS:
-            self._hold(event)
-        elif kind in _MARGIN:
-            self._obligation(event)
-        else:
-            self._posted[kind].append(event)
+        self._busy()
+        self._posted[event.cause_kind].append(event)
 
-    def _hold(self, event: EntryPosted) -> None:
+    @on_entry(*_HOLDS, plain=1)
+    def held(self, event: EntryPosted) -> None:
         """What is held or released stays with one client, in one asset, and is no more than was there."""
         self.checked += 1
-        if len(event.postings) == 2:  # noqa: PLR2004 - all of an exchange that is well
-            one, other = event.postings
-            if (
-                one.account == other.account
-                and one.asset == other.asset
-                and one.amount == -other.amount
-                and one.bucket in _FREE_OR_HELD
-                and other.bucket in _FREE_OR_HELD
-            ):
-                return
         places = {(posting.account, posting.asset) for posting in event.postings}
         buckets = {posting.bucket for posting in event.postings}
         if len(places) > 1 or not buckets <= {FREE, Bucket.HELD} or sum(item.amount for item in event.postings) != 0:
             self._unexplained(event, "one amount between free and held of one client")
 
-    def _obligation(self, event: EntryPosted) -> None:
+    @on_entry(*_MARGIN)
+    def obligation(self, event: EntryPosted) -> None:
         """What is paid for an account moves between it, the insurance fund, and those to whom it is owed."""
         self.checked += 1
-        if event.cause_kind is not CauseKind.SETTLEMENT and not self._steps:
+        if event.cause_kind is not CauseKind.SETTLEMENT and self._stepped is not self.told.answer:
             self._unexplained(event, "a step of a liquidation")
         others = {item.account for item in event.postings} - {INSURANCE, CLEARING, LENDING, ROUNDING}
         if len({account.partition("@")[0] for account in others}) > 1:
             self._unexplained(event, "one account that is liquidated")
 
-    @after()
     def done(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all is in what was told
         """Entries and what explains them are the same, one by one."""
-        self._steps = self._effects = 0
+        self._awaits_end = False
+        self._not_followed()
         if not self._posted and not self._explained:
             return
         for kind in sorted(self._posted.keys() | self._explained.keys()):

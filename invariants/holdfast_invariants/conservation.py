@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-from holdfast_invariants.monitor import Monitor, before, on, once_believed
+from holdfast_invariants.monitor import Monitor, before, on, on_entry
 from holdfast_invariants.told import Place, ToldOrder
 from holdfast_model.vocabulary import (
     CLEARING,
@@ -22,22 +22,19 @@ from holdfast_model.vocabulary import (
     TradeExecuted,
     View,
 )
-from holdfast_model.vocabulary.chain import JournalBody, seal
+from holdfast_model.vocabulary.chain import JournalBody, head_after
 
 _PPM = 1_000_000
-_TRADE = CauseKind.TRADE
-_WITHOUT_DEBT = frozenset(
-    {
-        CauseKind.TRADE,
-        CauseKind.ORDER_HOLD,
-        CauseKind.ORDER_RELEASE,
-        CauseKind.DEPOSIT,
-        CauseKind.WITHDRAWAL_HOLD,
-        CauseKind.WITHDRAWAL_PAYMENT,
-        CauseKind.WITHDRAWAL_REFUND,
-    }
-)
-"""The kinds of entries for which CONS-4 lets no debt change; these are the many."""
+_WITH_DEBT = frozenset(CauseKind) - {
+    CauseKind.TRADE,
+    CauseKind.ORDER_HOLD,
+    CauseKind.ORDER_RELEASE,
+    CauseKind.DEPOSIT,
+    CauseKind.WITHDRAWAL_HOLD,
+    CauseKind.WITHDRAWAL_PAYMENT,
+    CauseKind.WITHDRAWAL_REFUND,
+}
+"""The kinds of entries but for the many for which CONS-4 lets no debt change."""
 
 
 def _named(place: Place) -> str:
@@ -53,23 +50,14 @@ class EntriesBalance(Monitor):
 
     invariant = "CONS-1"
 
-    @on(EntryPosted)
+    @on_entry(plain=1)
     def entry(self, event: EntryPosted) -> None:
         """Sum the postings of one entry."""
         self.checked += 1
-        postings = event.postings
-        if len(postings) == 2:  # noqa: PLR2004 - most entries move an amount from one place to another
-            one, other = postings
-            if one.asset == other.asset and one.amount == -other.amount:
-                return
         totals: dict[AssetId, int] = {}
-        for posting in postings:
+        for posting in event.postings:
             asset = posting.asset
             totals[asset] = totals.get(asset, 0) + posting.amount
-        if any(totals.values()):
-            self._unbalanced(event, totals)
-
-    def _unbalanced(self, event: EntryPosted, totals: dict[AssetId, int]) -> None:
         for asset, total in totals.items():
             if total:
                 self.report(
@@ -112,16 +100,12 @@ class NothingIsOverdrawn(Monitor):
 
     invariant = "CONS-2"
 
-    @once_believed(EntryPosted)
+    @on_entry(plain=1)
     def entry(self, event: EntryPosted) -> None:
         """Look at the places that an entry takes from."""
         self.checked += 1
-        if self.told.below:
-            self._below(event)
-        if event.cause_kind not in _WITHOUT_DEBT:
-            self._debts(event)
-
-    def _below(self, event: EntryPosted) -> None:
+        if not self.told.below:
+            return
         moved: dict[Place, int] = defaultdict(int)
         for posting in event.postings:
             moved[posting.account, posting.bucket, posting.asset] += posting.amount
@@ -130,7 +114,9 @@ class NothingIsOverdrawn(Monitor):
             if moved[place] < 0 and after < 0 and not _may_be_below(place):
                 self.report(_named(place), found=f"{after} after this entry", expected="0 or more", evidence=[event])
 
-    def _debts(self, event: EntryPosted) -> None:
+    @on_entry(*_WITH_DEBT)
+    def debts(self, event: EntryPosted) -> None:
+        """Look at what clients owe."""
         for posting in event.postings:
             place = (posting.account, posting.bucket, posting.asset)
             if _is_debt(place) and self.told.amounts[place] > 0:
@@ -180,7 +166,7 @@ class RemaindersArePosted(Monitor):
     def trade(self, event: TradeExecuted) -> None:
         """Reckon both fees anew."""
         told = self.told
-        market, maker, taker = told.markets.get(event.market), told.maker, told.taker
+        market, maker, taker = told.market, told.maker, told.taker
         if market is None or maker is None or taker is None:
             return
         self.checked += 2
@@ -203,13 +189,14 @@ class RemaindersArePosted(Monitor):
             evidence=[event],
         )
 
-    @on(EntryPosted)
+    @on_entry(CauseKind.TRADE)
     def entry(self, event: EntryPosted) -> None:
         """Look where the fee of a trade went."""
-        if event.cause_kind is not _TRADE or event.cause not in self._expected:
+        expected = self._expected.pop(event.cause, None)
+        if expected is None:
             return
         self.checked += 2
-        asset, earned, remainder = self._expected.pop(event.cause)
+        asset, earned, remainder = expected
         fees = rounding = 0
         for posting in event.postings:
             if posting.account == FEES:
@@ -249,18 +236,19 @@ class EveryChangeHasItsEntry(Monitor):
     @before()
     def chained(self, command: Command, answer: Answer) -> None:
         """Recompute the head of the chain from the command and its events alone."""
-        if answer.seq is None or answer.journal_sha256 is None:
+        seq, told = answer.seq, answer.journal_sha256
+        if seq is None or told is None:
             return
         self.checked += 1
         epoch = self.told.epoch
         if command.__class__ is PromoteReplica:
             epoch = next((event.epoch for event in answer.events if isinstance(event, ReplicaPromoted)), epoch)
-        body = JournalBody(seq=answer.seq, epoch=epoch, command=command, events=answer.events)
-        _, head = seal(self.told.head, body)
-        if answer.journal_sha256 != head:
+        body = JournalBody(seq=seq, epoch=epoch, command=command, events=answer.events)
+        head = head_after(self.told.head, body)
+        if told != head:
             self.report(
-                f"journal record {answer.seq}",
-                found=f"head {answer.journal_sha256}",
+                f"journal record {seq}",
+                found=f"head {told}",
                 expected=f"head {head}, from the previous head, the command and its events",
                 evidence=[body],
             )

@@ -62,12 +62,15 @@ class CustodyCoversWhatIsOwed(Monitor):
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
         super().__init__(*arguments)
         self._agreed: dict[AssetId, tuple[int, int]] = {}
+        if self.told.custody is None:
+            self.idle = frozenset({"done"})
 
     @after()
     def done(self, command: Command, answer: Answer) -> None:
         """What custody holds of each asset is what is owed, or the exchange has found the difference and halted."""
         custody = self.told.custody
-        if custody is None or not answer.events:
+        assert custody is not None
+        if not answer.events:
             return
         for asset, owed in custody.owed.items():
             held = custody.true.totals[asset]

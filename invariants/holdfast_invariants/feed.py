@@ -28,7 +28,7 @@ class FeedGivesTheBook(Monitor):
 
     invariant = "SEQ-1"
 
-    @before()
+    @before(plain=1)
     def asked(self, command: Command, answer: Answer) -> None:
         """Each command decided has the next number, but for those whose outcome nobody was told."""
         if answer.seq is None:
@@ -43,7 +43,7 @@ class FeedGivesTheBook(Monitor):
                 evidence=[command],
             )
 
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=1)
     def trade(self, event: TradeExecuted) -> None:
         """Trades are numbered without a gap."""
         self.checked += 1
@@ -55,7 +55,7 @@ class FeedGivesTheBook(Monitor):
                 evidence=[event],
             )
 
-    @on(OrderRested, OrderCancelled)
+    @on(OrderRested, OrderCancelled, plain=1)
     def left(self, event: OrderRested | OrderCancelled) -> None:
         """What is said to be left of an order is what the feed left of it."""
         order = self.told.order
@@ -65,7 +65,7 @@ class FeedGivesTheBook(Monitor):
         if event.left_lots != order.left_lots:
             self._miscounted(event, event.left_lots, order)
 
-    @on(OrderFilled)
+    @on(OrderFilled, plain=1)
     def filled(self, event: OrderFilled) -> None:
         """Nothing is left of an order that is filled."""
         order = self.told.order

@@ -56,7 +56,7 @@ class TerminalStatusIsAbsorbing(Monitor):
 
     invariant = "FINAL-1"
 
-    @on(OrderRested, OrderFilled, OrderCancelled, OrderReduced, OrderAmended, StopArmed, StopTriggered)
+    @on(OrderRested, OrderFilled, OrderCancelled, OrderReduced, OrderAmended, StopArmed, StopTriggered, plain=1)
     def change(self, event: OrderEvent) -> None:
         """Nothing may happen to an order that is over."""
         self.checked += 1
@@ -64,7 +64,7 @@ class TerminalStatusIsAbsorbing(Monitor):
         if order is not None and order.status in TERMINAL:
             self._broken(order, type(event).__name__)
 
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=2)
     def trade(self, event: TradeExecuted) -> None:
         """Nor may it trade."""
         self.checked += 2
@@ -95,7 +95,7 @@ class AcknowledgedIsNeverLost(Monitor):
 
     invariant = "FINAL-2"
 
-    @before()
+    @before(plain=1)
     def numbered(self, command: Command, answer: Answer) -> None:
         """A sequence number that was given before is a history that was overwritten."""
         seq = answer.seq
@@ -295,7 +295,7 @@ class FillsOnlyGrow(Monitor):
 
     invariant = "FINAL-3"
 
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=3)
     def trade(self, event: TradeExecuted) -> None:
         """A trade has the next number, and both orders have that much left."""
         told = self.told
@@ -345,7 +345,7 @@ class RetriesTakeEffectOnce(Monitor):
         self._granted: set[str] = set()
         self._covered: set[str] = set()
 
-    @on(OrderAccepted)
+    @on(OrderAccepted, plain=1)
     def order(self, event: OrderAccepted) -> None:
         """An order id is accepted once per client, for ever."""
         self.checked += 1

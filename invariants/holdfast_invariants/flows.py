@@ -171,6 +171,44 @@ def of_trade(told: Told, market: Market, event: TradeExecuted) -> Moved:
     )
 
 
+def is_of_spot_trade(postings: Iterable[Posting], event: TradeExecuted, market: Market) -> bool:
+    """Whether `as_of_trade` of these postings is plainly `of_trade` of a spot trade: a quarter of the cost of both.
+
+    They are to be compared where it is not: an entry may move nothing in a roundabout way.
+    """
+    value = event.price_ticks * event.size_lots * market.tick_amount
+    lots = event.size_lots * market.lot_amount
+    if event.taker_side is not _BUY:
+        lots, value = -lots, -value
+    quote, taker, maker = market.quote, event.taker_client, event.maker_client
+    if taker == maker:
+        return False
+    # What is still to be posted: in the end nothing.
+    bases = {taker: lots, maker: -lots}
+    quotes = {
+        taker: -value - event.taker_fee,
+        maker: value - event.maker_fee,
+        FEES: event.maker_fee + event.taker_fee,
+        ROUNDING: 0,
+    }
+    try:
+        for posting in postings:
+            bucket, asset = posting.bucket, posting.asset
+            if bucket is not FREE and bucket is not HELD:
+                return False
+            if asset == quote:
+                quotes[posting.account] -= posting.amount
+            elif asset == market.base:
+                bases[posting.account] -= posting.amount
+            else:
+                return False
+    except KeyError:
+        return False
+    quotes[FEES] += quotes[ROUNDING]
+    quotes[ROUNDING] = 0
+    return not any(quotes.values()) and not any(bases.values())
+
+
 def as_of_trade(postings: Iterable[Posting]) -> Moved:
     """What a trade's entry moved, with what is held counted as free, and rounding as a fee."""
     total: Moved = {}

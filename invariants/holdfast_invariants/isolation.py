@@ -3,7 +3,7 @@
 from typing import Any
 
 from holdfast_invariants.flows import ledger_account
-from holdfast_invariants.monitor import Monitor, after, before, on, once_believed
+from holdfast_invariants.monitor import Monitor, after, before, on, on_entry, once_believed
 from holdfast_invariants.reckoning import Accounts, is_isolated, product_of
 from holdfast_model.vocabulary import (
     STAGE_COMMANDS,
@@ -92,6 +92,8 @@ class ProductsAreIsolated(Monitor):
         """The products that are not open."""
         self._mover: ProductId | None = None
         """The product of the trade, funding, step or transfer that the next entries belong to."""
+        if not self._isolated or self.told.margin is None:
+            self.idle = frozenset({"moves", "entry"})
 
     # Stages ---------------------------------------------------------------------------------------------------------
 
@@ -153,7 +155,7 @@ class ProductsAreIsolated(Monitor):
         order = self.told.orders.get(key)
         return order.market if order is not None else accepted.get(key)
 
-    @before()
+    @before(plain=0)
     def restricted(self, command: Command, answer: Answer) -> None:
         """While a product is not open, what is told of it is what its stage allows."""
         if not self._restricted:
@@ -265,8 +267,7 @@ class ProductsAreIsolated(Monitor):
     @on(TradeExecuted, FundingSettled, Deleveraged)
     def moves(self, event: TradeExecuted | FundingSettled | Deleveraged) -> None:
         """The entry that follows is of the market's product."""
-        if self._isolated:
-            self._mover = product_of(self.told, event.market)
+        self._mover = product_of(self.told, event.market)
 
     @on(LiquidationStepped)
     def steps(self, event: LiquidationStepped) -> None:
@@ -278,11 +279,9 @@ class ProductsAreIsolated(Monitor):
         """The entry that follows is of the product that the collateral leaves."""
         self._mover = event.source
 
-    @on(EntryPosted)
+    @on_entry()
     def entry(self, event: EntryPosted) -> None:
         """An isolated product moves the collateral of its own accounts, and no other product does."""
-        if not self._isolated or self.told.margin is None:
-            return
         own = self._mover if event.cause_kind in _MOVES and self._mover in self._isolated else None
         self.checked += own is not None
         for posting in event.postings:

@@ -38,7 +38,7 @@ class OnlyLegalCommandsTakeEffect(Monitor):
             for event in answer.events
         )
 
-    @before()
+    @before(plain=1)
     def legal(self, command: Command, answer: Answer) -> None:
         """Nothing but a refusal is answered to a command that the phase forbids."""
         if not answer.events:
@@ -55,7 +55,7 @@ class OnlyLegalCommandsTakeEffect(Monitor):
                 evidence=[command],
             )
 
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=0)
     def trade(self, event: TradeExecuted) -> None:
         """Nothing trades but in the open phase, and where an auction ends."""
         if self.told.phase is not _OPEN and not self._uncrossing:

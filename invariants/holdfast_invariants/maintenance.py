@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from holdfast_invariants.monitor import Monitor, after, on
+from holdfast_invariants.monitor import Monitor, on
 from holdfast_invariants.told_custody import shown_deposits, shown_payments
 from holdfast_invariants.told_triggers import ToldStop
 from holdfast_model.vocabulary import (
@@ -50,17 +50,19 @@ class MaintenanceChangesNothing(Monitor):
     def change(self, event: PhaseChanged) -> None:
         """Maintenance begins."""
         if event.after is _MAINTENANCE:
+            if not self._watching:
+                self.look_at_end(self.effect)
             self._watching, self._began_seq = True, self.told.seq
 
-    @after()
     def effect(self, command: Command, answer: Answer) -> None:
         """Once maintenance is over, the next command with an effect ends the watch."""
-        if not self._watching or self.told.phase is _MAINTENANCE:
-            return
-        if isinstance(command, SetPhase) and self._ends(answer):
-            return
-        if not all(isinstance(event, _WITHOUT_EFFECT) for event in answer.events):
-            self._watching = False
+        self._watching = (
+            self.told.phase is _MAINTENANCE
+            or (isinstance(command, SetPhase) and self._ends(answer))
+            or all(isinstance(event, _WITHOUT_EFFECT) for event in answer.events)
+        )
+        if self._watching:
+            self.look_at_end(self.effect)
 
     def _ends(self, answer: Answer) -> bool:
         """Whether maintenance ends with this answer, and with it only the orders whose time was up meanwhile."""

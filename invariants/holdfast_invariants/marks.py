@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from holdfast_invariants.monitor import Monitor, after, on
+from holdfast_invariants.monitor import Monitor, on
 from holdfast_invariants.reckoning import Reckoned, mark_from
 from holdfast_model.vocabulary import (
     Answer,
@@ -51,7 +51,7 @@ class MarksFollowTheRule(Monitor):
                 evidence=[event],
             )
             return
-        self._touched.add(event.market)
+        self._touch(event.market)
         now, last = self.told.triggers.time_ms, margin.reports[event.market].get(event.source)
         if event.time_ms > now or (last is not None and event.time_ms < last.time_ms):
             self.report(
@@ -66,7 +66,7 @@ class MarksFollowTheRule(Monitor):
         """Reports grow old: all marks are to be looked at; and time only moves on."""
         self.checked += 1
         if self.told.margin is not None:
-            self._touched |= self.told.margin.marked.keys()
+            self._touch(*self.told.margin.marked)
         if event.time_ms <= self.told.triggers.time_ms:
             self.report(
                 "time",
@@ -79,7 +79,7 @@ class MarksFollowTheRule(Monitor):
     def rescaled(self, event: ReleaseActivated) -> None:  # noqa: ARG002 - whatever it changes
         """Prices reported in ticks of another amount no longer count: all marks are to be looked at."""
         if self.told.margin is not None:
-            self._touched |= self.told.margin.marked.keys()
+            self._touch(*self.told.margin.marked)
 
     @on(MarkChanged)
     def changed(self, event: MarkChanged) -> None:
@@ -96,11 +96,13 @@ class MarksFollowTheRule(Monitor):
                 evidence=[event],
             )
 
-    @after()
+    def _touch(self, *markets: MarketId) -> None:
+        if not self._touched:
+            self.look_at_end(self.done)
+        self._touched.update(markets)
+
     def done(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all is in what was told
         """A mark that a report or the time made another one was told to be another one."""
-        if not self._touched:
-            return
         assert self.told.margin is not None
         for market in sorted(self._touched):
             self.checked += 1

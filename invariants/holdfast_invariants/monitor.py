@@ -6,6 +6,12 @@ changed; only views, which show everything, cost as much as they show.
 
 Its methods return nothing: one that finds nothing wrong does next to nothing, and one that does calls `report`. They
 are marked with what they are called for, by exact class, so that an event costs only those that watch for it.
+
+Most events are *plain*: `Told`, which looks up once what an event speaks of, sees at once that it is no more than
+what follows from the state told (a trade with the next number, of two open orders that have so much left, ...). A
+method that finds nothing wrong with a plain event says so in its mark, with the number of checks that each of them is
+worth, and is called for the others only. `Auditor(thorough=True)` calls every method for every event: a test holds
+the two together, on the healthy engine and on planted faults.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,9 +27,11 @@ from holdfast_model.vocabulary import (
     AskReplica,
     Burst,
     Capability,
+    CauseKind,
     ComeToRest,
     Command,
     Crash,
+    EntryPosted,
     Event,
     JournalRecord,
     Restart,
@@ -52,37 +60,63 @@ class Moment(Enum):
     ACTION = auto()
 
 
-def on(*events: type) -> Callable[[H], H]:
+class Mark(Struct, frozen=True):
+    """What a method of a monitor is called for.
+
+    Where `plain` is given it is not called for plain ones, each of which is worth so many checks.
+    """
+
+    moment: Moment
+    classes: tuple[type, ...]
+    plain: int | None = None
+    kinds: frozenset[CauseKind] | None = None
+    """The kinds of entries that it is called for; None: all."""
+
+
+def on(*events: type, plain: int | None = None) -> Callable[[H], H]:
     """Mark a method `(event)` of a monitor: it looks at each of these events just before it is believed."""
-    return _mark(Moment.EVENT, events)
+    assert EntryPosted not in events, "an entry is believed when it is looked up: see `on_entry`"
+    return _mark(Mark(Moment.EVENT, events, plain))
 
 
-def once_believed(*events: type) -> Callable[[H], H]:
+def once_believed(*events: type, plain: int | None = None) -> Callable[[H], H]:
     """Mark a method `(event)` of a monitor: it looks at each of these events just after it is believed."""
-    return _mark(Moment.BELIEVED, events)
+    return _mark(Mark(Moment.BELIEVED, events, plain))
 
 
-def before(*commands: type) -> Callable[[H], H]:
-    """Mark a method `(command, answer)`: it looks at these commands (all, without any named) before their events."""
-    return _mark(Moment.BEFORE, commands or COMMANDS)
+def on_entry(*kinds: CauseKind, plain: int | None = None) -> Callable[[H], H]:
+    """Mark a method `(event)` of a monitor: it looks at entries of these kinds (all, without any), once believed."""
+    return _mark(Mark(Moment.BELIEVED, (EntryPosted,), plain, frozenset(kinds) or None))
+
+
+def before(*commands: type, plain: int | None = None) -> Callable[[H], H]:
+    """Mark a method `(command, answer)`: it looks at these commands (all, without any named) before their events.
+
+    An answer is plain that has events and the next number, to a command that the phase allows while all products are
+    open and the primary can decide.
+    """
+    return _mark(Mark(Moment.BEFORE, commands or COMMANDS, plain))
 
 
 def after(*commands: type) -> Callable[[H], H]:
-    """Mark a method `(command, answer)`: it looks at these commands (all, without any named) after their events."""
-    return _mark(Moment.AFTER, commands or COMMANDS)
+    """Mark a method `(command, answer)`: it looks at these commands (all, without any named) after their events.
+
+    What only now and then has something to look at after a command is better asked for: see `Monitor.look_at_end`.
+    """
+    return _mark(Mark(Moment.AFTER, commands or COMMANDS))
 
 
 def upon(*actions: type) -> Callable[[H], H]:
     """Mark a method `(record)`: it looks at these steps before their answers, once what they resent is believed."""
-    return _mark(Moment.ACTION, actions)
+    return _mark(Mark(Moment.ACTION, actions))
 
 
-def _mark(moment: Moment, classes: tuple[type, ...]) -> Callable[[H], H]:
-    def mark(handler: H) -> H:
-        handler.mark = (moment, classes)  # type: ignore[attr-defined]  # read by Monitor.__init_subclass__
+def _mark(mark: Mark) -> Callable[[H], H]:
+    def marked(handler: H) -> H:
+        handler.marks = (*getattr(handler, "marks", ()), mark)  # type: ignore[attr-defined]  # see Monitor.marked
         return handler
 
-    return mark
+    return marked
 
 
 class Findings:
@@ -91,6 +125,8 @@ class Findings:
     def __init__(self) -> None:
         self.step = -1
         self.violations: list[Violation] = []
+        self.at_end: list[Handler] = []
+        """What is to be called `(command, answer)` once the answer at hand is over."""
         self._reported: set[tuple[str, str]] = set()
 
     def add(
@@ -113,23 +149,32 @@ class Findings:
 
 
 class Monitor:
-    """The base of all monitors. `checked` counts what the invariant speaks of and was looked at; 0 shows nothing."""
+    """The base of all monitors. `checked` counts what the invariant speaks of and was looked at; 0 shows nothing.
+
+    What was plain is not in it: the auditor counts that (`Auditor.coverage`).
+    """
 
     invariant: ClassVar[str]
-    marked: ClassVar[tuple[tuple[str, Moment, tuple[type, ...]], ...]] = ()
-    """The marked methods of the class: name, moment, classes that it is called for."""
+    marked: ClassVar[tuple[tuple[str, Mark], ...]] = ()
+    """The marked methods of the class by name."""
 
     def __init__(self, told: Told, conventions: frozenset[str], findings: Findings) -> None:
         self.told = told
         self.conventions = conventions
         self.findings = findings
         self.checked = 0
+        self.idle: frozenset[str] = frozenset()
+        """The marked methods, `batch` included for commands that came alone, that this setup has no use for."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
         """Collect the marked methods, once per class."""
         super().__init_subclass__(**arguments)
         methods = ((name, getattr(cls, name)) for name in dir(cls))
-        cls.marked = tuple((name, *method.mark) for name, method in methods if hasattr(method, "mark"))
+        cls.marked = tuple((name, mark) for name, method in methods for mark in getattr(method, "marks", ()))
+
+    def look_at_end(self, look: Handler) -> None:
+        """Let `look(command, answer)` be called, once, when the answer at hand is over."""
+        self.findings.at_end.append(look)
 
     def batch(self, commands: Sequence[Command], answers: Sequence[Answer]) -> None:
         """Look at commands that arrived together, and their answers, before any is believed."""

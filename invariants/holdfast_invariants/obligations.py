@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from holdfast_invariants.monitor import after, on
+from holdfast_invariants.monitor import on
 from holdfast_invariants.procedure import StepsOfMaintenance
 from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
@@ -47,6 +47,8 @@ class ObligatorySteps(StepsOfMaintenance):
                 expected="once for each market, where an auction ends",
                 evidence=[event],
             )
+        if not self._uncrossed:
+            self.look_at_end(self.done)
         self._uncrossed.add(event.market)
 
     @on(PhaseChanged)
@@ -132,8 +134,6 @@ class ObligatorySteps(StepsOfMaintenance):
                         evidence=[event],
                     )
 
-    @after()
     def done(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - the answer is over
         """What was uncrossed belongs to one answer."""
-        if self._uncrossed:
-            self._uncrossed.clear()
+        self._uncrossed.clear()

@@ -49,12 +49,14 @@ class PositionsAreRecomputable(Monitor):
         self._expected: dict[PositionKey, ToldPosition] = {}
         self._traded: set[PositionKey] = set()
         self._arrived: list[tuple[str, str]] = []
+        if self.told.margin is None:
+            self.idle = frozenset({"trade", "done"})
 
     @on(TradeExecuted)
     def trade(self, event: TradeExecuted) -> None:
         """What a trade in a perpetual makes of both positions."""
-        market = self.told.markets.get(event.market)
-        if self.told.margin is not None and market is not None and market.perpetual is not None:
+        market = self.told.market
+        if market is not None and market.perpetual is not None:
             self._expect(event.market, settled_by_trade(self.told, market, event))
             self._traded |= {(event.maker_client, event.market), (event.taker_client, event.market)}
 
@@ -116,11 +118,11 @@ class PositionsAreRecomputable(Monitor):
     @after()
     def done(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all is in what was told
         """Every change that had to be told was told, and `@clearing` is minus the sum of all entry values."""
-        if self.told.margin is None:
-            return
+        margin = self.told.margin
+        assert margin is not None
         for key, expected in self._expected.items():
             self.checked += 1
-            now = self.told.margin.position(*key)
+            now = margin.position(*key)
             if now != expected:
                 self.report(_named(key), found=_shown(now), expected=_shown(expected))
         self._expected.clear()
@@ -199,6 +201,8 @@ class PositionsSumToZero(Monitor):
     @on(PositionChanged)
     def changed(self, event: PositionChanged) -> None:
         """A contract to look at when the command is done."""
+        if not self._touched:
+            self.look_at_end(self.done)
         self._touched.add(event.market)
 
     @on(FundingSettled)
@@ -224,11 +228,8 @@ class PositionsSumToZero(Monitor):
                     evidence=[event],
                 )
 
-    @after()
     def done(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all is in what was told
         """Long and short lots are equal when a command is done."""
-        if not self._touched:
-            return
         assert self.told.margin is not None
         for market in sorted(self._touched):
             self.checked += 1

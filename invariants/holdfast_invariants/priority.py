@@ -59,6 +59,8 @@ class PriceTimePriority(Monitor):
             bid = book.bids.best()
             crossed = bid is not None and event.price_ticks <= bid
         if crossed:
+            if not self._crossed:
+                self.look_at_end(self.uncrossed)
             self._crossed.add(order.market)
 
     @on(OrderAmended)
@@ -169,10 +171,10 @@ class PriceTimePriority(Monitor):
         """What trades from now on trades in the book."""
         self._uncrossing = None
 
-    @after()
     def uncrossed(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all in the queues
         """No book is crossed when a command is done and orders may trade; only an order that joins makes it so."""
-        if not self._crossed or self.told.phase not in _TRADING:
+        if self.told.phase not in _TRADING:
+            self.look_at_end(self.uncrossed)
             return
         for market in sorted(self._crossed):
             book = self.told.book.markets.get(market, _NO_BOOK)

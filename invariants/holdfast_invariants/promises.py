@@ -67,6 +67,7 @@ class OrderTypesKeepTheirPromise(Monitor):
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
         super().__init__(*arguments)
+        self._awaits_end = False
         self._moved = False
         """Whether a price moved, or trading resumed, so that stops may have to be triggered."""
         self._ending: list[OrderKey] = []
@@ -78,7 +79,7 @@ class OrderTypesKeepTheirPromise(Monitor):
 
     # Taking, resting, trading ---------------------------------------------------------------------------------------
 
-    @on(OrderRested)
+    @on(OrderRested, plain=1)
     def rested(self, event: OrderRested) -> None:
         """Only a good-till-cancelled or good-till-time limit order rests, and no stop that waits."""
         self.checked += 1
@@ -96,10 +97,11 @@ class OrderTypesKeepTheirPromise(Monitor):
         if self.told.triggers.conditions:
             self._not_waiting(order.key, event)
 
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=1)
     def trade(self, event: TradeExecuted) -> None:
         """A taker is not post-only, and not its own counterparty."""
         self.checked += 1
+        self._busy()
         self._moved = True
         taker = self.told.taker
         if taker is not None and taker.post_only:
@@ -188,7 +190,7 @@ class OrderTypesKeepTheirPromise(Monitor):
 
     # Bounds on prices -----------------------------------------------------------------------------------------------
 
-    @on(OrderAccepted)
+    @on(OrderAccepted, plain=0)
     def accepted(self, event: OrderAccepted) -> None:
         """A limit price is within the band, and an order's time is not up when it comes."""
         market = self.told.markets.get(event.market)
@@ -197,6 +199,7 @@ class OrderTypesKeepTheirPromise(Monitor):
         conditions = event.conditions
         if event.price_ticks is None:
             if market.protection_ppm and (conditions is None or conditions.trigger is None):
+                self._busy()
                 self._met[event.client, event.order] = self._best(event.market, event.side)
         elif market.band_ppm and not event.order.startswith(LIQUIDATION_ORDER_PREFIX):
             self._in_band(market, event, event.price_ticks)
@@ -249,7 +252,7 @@ class OrderTypesKeepTheirPromise(Monitor):
 
     # Ends -----------------------------------------------------------------------------------------------------------
 
-    @on(OrderFilled, OrderCancelled)
+    @on(OrderFilled, OrderCancelled, plain=0)
     def over(self, event: OrderFilled | OrderCancelled) -> None:
         """The other of a pair ends too; an order that ends of itself has a reason to."""
         key = self.told.key
@@ -258,6 +261,7 @@ class OrderTypesKeepTheirPromise(Monitor):
             if event.reason is _OTHER:
                 return
         if key in self.told.triggers.linked:
+            self._busy()
             self._ending.append(key)
 
     def _reasoned(self, event: OrderCancelled, key: OrderKey) -> None:
@@ -278,7 +282,7 @@ class OrderTypesKeepTheirPromise(Monitor):
         if not due:
             self.report(_named(key), found=f"it is cancelled as {event.reason}", expected=expected, evidence=[event])
 
-    @once_believed(OrderCancelled)
+    @once_believed(OrderCancelled, plain=0)
     def made_way(self, event: OrderCancelled) -> None:
         """A market order that was linked meets what is left once the other order is cancelled."""
         other = self.told.triggers.linked.get((event.client, event.order)) if self._met else None
@@ -351,6 +355,7 @@ class OrderTypesKeepTheirPromise(Monitor):
     @on(MarkChanged, PhaseChanged, ProductResumed, StopArmed)
     def moved(self, event: MarkChanged | PhaseChanged | ProductResumed | StopArmed) -> None:  # noqa: ARG002
         """Stops may have to be triggered now."""
+        self._busy()
         self._moved = True
 
     def _marks(self) -> dict[MarketId, PriceTicks | None]:
@@ -368,6 +373,7 @@ class OrderTypesKeepTheirPromise(Monitor):
     def triggered(self, event: StopTriggered) -> None:
         """A stop that waits is triggered by a price that reaches it, where it can trade, the first accepted first."""
         self.checked += 1
+        self._busy()
         key = self.told.key
         stop = self.told.triggers.stops.get(key)
         if stop is None:
@@ -406,9 +412,15 @@ class OrderTypesKeepTheirPromise(Monitor):
     def _wrongly(self, event: StopTriggered, *, found: str, expected: str) -> None:
         self.report(f"stop {event.client}/{event.order}", found=found, expected=expected, evidence=[event])
 
-    @after()
+    def _busy(self) -> None:
+        """There may be something to look at when the command at hand is done."""
+        if not self._awaits_end:
+            self._awaits_end = True
+            self.look_at_end(self.done)
+
     def done(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all is in what was told
         """Every stop that was to be triggered was, and every order that was to end with another one did."""
+        self._awaits_end = False
         if self._moved:
             self._moved = False
             self._triggers()

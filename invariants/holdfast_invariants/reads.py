@@ -1,6 +1,5 @@
 """READ-1: a read is exact at its cut, or it is refused."""
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +10,8 @@ from holdfast_model.vocabulary import (
     AskReplica,
     AssetId,
     Bucket,
+    Burst,
     ClientId,
-    Command,
     EntryPosted,
     ReadAccount,
     Record,
@@ -34,27 +33,17 @@ class ReadsAreExact(Monitor):
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
         super().__init__(*arguments)
-        self._entries: deque[tuple[int, EntryPosted]] = deque()
-        """Entries with the number of their record, from the slowest replica's cut on."""
         self._reached: dict[ReplicaId, int] = {}
         """The furthest cut at which each replica was seen."""
         self._asked: tuple[int, ReplicaId] = (-1, "")
         """The last replica to which commands were handed, and at which step."""
-        self._deciding = 0
         self._began = (-1, 0)
-        """The step at hand, and the last cut before it: a read among other commands is of that cut or later."""
+        """The last step of several commands, and the cut before it: a read among them is of that cut or later."""
 
-    @before()
-    def decided(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - its number is enough
-        """The entries that follow belong to this record."""
-        if self._began[0] != self.findings.step:
-            self._began = (self.findings.step, self.told.seq)
-        self._deciding = self.told.seq if answer.seq is None else answer.seq
-
-    @on(EntryPosted)
-    def entry(self, event: EntryPosted) -> None:
-        """Keep an entry for the reads of replicas that lag."""
-        self._entries.append((self._deciding, event))
+    @upon(Burst, AskReplica)
+    def among(self, record: Record) -> None:  # noqa: ARG002 - that it is one
+        """Several commands may arrive together."""
+        self._began = (self.findings.step, self.told.seq)
 
     @upon(AskReplica)
     def handed(self, record: Record) -> None:
@@ -63,13 +52,9 @@ class ReadsAreExact(Monitor):
         self._asked = (self.findings.step, record.step.replica)
 
     def view(self, view: View) -> None:
-        """Entries that every replica has applied are no longer needed."""
+        """How far each replica has come."""
         for replica in view.replicas:
             self._reached[replica.replica] = max(replica.seq, self._reached.get(replica.replica, 0))
-        slowest = min((replica.seq for replica in view.replicas), default=self.told.seq)
-        entries = self._entries
-        while entries and entries[0][0] <= slowest:
-            entries.popleft()
 
     @before(ReadAccount)
     def asked(self, command: ReadAccount, answer: Answer) -> None:
@@ -101,7 +86,9 @@ class ReadsAreExact(Monitor):
             if not self.told.unknown:
                 self._wrong(event, f"it is of the cut {event.seq}", f"at most {self.told.seq}, the last one")
             return
-        least = self._began[1] if event.replica == self.told.primary else self._reached.get(event.replica, 0)
+        step, began = self._began
+        cut = began if step == self.findings.step else told.seq
+        least = cut if event.replica == told.primary else self._reached.get(event.replica, 0)
         if event.seq < least:
             self._wrong(
                 event, f"it is of the cut {event.seq}", f"{least} or later, which {event.replica} had reached"
@@ -132,10 +119,10 @@ class ReadsAreExact(Monitor):
             for bucket in Bucket
             for asset in self.told.setup.assets
         }
-        for seq, entry in reversed(self._entries):
+        for seq, events in reversed(self.told.recent):
             if seq <= cut:
                 break
-            for posting in entry.postings:
+            for posting in (item for event in events if isinstance(event, EntryPosted) for item in event.postings):
                 if posting.account == client and (posting.bucket, posting.asset) in balances:
                     balances[posting.bucket, posting.asset] -= posting.amount
         return balances

@@ -59,7 +59,7 @@ class EqualLogsGiveEqualStates(Monitor):
                 evidence=[evidence],
             )
 
-    @before()
+    @before(plain=0)
     def decided(self, command: Command, answer: Answer) -> None:
         """No number is given to a second record."""
         if answer.seq is not None and answer.seq <= self.told.seq:
@@ -80,7 +80,7 @@ class OnlyThePrimaryWrites(Monitor):
 
     invariant = "FENCE-1"
 
-    @before()
+    @before(plain=1)
     def decided(self, command: Command, answer: Answer) -> None:
         """What is acknowledged was decided by a primary that could make it durable on more than half of all."""
         if answer.seq is None or self.told.resending:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, get_args
 
-from holdfast_invariants.monitor import Monitor, upon
+from holdfast_invariants.monitor import Monitor, before, on, upon
 from holdfast_invariants.told import OrderKey
 from holdfast_model.vocabulary import (
     AmendOrder,
@@ -83,10 +83,31 @@ class EveryCommandIsAnsweredOnce(Monitor):
         self._rates: dict[ClientId, _Rate] = {}
         self._unsettled: Counter[ClientId] = Counter()
         """What was asked for while nobody knew whether the time had been advanced by a command in flight."""
+        self._looked_at = -1
+        """The last step whose commands were looked at together."""
+        if not self._rate_max:
+            self.idle = frozenset({"batch"})
+
+    @before(plain=1)
+    def answered(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - that there is an answer
+        """Each command that is answered is one that the invariant speaks of."""
+        if not self.told.resending:
+            self.checked += 1
+
+    @on(Rejected)
+    def refused(self, event: Rejected) -> None:
+        """A command that came alone is looked at where it is refused at the door, or not only refused."""
+        command, answer = self.told.command, self.told.answer
+        assert command is not None
+        assert answer is not None
+        if self._looked_at == self.findings.step or self.told.resending:
+            return
+        if len(answer.events) > 1 or event.reason in _AT_THE_DOOR:
+            self.batch((command,), (answer,))
 
     def batch(self, commands: Sequence[Command], answers: Sequence[Answer]) -> None:
         """Look at commands that arrived together."""
-        self.checked += len(commands)
+        self._looked_at = self.findings.step
         if self._rate_max:
             self._limits(commands, answers)
         if len(answers) == 1 and _is_ordinary(answers[0].events):

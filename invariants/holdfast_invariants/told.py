@@ -3,6 +3,7 @@
 It is folded from acknowledged events alone, one event at a time, at a cost that does not depend on how much there is.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -15,14 +16,19 @@ from holdfast_invariants.told_margin import ToldMargin
 from holdfast_invariants.told_owed import ToldOwed
 from holdfast_invariants.told_triggers import ToldTriggers
 from holdfast_model.vocabulary import (
+    LEGAL_COMMANDS,
     Answer,
     AssetId,
     Bucket,
+    CancelReason,
+    CauseKind,
     ClientId,
     Command,
     DepositCredited,
     EntryPosted,
     Event,
+    Events,
+    Market,
     MarketId,
     OpenOrder,
     OrderAccepted,
@@ -35,6 +41,8 @@ from holdfast_model.vocabulary import (
     Phase,
     PhaseChanged,
     PriceTicks,
+    ProductHalted,
+    ProductResumed,
     ReleaseActivated,
     ReleaseDeployed,
     ReleaseId,
@@ -46,6 +54,7 @@ from holdfast_model.vocabulary import (
     Sha256,
     Side,
     SizeLots,
+    Stage,
     StopArmed,
     StopTriggered,
     TimeInForce,
@@ -91,6 +100,14 @@ TERMINAL = frozenset({ToldStatus.FILLED, ToldStatus.CANCELLED})
 
 # Until Python 3.12 a member costs ten times as much to look up in its enum as a name of the module.
 _ACCEPTED, _RESTING, _FILLED, _CANCELLED = ToldStatus
+_OPEN, _GTC, _FREE, _HELD = Phase.OPEN, TimeInForce.GTC, Bucket.FREE, Bucket.HELD
+_HOLDS = (CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEASE)
+_PLAINLY_CANCELLED = frozenset(
+    {CancelReason.REQUESTED, CancelReason.IOC_REMAINDER, CancelReason.MARKET_REMAINDER, CancelReason.SELF_TRADE}
+)
+"""Why orders are cancelled of which nothing else is to be known."""
+_NOTHING_BELOW: list[Place] = []
+_NONE_ORDINARY: frozenset[type] = frozenset()
 
 
 class ToldOrder(Struct, kw_only=True, gc=False):
@@ -113,9 +130,19 @@ class ToldOrder(Struct, kw_only=True, gc=False):
     """Sum over its trades of quote amount times fee rate in ppm."""
     number: int = 0
     """How many orders were accepted before it."""
+    conditional: bool = False
+    """Whether it has conditions, or another order is linked with it."""
 
 
 Acts = tuple[Callable[[Any], None], ...]
+Look = Callable[[Any], bool]
+"""What looks up what an event speaks of, and sees whether the event is plain."""
+
+
+def _nothing_to_find(event: Event) -> bool:  # noqa: ARG001 - it speaks of nothing that was told before
+    return False
+
+
 Hearer = Callable[[Any, Answer], None]
 
 
@@ -123,9 +150,14 @@ class Told:
     """Everything acknowledged so far. `unknown` holds commands whose outcome nobody was told.
 
     What an event or view speaks of is looked up once for all monitors, before they look at it: `order` (and its
-    `key`), or `maker` and `taker`, or `withdrawal`, each None where there is none of that name; `shown`, the orders
-    in a view; `command`, whose answer is at hand. When an entry is believed, `below` are the places that one of its
-    postings left below zero. Of all these, only those of the event at hand mean anything.
+    `key`), or `maker`, `taker` and `market`, or `withdrawal`, each None where there is none of that name; `shown`,
+    the orders in a view; `command` and `answer`, the one at hand. An entry is believed when it is looked up: `below`
+    are the places that one of its postings left below zero. Of all these, only those of the event at hand mean
+    anything.
+
+    The lookups also see whether an event is plain, no more than what follows from what was told before (see
+    `monitor`). So is an answer to one of the `ordinary` commands, those that the phase allows while no product is
+    halted and the primary can decide: there are none else.
 
     `book`, `triggers`, `owed`, `margin` and `custody` are parts of the record that are told each event after it;
     there is no `margin` where the setup has none and no marks, and no `custody` where it has none. `up` are the
@@ -138,19 +170,24 @@ class Told:
     __slots__ = (
         "__dict__",
         "amounts",
+        "answer",
         "below",
         "command",
         "head",
         "key",
         "maker",
+        "market",
+        "markets",
         "order",
         "orders",
+        "ordinary",
         "phase",
         "resting",
         "seq",
         "shown",
         "taker",
         "trade",
+        "triggers",
         "withdrawal",
     )
 
@@ -176,36 +213,46 @@ class Told:
         self.unknown: list[Command] = []
         self.resending = False
 
+        self.recent: deque[tuple[int, Events]] = deque()
+        """What was told since the cut of the slowest replica that was shown, with the numbers."""
+
         self.command: Command | None = None
+        self.answer: Answer | None = None
+        self.market: Market | None = None
         self.key: OrderKey = ("", "")
         self.order: ToldOrder | None = None
         self.maker: ToldOrder | None = None
         self.taker: ToldOrder | None = None
         self.withdrawal: ToldWithdrawal | None = None
-        self.below: list[Place] = []
+        self.below = _NOTHING_BELOW
         self.shown: list[tuple[OpenOrder, OrderKey, ToldOrder | None]] = []
 
-        look_up_order, look_up_withdrawal = (self._look_up_order,), (self._look_up_withdrawal,)
-        self._acts: dict[type, tuple[Acts, Acts]] = {
-            EntryPosted: ((), (self._posted,)),
-            OrderAccepted: (look_up_order, (self._accepted,)),
-            OrderRested: (look_up_order, (self._rested,)),
-            TradeExecuted: ((self._look_up_both,), (self._traded,)),
-            OrderFilled: (look_up_order, (self._filled,)),
-            OrderCancelled: (look_up_order, (self._cancelled,)),
-            OrderReduced: (look_up_order, (self._reduced,)),
-            OrderAmended: (look_up_order, (self._amended,)),
-            StopArmed: (look_up_order, ()),
-            StopTriggered: (look_up_order, ()),
-            DepositCredited: ((), (self._credited,)),
-            WithdrawalRequested: (look_up_withdrawal, (self._requested,)),
-            WithdrawalPaid: (look_up_withdrawal, (self._paid,)),
-            WithdrawalRefunded: (look_up_withdrawal, (self._refunded,)),
-            PhaseChanged: ((), (self._phase_changed,)),
-            ReplicaChanged: ((), (self._replica_changed,)),
-            ReplicaPromoted: ((), (self._promoted,)),
-            ReleaseDeployed: ((), (self._deployed,)),
-            ReleaseActivated: ((), (self._activated,)),
+        self._lookups: dict[type, Look] = {
+            OrderAccepted: self._look_up_accepted,
+            OrderRested: self._look_up_rested,
+            TradeExecuted: self._look_up_trade,
+            OrderFilled: self._look_up_filled,
+            OrderCancelled: self._look_up_cancelled,
+            **dict.fromkeys((OrderReduced, OrderAmended, StopArmed, StopTriggered), self._look_up_order),
+            **dict.fromkeys((WithdrawalRequested, WithdrawalPaid, WithdrawalRefunded), self._look_up_withdrawal),
+        }
+        self._acts: dict[type, Acts] = {
+            OrderAccepted: (self._accepted,),
+            OrderRested: (self._rested,),
+            TradeExecuted: (self._traded,),
+            OrderFilled: (self._filled,),
+            OrderCancelled: (self._cancelled,),
+            OrderReduced: (self._reduced,),
+            OrderAmended: (self._amended,),
+            DepositCredited: (self._credited,),
+            WithdrawalRequested: (self._requested,),
+            WithdrawalPaid: (self._paid,),
+            WithdrawalRefunded: (self._refunded,),
+            PhaseChanged: (self._phase_changed,),
+            ReplicaChanged: (self._replica_changed,),
+            ReplicaPromoted: (self._promoted,),
+            ReleaseDeployed: (self._deployed,),
+            ReleaseActivated: (self._activated,),
         }
 
         self.book = ToldBook(self.orders)
@@ -217,20 +264,26 @@ class Told:
         self._hearers: Mapping[type, Hearer] = self.custody.true.hearers() if self.custody is not None else {}
         for part in (self.book, self.triggers, self.owed, self.margin, self.custody):
             for event, act in part.appliers().items() if part is not None else ():
-                found, believed = self._acts.get(event, ((), ()))
-                self._acts[event] = (found, (*believed, act))
+                self._acts[event] = (*self._acts.get(event, ()), act)
+        for event in (PhaseChanged, ReplicaChanged, ReplicaPromoted, ProductHalted, ProductResumed):
+            self._acts[event] = (*self._acts.get(event, ()), self._settled)
+        self._settled()
 
-    def lookups(self, event: type) -> Acts:
-        """What looks up what events of this class speak of."""
-        return self._acts.get(event, ((), ()))[0]
+    def look_up(self, topic: type | CauseKind) -> Look:
+        """What looks up what events of this class, or entries of this kind, speak of."""
+        if isinstance(topic, CauseKind):
+            return self._held if topic in _HOLDS else self._posted
+        return self._lookups.get(topic, _nothing_to_find)
 
-    def beliefs(self, event: type) -> Acts:
-        """What believes events of this class, once `lookups` has looked at them."""
-        return self._acts.get(event, ((), ()))[1]
+    def beliefs(self, topic: type | CauseKind, *, plain: bool = False) -> Acts:
+        """What believes events of this class, once `look_up` has looked at them: all, or those that are plain."""
+        acts = self._acts.get(EntryPosted if isinstance(topic, CauseKind) else topic, ())
+        return tuple(act for act in acts if act not in self.triggers.of_conditions) if plain else acts
 
-    def hearers(self, command: type) -> tuple[Hearer, ...]:
+    def hearers(self, command: type | CauseKind) -> tuple[Hearer, ...]:
         """What hears commands of this class, which report what is true outside, before their answer is looked at."""
-        return (self._hearers[command],) if command in self._hearers else ()
+        hearer = self._hearers.get(command) if isinstance(command, type) else None
+        return (hearer,) if hearer is not None else ()
 
     def closers(self, command: type) -> tuple[Hearer, ...]:
         """What is called at the end of each answer to commands of this class, before it is looked at as a whole."""
@@ -243,42 +296,156 @@ class Told:
 
     def apply(self, event: Event) -> None:
         """Believe one event."""
-        for act in (*self.lookups(type(event)), *self.beliefs(type(event))):
+        topic = event.cause_kind if isinstance(event, EntryPosted) else type(event)
+        self.look_up(topic)(event)
+        for act in self.beliefs(topic):
             act(event)
 
     # Looking up: once for all monitors ----------------------------------------------------------------------------
 
     def look_up_view(self, view: View) -> None:
-        """Find what was told of each order shown."""
+        """Find what was told of each order shown; what every replica has applied is recent no longer."""
         self.shown = [
             (order, key, self.orders.get(key)) for order in view.orders for key in ((order.client, order.order),)
         ]
+        slowest = min((replica.seq for replica in view.replicas), default=self.seq)
+        while self.recent and self.recent[0][0] <= slowest:
+            self.recent.popleft()
 
-    def _look_up_order(self, event: OrderEvent) -> None:
+    def _look_up_order(self, event: OrderEvent) -> bool:
+        """An order, by its name."""
         self.key = key = (event.client, event.order)
         self.order = self.orders.get(key)
+        return False
 
-    def _look_up_both(self, event: TradeExecuted) -> None:
-        self.maker = self.orders.get((event.maker_client, event.maker_order))
-        self.taker = self.orders.get((event.taker_client, event.taker_order))
+    def _look_up_accepted(self, event: OrderAccepted) -> bool:
+        """Plain: the first of its name, with a price and without conditions, in a market without a band."""
+        self.key = key = (event.client, event.order)
+        self.order = order = self.orders.get(key)
+        market = self.markets.get(event.market)
+        return (
+            order is None
+            and event.conditions is None
+            and event.price_ticks is not None
+            and market is not None
+            and not market.band_ppm
+        )
 
-    def _look_up_withdrawal(self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded) -> None:
+    def _look_up_rested(self, event: OrderRested) -> bool:
+        """Plain: what was accepted to rest at a price, without conditions, rests with what is left of it."""
+        self.key = key = (event.client, event.order)
+        self.order = order = self.orders.get(key)
+        return (
+            order is not None
+            and order.status is _ACCEPTED
+            and order.left_lots == event.left_lots
+            and order.time_in_force is _GTC
+            and order.price_ticks is not None
+            and not order.conditional
+        )
+
+    def _look_up_trade(self, event: TradeExecuted) -> bool:
+        """Plain: the next trade, in the open phase, of a resting order and one that just came, with enough left.
+
+        Of two clients, and of a taker with a price that may take; neither has conditions, and no stop waits.
+        """
+        orders, size = self.orders, event.size_lots
+        self.maker = maker = orders.get((event.maker_client, event.maker_order))
+        self.taker = taker = orders.get((event.taker_client, event.taker_order))
+        self.market = market = self.markets.get(event.market)
+        return (
+            maker is not None
+            and taker is not None
+            and market is not None
+            and event.trade == self.trade + 1
+            and maker.status is _RESTING
+            and taker.status is _ACCEPTED
+            and 0 < size <= maker.left_lots
+            and size <= taker.left_lots
+            and taker.price_ticks is not None
+            and not taker.post_only
+            and event.maker_client != event.taker_client
+            and not (maker.conditional or taker.conditional)
+            and self.phase is _OPEN
+            and not self.triggers.stops
+        )
+
+    def _look_up_filled(self, event: OrderFilled) -> bool:
+        """Plain: an open order without conditions of which nothing is left."""
+        self.key = key = (event.client, event.order)
+        self.order = order = self.orders.get(key)
+        return order is not None and not order.left_lots and order.status not in TERMINAL and not order.conditional
+
+    def _look_up_cancelled(self, event: OrderCancelled) -> bool:
+        """Plain: an open order without conditions, with what is left of it."""
+        self.key = key = (event.client, event.order)
+        self.order = order = self.orders.get(key)
+        return (
+            order is not None
+            and order.status not in TERMINAL
+            and event.left_lots == order.left_lots
+            and event.reason in _PLAINLY_CANCELLED
+            and not order.conditional
+        )
+
+    def _look_up_withdrawal(self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded) -> bool:
         self.withdrawal = self.withdrawals.get((event.client, event.withdrawal))
+        return False
 
     # Believing: each event once, after it was looked up -------------------------------------------------------------
 
-    def _posted(self, event: EntryPosted) -> None:
-        amounts = self.amounts
-        amount = amounts.get
-        self.below = []
+    def _posted(self, event: EntryPosted) -> bool:
+        """Plain: it sums to zero per asset, and leaves nothing that it touches below zero."""
+        amounts, below = self.amounts, _NOTHING_BELOW
+        first, in_first = "", 0
+        others: dict[AssetId, int] = {}
         for posting in event.postings:
-            place = (posting.account, posting.bucket, posting.asset)
-            amounts[place] = after = amount(place, 0) + posting.amount
+            asset, added = posting.asset, posting.amount
+            place = (posting.account, posting.bucket, asset)
+            try:
+                after = amounts[place] + added
+            except KeyError:
+                after = added
+            amounts[place] = after
             if after < 0:
-                self.below.append(place)
+                below = [*below, place]
+            if asset == first:
+                in_first += added
+            elif first:
+                others[asset] = others.get(asset, 0) + added
+            else:
+                first, in_first = asset, added
+        self.below = below
+        return not below and not in_first and not any(others.values())
+
+    def _held(self, event: EntryPosted) -> bool:
+        """Plain: one amount, between free and held of one account, which leaves neither below zero."""
+        if len(event.postings) == 2:  # noqa: PLR2004 - all of an exchange that is well
+            one, other = event.postings
+            account, asset, added = one.account, one.asset, one.amount
+            source, target = one.bucket, other.bucket
+            if (
+                account == other.account
+                and asset == other.asset
+                and added == -other.amount
+                and source is not target
+                and (source is _FREE or source is _HELD)
+                and (target is _FREE or target is _HELD)
+            ):
+                amounts = self.amounts
+                place, opposite = (account, source, asset), (account, target, asset)
+                amounts[place] = after = amounts.get(place, 0) + added
+                amounts[opposite] = there = amounts.get(opposite, 0) - added
+                if after >= 0 and there >= 0:
+                    self.below = _NOTHING_BELOW
+                    return True
+                self.below = [where for where in (place, opposite) if amounts[where] < 0]
+                return False
+        self._posted(event)
+        return False
 
     def _accepted(self, event: OrderAccepted) -> None:
-        key = self.key
+        key, triggers = self.key, self.triggers
         self.orders[key] = ToldOrder(
             key=key,
             client=event.client,
@@ -291,38 +458,43 @@ class Told:
             time_in_force=event.time_in_force,
             post_only=event.post_only,
             number=len(self.orders),
+            conditional=key in triggers.linked or key in triggers.conditions,
         )
 
-    def _rested(self, event: OrderRested) -> None:  # noqa: ARG002 - `order` is the one that rests
+    def _rested(self, event: OrderRested) -> None:
         order = self.order
         if order is not None:
             order.status = _RESTING
-            self.resting[order.key] = order
+            self.resting[self.key] = order
+            self.book.join(order, event.price_ticks)
 
     def _traded(self, event: TradeExecuted) -> None:
         self.trade = event.trade
-        market = self.markets.get(event.market)
+        self.triggers.last[event.market] = event.price_ticks
+        market, size = self.market, event.size_lots
         if market is None:
             return
-        value = event.price_ticks * event.size_lots * market.tick_amount
-        if self.maker is not None:
-            _fill(self.maker, event.size_lots, value * market.maker_fee_ppm)
-        if self.taker is not None:
-            _fill(self.taker, event.size_lots, value * market.taker_fee_ppm)
+        value = event.price_ticks * size * market.tick_amount
+        for order, rate_ppm in ((self.maker, market.maker_fee_ppm), (self.taker, market.taker_fee_ppm)):
+            if order is not None:
+                order.left_lots -= size  # type: ignore[assignment]  # a size less a size is a size
+                order.filled_lots += size  # type: ignore[assignment]  # and so is their sum
+                order.fee_numerator += value * rate_ppm
 
     def _filled(self, event: OrderFilled) -> None:  # noqa: ARG002 - `order` is the one that is filled
-        self._over(_FILLED)
-
-    def _cancelled(self, event: OrderCancelled) -> None:  # noqa: ARG002 - `order` is the one that is cancelled
-        if self.order is not None:
-            self.order.left_lots = SizeLots(0)
-            self._over(_CANCELLED)
-
-    def _over(self, status: ToldStatus) -> None:
         order = self.order
         if order is not None:
-            order.status = status
-            self.resting.pop(order.key, None)
+            order.status = _FILLED
+            self.resting.pop(self.key, None)
+        self.book.leave(self.key)
+
+    def _cancelled(self, event: OrderCancelled) -> None:  # noqa: ARG002 - `order` is the one that is cancelled
+        order = self.order
+        if order is not None:
+            order.left_lots = SizeLots(0)
+            order.status = _CANCELLED
+            self.resting.pop(self.key, None)
+        self.book.leave(self.key)
 
     def _reduced(self, event: OrderReduced) -> None:
         if self.order is not None:
@@ -337,6 +509,7 @@ class Told:
         if not event.priority_kept:
             order.status = _ACCEPTED
             self.resting.pop(order.key, None)
+            self.book.leave(order.key)
 
     def _credited(self, event: DepositCredited) -> None:
         self.deposits.add(self.deposit_key(event))
@@ -372,8 +545,10 @@ class Told:
         if replica is None:
             self.replicas = dict.fromkeys(self.replicas, ReplicaStatus.UP)
             self.up = frozenset(self.replicas)
+            self._settled()
         elif replica in self.replicas:
             self._replica_is(replica, ReplicaStatus.DOWN)
+            self._settled()
 
     @property
     def can_decide(self) -> bool:
@@ -386,6 +561,12 @@ class Told:
     def _replica_is(self, replica: ReplicaId, status: ReplicaStatus) -> None:
         self.replicas[replica] = status
         self.up = frozenset(name for name, known in self.replicas.items() if known is ReplicaStatus.UP)
+
+    def _settled(self, event: Event | None = None) -> None:  # noqa: ARG002 - whatever it was
+        """See which commands are ordinary now."""
+        restricted = any(stage is not Stage.OPEN for stage in self.triggers.stages.values())
+        settled = self.phase is _OPEN and self.can_decide and not restricted
+        self.ordinary = LEGAL_COMMANDS[_OPEN] if settled else _NONE_ORDINARY
 
     def _deployed(self, event: ReleaseDeployed) -> None:
         self.installed[event.replica] = event.release
@@ -404,9 +585,3 @@ class Told:
                 if self.margin is not None and market.market in self.margin.reports:
                     self.margin.reports[market.market] = {}
             self.markets[market.market] = market
-
-
-def _fill(order: ToldOrder, size: SizeLots, fee_numerator: int) -> None:
-    order.left_lots -= size  # type: ignore[assignment]  # a size less a size is a size
-    order.filled_lots += size  # type: ignore[assignment]  # and so is their sum
-    order.fee_numerator += fee_numerator

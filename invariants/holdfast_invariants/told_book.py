@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast_model.vocabulary import (
     ClientId,
     MarketId,
-    OrderAmended,
-    OrderCancelled,
-    OrderFilled,
     OrderId,
-    OrderRested,
     PriceTicks,
     Side,
     StopArmed,
@@ -95,7 +91,7 @@ class MarketBook:
 class ToldBook:
     """The books of all markets, folded from events; orders join at the back when they rest.
 
-    It shares the orders of the record that it is a part of, and is told each event after that record.
+    It shares the orders of the record that it is a part of.
     """
 
     def __init__(self, orders: Mapping[OrderKey, "ToldOrder"]) -> None:
@@ -108,32 +104,33 @@ class ToldBook:
         """Resting orders and waiting stops by client."""
 
     def appliers(self) -> Mapping[type, Callable[[Any], None]]:
-        """What folds each event."""
-        return {
-            OrderRested: self._on_rested,
-            StopArmed: self._on_armed,
-            StopTriggered: self._on_triggered,
-            OrderAmended: self._on_amended,
-            OrderCancelled: self._on_over,
-            OrderFilled: self._on_over,
-        }
+        """What folds events of stops; `join` and `leave` are called where an order is believed to rest or to end."""
+        return {StopArmed: self._on_armed, StopTriggered: self._on_triggered}
 
     def crossed(self, market: MarketId) -> bool:
         """Whether the best bid of a market is at or above its best ask."""
         book = self.markets.get(market)
         return book is not None and book.crossed()
 
-    def _on_rested(self, event: OrderRested) -> None:
-        key = (event.client, event.order)
-        order = self._orders.get(key)
-        if order is None or key in self.where:
+    def join(self, order: "ToldOrder", price: PriceTicks) -> None:
+        """An order rests: at the back of its price's queue, unless it stands in one."""
+        key = order.key
+        if key in self.where:
             return
         book = self.markets.get(order.market)
         if book is None:
             book = self.markets[order.market] = MarketBook()
-        price = event.price_ticks
         self.where[key] = ((book.bids if order.side is _BUY else book.asks).join(order, price), price)
         self._opened(order)
+
+    def leave(self, key: OrderKey) -> None:
+        """An order is open no longer, or loses its place."""
+        opened = self.open.get(key[0])
+        if opened is not None:
+            opened.pop(key, None)
+        where = self.where.pop(key, None)
+        if where is not None:
+            del where[0][key]
 
     def _on_armed(self, event: StopArmed) -> None:
         order = self._orders.get((event.client, event.order))
@@ -147,19 +144,4 @@ class ToldBook:
         opened[order.key] = order
 
     def _on_triggered(self, event: StopTriggered) -> None:
-        self._leave((event.client, event.order))
-
-    def _on_amended(self, event: OrderAmended) -> None:
-        if not event.priority_kept:
-            self._leave((event.client, event.order))
-
-    def _on_over(self, event: OrderCancelled | OrderFilled) -> None:
-        self._leave((event.client, event.order))
-
-    def _leave(self, key: OrderKey) -> None:
-        opened = self.open.get(key[0])
-        if opened is not None:
-            opened.pop(key, None)
-        where = self.where.pop(key, None)
-        if where is not None:
-            del where[0][key]
+        self.leave((event.client, event.order))

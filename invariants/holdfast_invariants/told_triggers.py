@@ -26,7 +26,6 @@ from holdfast_model.vocabulary import (
     StopArmed,
     StopTriggered,
     TimeAdvanced,
-    TradeExecuted,
     Trigger,
     TriggerBy,
     TriggerWhen,
@@ -58,7 +57,7 @@ class ToldTriggers:
         self._orders = orders
         self.time_ms = 0
         self.last: dict[MarketId, PriceTicks] = {}
-        """The price of each market's last trade."""
+        """The price of each market's last trade, which is noted where that is believed."""
         self.stages: dict[ProductId, Stage] = {
             SPOT: Stage.OPEN,
             **{product.product: Stage.OPEN for product in setup.products},
@@ -72,12 +71,13 @@ class ToldTriggers:
         self._expiry_of: dict[OrderKey, tuple[int, int, OrderKey]] = {}
         self._waiting: dict[tuple[MarketId, TriggerBy, TriggerWhen], SortedList[tuple[int, int, OrderKey]]] = {}
         self._pending: dict[OrderKey, ToldStop] = {}
+        self.of_conditions: tuple[Callable[[Any], None], ...] = (self._on_accepted, self._on_over)
+        """What folds nothing from events of orders without conditions."""
 
     def appliers(self) -> Mapping[type, Callable[[Any], None]]:
         """What folds each event."""
         return {
             TimeAdvanced: self._on_time,
-            TradeExecuted: self._on_trade,
             ProductHalted: self._on_halted,
             ProductResumed: self._on_resumed,
             OrderAccepted: self._on_accepted,
@@ -117,9 +117,6 @@ class ToldTriggers:
     def _on_time(self, event: TimeAdvanced) -> None:
         self.time_ms = event.time_ms
 
-    def _on_trade(self, event: TradeExecuted) -> None:
-        self.last[event.market] = event.price_ticks
-
     def _on_halted(self, event: ProductHalted) -> None:
         self.stages[event.product] = Stage.HALTED
 
@@ -131,7 +128,8 @@ class ToldTriggers:
         if conditions is None:
             return
         key = (event.client, event.order)
-        number = self._orders[key].number
+        order = self._orders[key]
+        number, order.conditional = order.number, True
         self.conditions[key] = conditions
         if conditions.expires_ms is not None:
             self._expiry_of[key] = (conditions.expires_ms, number, key)
@@ -139,6 +137,8 @@ class ToldTriggers:
         if conditions.one_cancels_other is not None:
             other = (event.client, conditions.one_cancels_other)
             self.linked[key], self.linked[other] = other, key
+            if other in self._orders:
+                self._orders[other].conditional = True
         if conditions.trigger is not None:
             self._pending[key] = ToldStop(
                 client=event.client,
@@ -164,6 +164,8 @@ class ToldTriggers:
         self._disarm((event.client, event.order))
 
     def _on_over(self, event: OrderCancelled | OrderFilled) -> None:
+        if not self.conditions:
+            return
         key = (event.client, event.order)
         expiry = self._expiry_of.pop(key, None)
         if expiry is not None:

@@ -220,7 +220,7 @@ class Book:
         """
         if not size or not self.crosses(side, price):
             return MatchPlan((), size, False)  # noqa: FBT003 - by name it takes twice as long
-        left: int = size
+        left = size
         at = self._facing[side].best  # which is acceptable, as it crosses
         steps: list[MatchStep] = []
         bounds = None if reduction is None else Bounds(reduction)
@@ -231,8 +231,8 @@ class Book:
                 if not self.acceptable(side, price, at):
                     break
             if bounds is not None and bounds.exhausted:
-                return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=False, reduced=True)
-            lots = maker.left_lots if maker.left_lots < left else SizeLots(left)
+                return MatchPlan(tuple(steps), left, taker_cancelled=False, reduced=True)
+            lots = min(left, maker.left_lots)
             if maker.client != client:
                 if bounds is not None:
                     lots = bounds.take(maker, lots)
@@ -240,22 +240,22 @@ class Book:
                         steps.append(MatchStep(StepKind.NOTHING_TO_REDUCE, maker, lots))
                         continue
                 steps.append(MatchStep(TRADE, maker, lots))
-                left -= lots
+                left -= lots  # type: ignore[assignment]  # a size less a size is a size
             else:
                 match self_trade:
                     case SelfTrade.CANCEL_NEWEST:
-                        return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=True)
+                        return MatchPlan(tuple(steps), left, taker_cancelled=True)
                     case SelfTrade.CANCEL_OLDEST:
                         steps.append(MatchStep(StepKind.CANCEL_MAKER, maker, SizeLots(0)))
                     case SelfTrade.CANCEL_BOTH:
                         steps.append(MatchStep(StepKind.CANCEL_MAKER, maker, SizeLots(0)))
-                        return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=True)
+                        return MatchPlan(tuple(steps), left, taker_cancelled=True)
                     case SelfTrade.DECREMENT:
                         steps.append(MatchStep(StepKind.DECREMENT, maker, lots))
-                        left -= lots
+                        left -= lots  # type: ignore[assignment]  # and so it is here
             if not left:
                 break  # before the next order is looked for, perhaps at another level
-        return MatchPlan(tuple(steps), SizeLots(left), taker_cancelled=False)
+        return MatchPlan(tuple(steps), left, False)  # noqa: FBT003 - by name it takes twice as long
 
     def acceptable(self, side: Side, limit: PriceTicks | None, price: PriceTicks) -> bool:
         """Whether a taker of this side and limit may trade at the price."""

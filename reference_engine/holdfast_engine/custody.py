@@ -1,6 +1,6 @@
 """The wallets of custody: outside parties, with a durable store of their own, which no restore touches."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -43,7 +43,7 @@ MOVING = (
 _MOVING: frozenset[type] = frozenset(MOVING)
 
 
-class Movement(Struct, frozen=True, kw_only=True):
+class Movement(Struct, frozen=True, kw_only=True, gc=False):
     """Something that came into a tier's wallet (positive) or left it (negative), once per key."""
 
     key: str
@@ -69,8 +69,10 @@ class Wallets:
         for line in storage.lines(LOG):
             self._apply(from_canonical(line, Movement))
 
-    def follow(self, events: Iterable[Event], *, seq: int) -> None:
+    def follow(self, events: Sequence[Event], *, seq: int) -> None:
         """Carry out the movements that a record's events tell of; those carried out before are skipped."""
+        if _MOVING.isdisjoint(map(type, events)):
+            return
         for place, event in enumerate(events):
             if event.__class__ in _MOVING:
                 self._carry_out(event, f"{seq}/{place}")

@@ -1,11 +1,15 @@
 """Double entry. Money moves only through entries whose postings sum to zero per asset, each with its cause."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
-from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted, Posting
+from holdfast_engine.sorting import SortedKeys
+from holdfast_model.vocabulary import CLEARING, OUTSIDE, Amount, AssetId, Balance, Bucket, EntryPosted
 
 _FREE, _HELD, _COLLATERAL, _BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
+
+_balance: Callable[..., Balance] = Balance
+"""A balance, without a call that only tells a type checker that an integer is an amount."""
 
 Place = tuple[str, Bucket, AssetId]
 """Where an amount stands: account, bucket, asset."""
@@ -17,18 +21,6 @@ def may_be_negative(place: Place) -> bool:
     return account in {OUTSIDE, CLEARING} or (bucket is Bucket.BORROWED and not account.startswith("@"))
 
 
-def is_balanced(postings: Sequence[Posting]) -> bool:
-    """Whether postings sum to zero per asset."""
-    if len(postings) == 2:  # noqa: PLR2004 - most entries move an amount from one place to another
-        one, other = postings
-        return one.asset == other.asset and one.amount == -other.amount
-    totals: dict[AssetId, int] = {}
-    for posting in postings:
-        asset = posting.asset
-        totals[asset] = totals.get(asset, 0) + posting.amount
-    return not any(totals.values())
-
-
 class Ledger:
     """All balances of the exchange. Nothing but `post` changes them.
 
@@ -38,10 +30,11 @@ class Ledger:
 
     def __init__(self) -> None:
         self._amounts: dict[Place, int] = {}
+        self._places: SortedKeys[Place] = SortedKeys()
 
     def amount(self, account: str, bucket: Bucket, asset: AssetId) -> Amount:
         """The amount at one place; 0 where nothing was ever posted."""
-        return Amount(self._amounts.get((account, bucket, asset), 0))
+        return self._amounts.get((account, bucket, asset), 0)  # type: ignore[return-value]  # an amount
 
     def total(self, account: str, asset: AssetId) -> int:
         """What stands in all buckets of an account together."""
@@ -56,13 +49,34 @@ class Ledger:
     def post(self, entry: EntryPosted) -> None:
         """Apply an entry; one that may be wrong is looked at closely. Complexity: its number of postings."""
         amounts = self._amounts
+        if len(entry.postings) == 2:  # noqa: PLR2004 - most entries move an amount from one place to another
+            one, other = entry.postings
+            place, opposite = (one.account, one.bucket, one.asset), (other.account, other.bucket, other.asset)
+            amounts[place] = after = amounts.get(place, 0) + one.amount
+            amounts[opposite] = there = amounts.get(opposite, 0) + other.amount
+            if after < 0 or there < 0 or one.amount != -other.amount or one.asset != other.asset:
+                self.check(entry)
+            return
         below_zero = False
+        first, in_first = "", 0
+        others: dict[AssetId, int] = {}
         for posting in entry.postings:
-            place = (posting.account, posting.bucket, posting.asset)
-            after = amounts[place] = amounts.get(place, 0) + posting.amount
+            asset, added = posting.asset, posting.amount
+            place = (posting.account, posting.bucket, asset)
+            try:
+                after = amounts[place] + added
+            except KeyError:
+                after = added
+            amounts[place] = after
             if after < 0:
                 below_zero = True
-        if below_zero or not is_balanced(entry.postings):
+            if asset == first:
+                in_first += added
+            elif first:
+                others[asset] = others.get(asset, 0) + added
+            else:
+                first, in_first = asset, added
+        if below_zero or in_first or (others and any(others.values())):
             self.check(entry)
 
     def check(self, entry: EntryPosted) -> None:
@@ -76,14 +90,16 @@ class Ledger:
 
     def balances(self) -> tuple[Balance, ...]:
         """Every balance that is not zero, sorted by account, bucket and asset."""
+        amounts = self._amounts
         return tuple(
-            Balance(account=account, bucket=bucket, asset=asset, amount=Amount(amount))
-            for (account, bucket, asset), amount in sorted(self._amounts.items())
-            if amount
+            _balance(account=place[0], bucket=place[1], asset=place[2], amount=amount)
+            for place in self._places.of(amounts)
+            if (amount := amounts[place])
         )
 
     def load(self, balances: Iterable[Balance]) -> None:
         """Replace everything by what a snapshot holds."""
+        self._places = SortedKeys()
         self._amounts = {
             (balance.account, balance.bucket, balance.asset): int(balance.amount) for balance in balances
         }

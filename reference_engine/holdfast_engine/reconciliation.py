@@ -5,11 +5,12 @@ have added to each account. After each command only what its entries moved is co
 answer; `Reconcile` compares everything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from holdfast_engine.core import FREE, Deciders, Evolvers
 from holdfast_engine.payments import Payments
+from holdfast_engine.sorting import SortedKeys
 from holdfast_engine.state import Attributed, Gap, VenueState
 from holdfast_model.vocabulary import (
     OUTSIDE,
@@ -36,6 +37,9 @@ MOVING = (DepositFinalised, HouseFunded, WithdrawalPaid, SweepCompleted)
 Placed = tuple[str, AssetId]
 """An account or tier, and an asset."""
 
+_attributed: Callable[..., Attributed] = Attributed
+"""What was attributed, without a call that only tells a type checker that an integer is an amount."""
+
 
 class Reconciliation(Payments):
     """What is compared, and which differences the exchange has told of."""
@@ -45,6 +49,7 @@ class Reconciliation(Payments):
         if self.custody is not None:
             self.reconciling = True
         self.attributed: dict[Placed, int] = {}
+        self._attributed_places: SortedKeys[Placed] = SortedKeys()
         self.gaps: dict[Placed, int] = {}
 
     def _deciders(self) -> Deciders:
@@ -203,9 +208,9 @@ class Reconciliation(Payments):
     def _parts(self) -> dict[str, Any]:
         return super()._parts() | {
             "attributed": tuple(
-                Attributed(account=account, asset=asset, amount=Amount(amount))
-                for (account, asset), amount in sorted(self.attributed.items())
-                if amount
+                _attributed(account=place[0], asset=place[1], amount=amount)
+                for place in self._attributed_places.of(self.attributed)
+                if (amount := self.attributed[place])
             ),
             "gaps": tuple(
                 Gap(place=place, asset=asset, amount=Amount(amount))
@@ -217,4 +222,5 @@ class Reconciliation(Payments):
         """Replace the state by a snapshot's."""
         super().load(state)
         self.attributed = {(item.account, item.asset): item.amount for item in state.attributed}
+        self._attributed_places = SortedKeys()
         self.gaps = {(item.place, item.asset): item.amount for item in state.gaps}

@@ -41,7 +41,7 @@ from holdfast_model.vocabulary.amounts import Label
 from holdfast_model.vocabulary.wire import canonical
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class Report(Struct, frozen=True, kw_only=True, gc=False):
     """The last price that a source reported for a market."""
 
     market: MarketId
@@ -50,14 +50,14 @@ class Report(Struct, frozen=True, kw_only=True):
     time_ms: Timestamp
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Struct, frozen=True, kw_only=True, gc=False):
     """An id that a client used for a transfer, loan or repayment."""
 
     client: ClientId
     request: RequestId
 
 
-class Period(Struct, frozen=True, kw_only=True):
+class Period(Struct, frozen=True, kw_only=True, gc=False):
     """The last period of interest or funding of an asset or market."""
 
     name: str
@@ -69,14 +69,14 @@ class Period(Struct, frozen=True, kw_only=True):
         return tuple(Period(name=name, period=periods[name]) for name in sorted(periods))
 
 
-class LastTrade(Struct, frozen=True, kw_only=True):
+class LastTrade(Struct, frozen=True, kw_only=True, gc=False):
     """The price of a market's last trade."""
 
     market: MarketId
     price_ticks: PriceTicks
 
 
-class Rescaled(Struct, frozen=True, kw_only=True):
+class Rescaled(Struct, frozen=True, kw_only=True, gc=False):
     """When a market's tick amount last changed: prices as of that time or earlier were in other ticks."""
 
     market: MarketId
@@ -93,7 +93,7 @@ class DepositStatus(StrEnum):
     ORPHANED = "orphaned"
 
 
-class Deposit(Struct, frozen=True, kw_only=True):
+class Deposit(Struct, frozen=True, kw_only=True, gc=False):
     """A deposit that a chain's provider reported.
 
     What was `entered` in the ledger or `credited` stays so, whatever its chain does afterwards.
@@ -109,21 +109,21 @@ class Deposit(Struct, frozen=True, kw_only=True):
     credited: bool = False
 
 
-class Arrival(Struct, frozen=True, kw_only=True):
+class Arrival(Struct, frozen=True, kw_only=True, gc=False):
     """A deposit that is final and waits to be credited."""
 
     asset: AssetId
     transaction: TransactionId
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class Said(Struct, frozen=True, kw_only=True, gc=False):
     """A signer's commitment or share."""
 
     signer: SignerId
     said: Hex
 
 
-class OutgoingPayment(Struct, frozen=True, kw_only=True):
+class OutgoingPayment(Struct, frozen=True, kw_only=True, gc=False):
     """A payment out of custody: what was approved, how far its current attempt to sign it is, where it is included.
 
     `signers` are those who are asked for shares. What was once `settled` in the ledger stays so, whatever its chain
@@ -148,7 +148,7 @@ class OutgoingPayment(Struct, frozen=True, kw_only=True):
         return self.intent.amount + self.intent.fee
 
 
-class Attributed(Struct, frozen=True, kw_only=True):
+class Attributed(Struct, frozen=True, kw_only=True, gc=False):
     """What the entries so far have added to an account in an asset, in all buckets together."""
 
     account: Label
@@ -156,7 +156,7 @@ class Attributed(Struct, frozen=True, kw_only=True):
     amount: Amount
 
 
-class Gap(Struct, frozen=True, kw_only=True):
+class Gap(Struct, frozen=True, kw_only=True, gc=False):
     """By how much more was found at a place than was expected, as the exchange told it (`MismatchFound`)."""
 
     place: Label
@@ -164,7 +164,7 @@ class Gap(Struct, frozen=True, kw_only=True):
     amount: Amount
 
 
-class VenueState(Struct, frozen=True, kw_only=True):
+class VenueState(Struct, frozen=True, kw_only=True, gc=False):
     """The venue's state.
 
     `resting` is in queue order, `waiting` in order of acceptance, `arrivals` as they came, all else sorted by id.

@@ -20,6 +20,7 @@ from holdfast_engine.book import BUY, SELL, TRADE, Book, MatchPlan, MatchStep, R
 from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Lines
 from holdfast_engine.order import OPEN_STATUSES, Order, OrderStatus
 from holdfast_engine.products import Products
+from holdfast_engine.sorting import SortedKeys
 from holdfast_engine.state import LastTrade, VenueState
 from holdfast_model.vocabulary import (
     FEES,
@@ -60,7 +61,7 @@ from holdfast_model.vocabulary import (
 ACCEPTED, RESTING = OrderStatus.ACCEPTED, OrderStatus.RESTING
 FILLED, CANCELLED = OrderStatus.FILLED, OrderStatus.CANCELLED
 FOK, GTT = TimeInForce.FOK, TimeInForce.GTT
-NOTHING = Amount(0)
+NOTHING, NO_LOTS = Amount(0), SizeLots(0)
 LASTING = (TimeInForce.GTC, GTT)
 """What is left of a limit order with these rests."""
 AUCTION = Phase.AUCTION
@@ -71,7 +72,7 @@ ORDER_HOLD, ORDER_RELEASE, TRADED = CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEAS
 class Trading(Products):
     """The orders of all clients, and the books in which they rest."""
 
-    __slots__ = ("_fee_ppm", "accepted", "books", "last_trades", "orders", "trades")
+    __slots__ = ("_fee_ppm", "_order_keys", "accepted", "books", "last_trades", "orders", "trades")
 
     book_class: type[Book] = Book
 
@@ -84,6 +85,7 @@ class Trading(Products):
         self.last_trades: dict[MarketId, PriceTicks] = {}
         self.books = {market: self.book_class() for market in self.markets}
         self.orders: dict[tuple[ClientId, OrderId], Order] = {}
+        self._order_keys: SortedKeys[tuple[ClientId, OrderId]] = SortedKeys()
 
     def _deciders(self) -> Deciders:
         return super()._deciders() | {
@@ -379,9 +381,10 @@ class Trading(Products):
             lines = self.settle_trade(market, price, size, ((maker, maker_fee), (taker, taker_fee)))
         lines += self.fee_postings(market.quote, charged=maker_fee + taker_fee, earned=maker_earned + taker_earned)
         self.post(TRADED, str(self.trades), lines)
-        for order in (maker, taker):
-            if not order.left_lots:
-                self.emit(OrderFilled(client=order.client, order=order.order))
+        if not maker.left_lots:
+            self.emit(OrderFilled(client=maker.client, order=maker.order))
+        if not taker.left_lots:
+            self.emit(OrderFilled(client=taker.client, order=taker.order))
         for order in (maker, taker):
             if order.other is not None or order.conditions is not None:
                 self._after_trade(order)
@@ -633,9 +636,9 @@ class Trading(Products):
             post_only=event.post_only,
             self_trade=event.self_trade,
             status=ACCEPTED,
-            filled_lots=SizeLots(0),
+            filled_lots=NO_LOTS,
             left_lots=event.size_lots,
-            fee_numerator=Amount(0),
+            fee_numerator=NOTHING,
             accepted=self.accepted,
             conditions=event.conditions,
         )
@@ -661,16 +664,15 @@ class Trading(Products):
         self.trades = event.trade
         self.last_trades[event.market] = event.price_ticks
         market = self.markets[event.market]
-        value = event.price_ticks * event.size_lots * market.tick_amount
-        maker = self.orders[event.maker_client, event.maker_order]
-        taker = self.orders[event.taker_client, event.taker_order]
-        self._fill(maker, event.size_lots, value * market.maker_fee_ppm)
-        self._fill(taker, event.size_lots, value * market.taker_fee_ppm)
-
-    def _fill(self, order: Order, size: SizeLots, fee_numerator: int) -> None:
-        order.filled_lots += size  # type: ignore[assignment]  # a size and a size are a size
-        order.left_lots -= size  # type: ignore[assignment]  # and so is their difference
-        order.fee_numerator += fee_numerator  # type: ignore[assignment]  # an amount and an amount are an amount
+        orders, size = self.orders, event.size_lots
+        value = event.price_ticks * size * market.tick_amount
+        for order, rate_ppm in (
+            (orders[event.maker_client, event.maker_order], market.maker_fee_ppm),
+            (orders[event.taker_client, event.taker_order], market.taker_fee_ppm),
+        ):
+            order.filled_lots += size  # type: ignore[assignment]  # a size and a size are a size
+            order.left_lots -= size  # type: ignore[assignment]  # and so is their difference
+            order.fee_numerator += value * rate_ppm  # type: ignore[assignment]  # and this is an amount
 
     def forget_prices(self, market: MarketId) -> None:
         """Nor does the price of its last trade."""
@@ -679,7 +681,8 @@ class Trading(Products):
 
     def _on_order_filled(self, event: OrderFilled) -> None:
         order = self.orders[event.client, event.order]
-        self._leave_book(order)
+        if order.status is RESTING:
+            self.books[order.market].remove(order)
         if order.conditions is not None:
             self.forget(order)
         order.status = FILLED
@@ -690,7 +693,7 @@ class Trading(Products):
         if order.conditions is not None:
             self.forget(order)
         order.status = CANCELLED
-        order.left_lots = SizeLots(0)
+        order.left_lots = NO_LOTS
         if order.other is not None:
             self.orders[order.client, order.other].other = None
             order.other = None
@@ -727,7 +730,11 @@ class Trading(Products):
                 for order in self.books[market].orders(side)
             ),
             "waiting": tuple(self.waiting.values()),
-            "closed": tuple(order for _, order in sorted(self.orders.items()) if order.status not in OPEN_STATUSES),
+            "closed": tuple(
+                order
+                for order in map(self.orders.__getitem__, self._order_keys.of(self.orders))
+                if order.status not in OPEN_STATUSES
+            ),
         }
 
     def load(self, state: VenueState) -> None:
@@ -736,7 +743,7 @@ class Trading(Products):
         self.trades, self.accepted = state.trades, state.accepted
         self.last_trades = {last.market: last.price_ticks for last in state.last_trades}
         self.books = {market: self.book_class() for market in self.markets}
-        self.orders = {}
+        self.orders, self._order_keys = {}, SortedKeys()
         for order in state.resting:
             self.orders[order.key] = order
             self.books[order.market].add(order)

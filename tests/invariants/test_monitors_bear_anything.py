@@ -1,17 +1,22 @@
-"""Whatever an engine tells, no monitor raises: events left out, twice, out of order, with other names and numbers."""
+"""Whatever an engine tells, no monitor raises: events left out, twice, out of order, with other names and numbers.
+
+And what an auditor takes for plain, and therefore shows to few monitors, hides nothing: one that shows everything to
+all finds the same, and counts the same.
+"""
 
 from enum import Enum
+from itertools import product
 from random import Random
 from typing import Any
 
 import pytest
 from msgspec.structs import fields, replace
 
-from holdfast.engines import REFERENCE, EngineSource
-from holdfast.fuzzing import episode
-from holdfast.generating import episode_random
-from holdfast.running import Runner
+from holdfast.engine import LocalEngine
+from holdfast.generating import EPISODE_STEPS, SMALL_SETUP, Source, episode_random
+from holdfast.running import ENGINE_FAILED, Runner, Views
 from holdfast.setups import setups_for
+from holdfast_engine.faults import fault_by_name
 from holdfast_invariants.auditor import Auditor
 from holdfast_model.vocabulary import Answer, Capability, Event, Record, Setup
 
@@ -20,16 +25,52 @@ EPISODES = 5
 TAMPERINGS = 4
 
 
-def histories(setup: Setup) -> list[list[Record]]:
-    """What the healthy engine told, as the auditor was given it."""
-    made = []
-    with EngineSource(REFERENCE) as engine:
-        for number in range(EPISODES):
-            runner = episode(engine, setup=setup, seed=SEED, number=number)
-            again = Runner(engine.engine(), setup)
-            records = [again.do(step) for step in runner.steps]
-            made.append([record for record in records if record is not None])
-    return made
+_CONDITIONS = frozenset(
+    {
+        Capability.STOP_ORDERS,
+        Capability.ONE_CANCELS_OTHER,
+        Capability.GOOD_TILL_TIME,
+        Capability.CANCEL_ON_DISCONNECT,
+        Capability.MARGIN,
+    }
+)
+"""Once an order has conditions, hardly an event of an order is plain."""
+_OPERATIONS = frozenset({Capability.PHASES, Capability.RESTART, Capability.SNAPSHOT, Capability.REPLICAS})
+SOURCES = [
+    *((setup, frozenset[Capability]()) for setup in setups_for(frozenset(Capability))),
+    (SMALL_SETUP, _CONDITIONS),
+    (SMALL_SETUP, _CONDITIONS | _OPERATIONS),
+]
+"""Setups, each with what is not done in it."""
+FAULTS = (
+    "",
+    "hold-released-twice",
+    "fee-from-nowhere",
+    "rounding-remainder-kept",
+    "order-without-funds",
+    "fill-reported-twice",
+    "trade-through",
+    "takers-price",
+    "ioc-rests",
+    "post-only-takes",
+    "self-trade-allowed",
+    "feed-omits-a-cancel",
+    "feed-tells-the-wrong-size",
+    "order-accepted-while-halted",
+    "shed-command-has-effect",
+    "last-record-lost",
+)
+
+
+def history(
+    setup: Setup, number: int, *, fault: str = "", without: frozenset[Capability] = frozenset(), every: bool = True
+) -> tuple[Runner, list[Record]]:
+    """What an engine told, as the auditor was given it, with a view after every step or as fuzzing takes them."""
+    engine = LocalEngine(parts=fault_by_name(fault).parts if fault else None)
+    runner = Runner(engine, setup, views=Views.EVERY_STEP if every else Views.AFTER_OPERATIONS)
+    source = Source(episode_random(SEED, number), setup, runner.capabilities - without)
+    records = [runner.do(source.next(runner.auditor.told, runner.known)) for _ in range(EPISODE_STEPS)]
+    return runner, [record for record in records if record is not None]
 
 
 def tampered(answer: Answer, random: Random, setup: Setup) -> Answer:
@@ -74,15 +115,53 @@ def otherwise(event: Event, random: Random, setup: Setup) -> Event:
     return replace(event, **{name: change})
 
 
-@pytest.mark.parametrize("setup", setups_for(frozenset(Capability)), ids=lambda setup: setup.markets[-1].market)
-def test_what_an_engine_tells_wrongly_is_reported_and_nothing_breaks(setup: Setup) -> None:
+@pytest.mark.parametrize(("setup", "without"), SOURCES)
+def test_what_an_engine_tells_wrongly_is_reported_and_nothing_breaks(
+    setup: Setup, without: frozenset[Capability]
+) -> None:
     found: set[str] = set()
-    for number, records in enumerate(histories(setup)):
+    for number in range(EPISODES):
+        _, records = history(setup, number, without=without)
         for tampering in range(TAMPERINGS):
             random = episode_random(SEED + tampering, number)
-            auditor = Auditor(setup)
+            auditor, thorough = Auditor(setup), Auditor(setup, thorough=True)
             for record in records:
                 answers = tuple(tampered(answer, random, setup) for answer in record.answers)
-                auditor.watch(replace(record, answers=answers))
+                for watching in (auditor, thorough):
+                    watching.watch(replace(record, answers=answers))
+            assert looked_at(auditor) == looked_at(thorough), "what was taken for plain was not"
             found |= {violation.invariant for violation in auditor.violations}
     assert len(found) > 10, "next to nothing was found wrong in what was told wrongly"
+
+
+def looked_at(auditor: Auditor) -> tuple[object, ...]:
+    """All that an auditor found, and how often each invariant was checked."""
+    found = [violation for violation in auditor.violations if violation.invariant != ENGINE_FAILED]
+    return sorted(map(str, found)), auditor.coverage()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_taken_for_plain_hides_no_fault(fault: str) -> None:
+    violated = 0
+    for number, (setup, without) in product((0, 1), SOURCES):
+        runner, records = history(setup, number, fault=fault, without=without, every=False)
+        thorough = Auditor(setup, capabilities=runner.capabilities, thorough=True)
+        for record in records:
+            thorough.watch(record)
+        assert looked_at(runner.auditor) == looked_at(thorough)
+        violated += bool(runner.violations)
+    assert bool(violated) is bool(fault), "nothing was compared, or the healthy engine breaks something"
+
+
+def test_plain_events_are_taken_for_plain() -> None:
+    """The comparison above would be of nothing where no event, or every event, were plain."""
+    _, records = history(SMALL_SETUP, 0, without=_CONDITIONS | _OPERATIONS)
+    plain, everything = 0, 0
+    auditor, thorough = Auditor(SMALL_SETUP), Auditor(SMALL_SETUP, thorough=True)
+    for record in records:
+        auditor.watch(record)
+        thorough.watch(record)
+    plain = sum(auditor.plain_events().values())
+    everything = sum(len(answer.events) for record in records for answer in record.answers)
+    assert everything / 2 < plain < everything
+    assert not thorough.plain_events()

@@ -11,7 +11,7 @@ from msgspec import Struct
 from holdfast_model.vocabulary.amounts import Sha256
 from holdfast_model.vocabulary.commands import Command
 from holdfast_model.vocabulary.events import Event
-from holdfast_model.vocabulary.wire import canonical
+from holdfast_model.vocabulary.wire import CANONICAL
 
 GENESIS: Sha256 = "0" * 64
 
@@ -27,5 +27,10 @@ class JournalBody(Struct, frozen=True, kw_only=True, gc=False):
 
 def seal(previous: Sha256, body: JournalBody) -> tuple[bytes, Sha256]:
     """The link of the chain, which is the previous head and the record's JSON, and its hash: the head after it."""
-    link = previous.encode("ascii") + canonical(body)
+    link = previous.encode("ascii") + CANONICAL.encode(body)
     return link, sha256(link).hexdigest()
+
+
+def head_after(previous: Sha256, body: JournalBody) -> Sha256:
+    """The head after a record, for those who keep no links: `seal(previous, body)[1]`."""
+    return sha256(previous.encode("ascii") + CANONICAL.encode(body)).hexdigest()

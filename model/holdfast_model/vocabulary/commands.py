@@ -99,7 +99,7 @@ class TriggerWhen(StrEnum):
     AT_OR_BELOW = "at_or_below"
 
 
-class Trigger(Struct, frozen=True, kw_only=True):
+class Trigger(Struct, frozen=True, kw_only=True, gc=False):
     """What turns a stop order into an ordinary one: a market order without a limit price, a limit order with one."""
 
     by: TriggerBy = TriggerBy.LAST
@@ -107,7 +107,7 @@ class Trigger(Struct, frozen=True, kw_only=True):
     price_ticks: PriceTicks
 
 
-class Conditions(Struct, frozen=True, kw_only=True):
+class Conditions(Struct, frozen=True, kw_only=True, gc=False):
     """What few orders have.
 
     `one_cancels_other` names an open order of the same client and market: a limit order and a stop order so linked

@@ -387,7 +387,7 @@ CustodyEvent = (
 # What a view shows ------------------------------------------------------------------------------------------------
 
 
-class PendingDeposit(Struct, frozen=True, kw_only=True):
+class PendingDeposit(Struct, frozen=True, kw_only=True, gc=False):
     """A deposit that is on its chain and not credited; it is `final` while deposits of its asset are suspended."""
 
     asset: AssetId
@@ -398,7 +398,7 @@ class PendingDeposit(Struct, frozen=True, kw_only=True):
     final: bool
 
 
-class Payment(Struct, frozen=True, kw_only=True):
+class Payment(Struct, frozen=True, kw_only=True, gc=False):
     """A payment that is under way, and where it stands."""
 
     intent: PaymentIntent
@@ -407,7 +407,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     not_before_ms: Timestamp
 
 
-class AssetStatus(Struct, frozen=True, kw_only=True):
+class AssetStatus(Struct, frozen=True, kw_only=True, gc=False):
     """How far an asset's chain has come, whether it can be reached, and which movements are open."""
 
     asset: AssetId
@@ -417,7 +417,7 @@ class AssetStatus(Struct, frozen=True, kw_only=True):
     withdrawals_open: bool
 
 
-class Liabilities(Struct, frozen=True, kw_only=True):
+class Liabilities(Struct, frozen=True, kw_only=True, gc=False):
     """What was published last of an asset, and at which cut."""
 
     asset: AssetId

@@ -87,7 +87,7 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     journal_sha256: Sha256 | None = None
 
 
-class JournalRecord(Struct, frozen=True, kw_only=True):
+class JournalRecord(Struct, frozen=True, kw_only=True, gc=False):
     """One command that was decided, with its events and the hash chain's head after it."""
 
     seq: int
@@ -97,7 +97,7 @@ class JournalRecord(Struct, frozen=True, kw_only=True):
     journal_sha256: Sha256
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, gc=False):
     """One step of a history: the answers in the order in which its commands were given.
 
     `answers` is empty for a command in flight at a crash: its outcome is unknown. `resent` holds what the exchange,
@@ -110,7 +110,7 @@ class Record(Struct, frozen=True, kw_only=True):
     view: View | None = None
 
 
-class History(Struct, frozen=True, kw_only=True):
+class History(Struct, frozen=True, kw_only=True, gc=False):
     """A setup and all that was done and answered after it, crashes and restarts included."""
 
     setup: Setup
@@ -119,13 +119,9 @@ class History(Struct, frozen=True, kw_only=True):
 
 def commands_of(step: Step) -> tuple[Command, ...]:
     """The commands that a step hands to the exchange and that it must answer, in order of arrival."""
-    match step:
-        case Burst(commands=commands) | AskReplica(commands=commands):
-            return commands
-        case TakeSnapshot() | RestoreSnapshot() | Crash() | Restart() | ComeToRest():
-            return ()
-        case _:
-            return (step,)
+    if isinstance(step, Burst | AskReplica):
+        return step.commands
+    return () if isinstance(step, TakeSnapshot | RestoreSnapshot | Crash | Restart | ComeToRest) else (step,)
 
 
 def command_count(steps: tuple[Step, ...]) -> int:

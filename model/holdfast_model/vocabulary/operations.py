@@ -156,7 +156,7 @@ class LoadConfirmed(EventBase, tag="load_confirmed", frozen=True, kw_only=True):
     state_sha256: Sha256
 
 
-class AccountBalance(Struct, frozen=True, kw_only=True):
+class AccountBalance(Struct, frozen=True, kw_only=True, gc=False):
     """The amount in one bucket of the account that was read."""
 
     bucket: Bucket

@@ -26,7 +26,7 @@ Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2}){0,256}$(?!\n)")]
 COUNTER_DIGITS = 16
 
 
-class PaymentIntent(Struct, frozen=True, kw_only=True):
+class PaymentIntent(Struct, frozen=True, kw_only=True, gc=False):
     """A payment out of custody, as signers approve it: they sign exactly this or nothing."""
 
     payment: Label

@@ -39,7 +39,7 @@ class WithdrawalStatus(StrEnum):
     REFUNDED = "refunded"
 
 
-class Balance(Struct, frozen=True, kw_only=True):
+class Balance(Struct, frozen=True, kw_only=True, gc=False):
     """The amount in one bucket of one account. Zero balances are left out of a view."""
 
     account: Label
@@ -48,7 +48,7 @@ class Balance(Struct, frozen=True, kw_only=True):
     amount: Amount
 
 
-class OpenOrder(Struct, frozen=True, kw_only=True):
+class OpenOrder(Struct, frozen=True, kw_only=True, gc=False):
     """An order in the book."""
 
     client: ClientId
@@ -60,7 +60,7 @@ class OpenOrder(Struct, frozen=True, kw_only=True):
     left_lots: SizeLots
 
 
-class WaitingStop(Struct, frozen=True, kw_only=True):
+class WaitingStop(Struct, frozen=True, kw_only=True, gc=False):
     """A stop order that waits for its trigger."""
 
     client: ClientId
@@ -72,7 +72,7 @@ class WaitingStop(Struct, frozen=True, kw_only=True):
     trigger: Trigger
 
 
-class Position(Struct, frozen=True, kw_only=True):
+class Position(Struct, frozen=True, kw_only=True, gc=False):
     """A client's position in a perpetual; `entry_value` is what its lots cost, with the sign of the position.
 
     A position of no lots is shown while something is still owed for it.
@@ -84,21 +84,21 @@ class Position(Struct, frozen=True, kw_only=True):
     entry_value: Amount
 
 
-class Mark(Struct, frozen=True, kw_only=True):
+class Mark(Struct, frozen=True, kw_only=True, gc=False):
     """A market's mark; None is UNAVAILABLE."""
 
     market: MarketId
     mark_ticks: PriceTicks | None
 
 
-class ProductStage(Struct, frozen=True, kw_only=True):
+class ProductStage(Struct, frozen=True, kw_only=True, gc=False):
     """How far a product is open."""
 
     product: ProductId
     stage: Stage
 
 
-class Transfer(Struct, frozen=True, kw_only=True):
+class Transfer(Struct, frozen=True, kw_only=True, gc=False):
     """A transfer that is under way."""
 
     client: ClientId
@@ -109,7 +109,7 @@ class Transfer(Struct, frozen=True, kw_only=True):
     target: ProductId
 
 
-class Withdrawal(Struct, frozen=True, kw_only=True):
+class Withdrawal(Struct, frozen=True, kw_only=True, gc=False):
     """A withdrawal and where it stands."""
 
     client: ClientId
@@ -121,7 +121,7 @@ class Withdrawal(Struct, frozen=True, kw_only=True):
     destination: Label = ""
 
 
-class Custody(Struct, frozen=True, kw_only=True):
+class Custody(Struct, frozen=True, kw_only=True, gc=False):
     """What a wallet really holds of an asset, as its chain shows it."""
 
     tier: Label
@@ -129,7 +129,7 @@ class Custody(Struct, frozen=True, kw_only=True):
     amount: Amount
 
 
-class Replica(Struct, frozen=True, kw_only=True):
+class Replica(Struct, frozen=True, kw_only=True, gc=False):
     """A replica and how far it has come; `state_sha256` is over all that the replicated state machine holds.
 
     One that is down or paused shows no state, and `seq` is how far its log was when it was last heard of.
@@ -142,7 +142,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     release: ReleaseId | None = None
 
 
-class View(Struct, frozen=True, kw_only=True):
+class View(Struct, frozen=True, kw_only=True, gc=False):
     """The exchange at one cut.
 
     `seq` is the number of the last command in the journal (0 before the first). Orders stand in queue order: by

@@ -68,7 +68,7 @@ def canonical(value: Struct) -> bytes:
     >>> canonical(AssetAmount(asset="BTC", amount=Amount(10**30)))
     b'{"asset":"BTC","amount":1000000000000000000000000000000}'
     """
-    return _CANONICAL.encode(value)
+    return CANONICAL.encode(value)
 
 
 def from_canonical(data: bytes | memoryview, expected: type[T]) -> T:
@@ -94,7 +94,7 @@ def schema(roots: Mapping[str, Any], *, title: str) -> dict[str, Any]:
     }
 
 
-_CANONICAL = msgspec.json.Encoder()
+CANONICAL = msgspec.json.Encoder()
 
 
 @cache
