@@ -316,3 +316,53 @@ class Witnesses(Struct, frozen=True, kw_only=True):
     bounds: tuple[Bound, ...]
     goals: tuple[WitnessedGoal, ...]
     searched: tuple[SearchedModel, ...]
+
+
+class ActionCoverage(Struct, frozen=True, kw_only=True):
+    """How often an action was taken over all explored states; an action with 0 was never enabled."""
+
+    action: str
+    taken: int
+
+
+class PropertyCoverage(Struct, frozen=True, kw_only=True):
+    """In how many distinct states a property was evaluated."""
+
+    invariant: str
+    property: str
+    states: int
+
+
+class GoalCoverage(Struct, frozen=True, kw_only=True):
+    """A shortest path to a state that a model is meant to reach; `states` is 0 and `trace` empty if it never was."""
+
+    goal: str
+    sentence: str
+    states: int
+    trace: tuple[TraceState, ...]
+
+
+class Exploration(Struct, frozen=True, kw_only=True):
+    """The result of a breadth-first search over a model's states.
+
+    `generated` counts the initial state and every successor computed, duplicates included; `depth` the number of
+    breadth-first levels, the initial one included (TLC counts both in this way). `complete` is false when a limit
+    stopped the search; `stopped_by` then says which. `collision_probability` bounds the probability that two
+    different states shared a fingerprint, so that one was never expanded. The verdict is `HELD` only if every goal
+    was reached.
+    """
+
+    model: str
+    verdict: Verdict
+    bounds: tuple[Bound, ...]
+    distinct: int
+    generated: int
+    depth: int
+    complete: bool
+    collision_probability: float
+    actions: tuple[ActionCoverage, ...]
+    properties: tuple[PropertyCoverage, ...]
+    violations: tuple[ModelViolation, ...]
+    deadlocks: int = 0
+    stopped_by: str = ""
+    goals: tuple[GoalCoverage, ...] = ()

@@ -141,6 +141,24 @@ def test_nothing_sought_is_inconclusive() -> None:
     assert Hunt(Limits(), lambda _: None).verdict() is Verdict.INCONCLUSIVE
 
 
+def test_an_interrupted_hunt_is_inconclusive_and_keeps_what_it_found() -> None:
+    limits = Limits(sequences=3)
+    said: list[str] = []
+
+    def interrupt(message: str) -> None:
+        said.append(message)
+        if message.startswith("witness: another sequence"):
+            raise KeyboardInterrupt
+
+    hunt = Hunt(limits, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        hunt.run(Model(Walk(sizes={})), ["at-four"])
+    hunt.interrupted = True
+    assert hunt.verdict() is Verdict.INCONCLUSIVE
+    assert [goal.steps for goal in hunt.result().goals] == [2]
+    assert said[0] == "witness: searching Walk for 1 goals"
+
+
 def test_a_goal_that_a_model_has_not_is_refused() -> None:
     with pytest.raises(HoldfastError, match="has no goal 'at-five'; it has: at-four, at-seven"):
         hunted(Model(Walk(sizes={})), ["at-five"])
