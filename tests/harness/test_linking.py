@@ -81,7 +81,7 @@ def test_what_is_said_to_be_shown_is_compared_and_nothing_else(name: str) -> Non
 
 def test_all_slices_that_are_explored_are_linked() -> None:
     linked = {type(load_model(each.model).spec) for each in LINKED}
-    assert linked == {type(a_slice(name).spec) for name in SLICES}
+    assert linked == {type(a_slice(name).spec) for name in SLICE_NAMES}
 
 
 @pytest.mark.parametrize("linked", LINKED, ids=[each.model for each in LINKED])

@@ -16,7 +16,10 @@ from holdfast_model.specs import load_model
 
 
 class Linked(Struct, frozen=True, kw_only=True):
-    """A model that is linked, and a path with which every second walk and history sets out, to get further."""
+    """A model that is linked, and a path with which every second walk and history sets out, to get further.
+
+    At its end nothing waits in the queue of surge: that is not in the exchange, and a history knows nothing of it.
+    """
 
     model: str
     path: tuple[str, ...]
@@ -58,8 +61,9 @@ LINKED = (
     ),
     _linked("maintenance+replication,faults=0,log=4,epochs=6", f"deposit(u1, USDT, amount=1); {_MAINTAINED}"),
     _linked("replication+surge,faults=0,requests=2,log=4,epochs=6", "deposit(u1, USDT, amount=1); cut_off(r2)"),
+    _linked("all,faults=0,amounts=2,log=4,epochs=6,blocks=5", f"{_CREDITED}; snapshot; {_SIGNED_NEXT}"),
 )
-"""Every slice that is explored, at sizes at which paths get further: nobody visits all of their states."""
+"""The whole exchange and every slice that is explored, at sizes at which paths get further than a search does."""
 
 GUARD_SECONDS = 1_800.0
 """For how long one link is checked at most: many times what the deepest profile needs."""
