@@ -182,6 +182,7 @@ class _Proof:
             steps = []
             vacuous = f"the action has no form over any number of members: {without_place(error)}"
         self.instances += len(steps)
+        self.excluding = {}
         outcomes = self._with_orders_opaque(action, steps)
         if outcomes is None:
             outcomes = [Outcome() for _ in self.goals]
@@ -206,7 +207,7 @@ class _Proof:
     ) -> str:
         """Add to the outcomes what each case of a step says; why all cases so far might never happen."""
         if common is not self.common:
-            self.common, self.natural, self.excluding = common, {}, {}
+            self.common, self.natural = common, {}
             self.common_terms = set(walk(common.facts))
         for case in self._cases(common, staged):
             case.named = self._named(case, self.common_terms)
