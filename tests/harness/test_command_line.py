@@ -141,7 +141,7 @@ def test_any_number_of_accounts_is_proved_with_a_second_opinion_and_exported(tmp
     assert len(list((tmp_path / "smt").glob("*.smt2"))) == report["result"]["second_opinion"]["asked"]
 
 
-def test_a_refutation_names_action_and_invariant_and_shows_what_changes(tmp_path: Path) -> None:
+def test_a_refutation_names_its_action_and_shows_what_changes(tmp_path: Path) -> None:
     run = holdfast("prove", "CONS-1", "--model", "exchange:slice=trading,bug=refund", "--suggest", cwd=tmp_path)
     assert run.returncode == 1
     lines = run.stdout.splitlines()
