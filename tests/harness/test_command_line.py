@@ -145,6 +145,22 @@ def test_any_number_of_accounts_is_proved_with_a_second_opinion_and_exported(tmp
     assert len(list((tmp_path / "smt").glob("*.smt2"))) == report["result"]["second_opinion"]["asked"]
 
 
+def test_a_refutation_names_its_action_and_shows_what_changes(tmp_path: Path) -> None:
+    run = holdfast("prove", "CONS-1", "--model", "exchange:slice=trading,bug=refund", "--suggest", cwd=tmp_path)
+    assert run.returncode == 1
+    lines = run.stdout.splitlines()
+    start = lines.index("refuted: CONS-1 (conservation) under cancel")
+    shown = [line.strip() for line in lines[start + 1 :]]
+    assert shown[0].startswith("with order = o")
+    changes = [line for line in shown if line.startswith("changes:")]
+    assert any("live.free" in line and " -> " in line for line in changes)
+    assert any(line.startswith("stays:") and " -> " not in line for line in shown)
+    assert any(
+        line.startswith("no suggestion for CONS-1 (conservation): a search breaks it after 4 states")
+        for line in lines
+    )
+
+
 def test_a_model_without_a_form_for_any_number_of_accounts_is_not_concluded(tmp_path: Path) -> None:
     run = holdfast("prove", "--model", "yardstick", "--accounts", "any", cwd=tmp_path)
     assert run.returncode == 3

@@ -25,8 +25,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from msgspec import structs
-
 from holdfast_model.checkers.knowledge import Knowledge, Supports, is_variable, simplified
 from holdfast_model.checkers.obligations import (
     Case,
@@ -45,14 +43,15 @@ from holdfast_model.checkers.obligations import (
 )
 from holdfast_model.checkers.polynomials import Polynomials, conjuncts
 from holdfast_model.checkers.questions import Question, Questions
+from holdfast_model.checkers.recording import Recording
 from holdfast_model.checkers.renaming import Symmetry
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply
 from holdfast_model.checkers.sums import instances, laws_of_sums
 from holdfast_model.checkers.sums import parts as parts_of_sum
 from holdfast_model.errors import SpecError
-from holdfast_model.evidence import Bound, Obligation, ObligationVerdict, Proof, Verdict
-from holdfast_model.spec.language import ActionDeclaration, Range
-from holdfast_model.spec.model import Instance, Model, Step, SymbolicInstance, printed_arguments
+from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
+from holdfast_model.spec.language import ActionDeclaration
+from holdfast_model.spec.model import Model, Step, SymbolicInstance
 from holdfast_model.spec.sorts import Enumeration, Index, Table, size_of, sized
 from holdfast_model.spec.terms import (
     Condition,
@@ -92,22 +91,18 @@ Progress = Callable[[int, int, str], None]
 """Called before each action with (actions done, actions in all, the action's name)."""
 
 
-class _Proof:
+class _Proof(Recording):
     """One run of `prove`."""
 
     def __init__(self, model: Model, invariants: Sequence[str], *, resources: int, few: Model | None = None) -> None:
-        self.model = model
-        self.invariants = tuple(invariants)
-        self.few = few
-        self.few_proved: Proof | None = None
-        self.goals, self.formless = goals_of(model, invariants)
+        goals, formless = goals_of(model, invariants)
+        super().__init__(model, invariants, goals, formless, few)
         self.simplified: dict[Term, Operand] = {}
         self.symbols = model.symbols()
         self.resources = resources
         self.questions = Questions(model, resources=resources)
         self.polynomials = Polynomials()
         self.supports = Supports()
-        self.obligations: list[Obligation] = []
         self.common = Knowledge(self.polynomials, self.supports)
         self.moving: frozenset[int] = frozenset()
         self.natural: dict[Term, Question] = {}
@@ -120,52 +115,13 @@ class _Proof:
             model.variables, model.spec.sizes, [[part for part, _ in parts] for parts in self.parts]
         )
         self.common_terms: set[Term] = set()
-        self.instances = self.instances_proved = 0
         self.places: dict[frozenset[tuple[type, tuple[int, ...]]], list[frozenset[int]]] = {}
         assumed = [parts for goal, parts in zip(self.goals, self.parts, strict=True) if not goal.of_steps]
         self.known = Knowledge(self.polynomials, self.supports, [part for parts in assumed for part, _ in parts])
 
-    def _record(self, goal: Goal, action: str, verdict: ObligationVerdict, **details: object) -> None:
-        self.obligations.append(
-            Obligation(
-                invariant=goal.invariant,
-                property=goal.name,
-                action=action,
-                verdict=verdict,
-                auxiliary=goal.auxiliary,
-                **{"solver": SOLVER, **details},  # type: ignore[arg-type]  # the struct's own fields
-            )
-        )
-
-    def without_form(self) -> None:
-        """Report each property that cannot be said about any number of members."""
-        for declared, reason in self.formless.items():
-            self.obligations.append(
-                Obligation(
-                    invariant=declared.invariant,
-                    property=declared.name,
-                    action="",
-                    verdict=ObligationVerdict.NOT_ATTEMPTED,
-                    solver="",
-                    auxiliary=declared.invariant not in wanted_of(self.model, self.invariants),
-                    reason=f"it has no form over any number of members: {reason}",
-                )
-            )
-
-    def base(self) -> None:
-        """Prove that the first state satisfies every property."""
-        initial = self.model.initial_terms()
-        memo: dict[int, Operand] = {}
-        for goal in self.goals:
-            if goal.of_steps:
-                continue
-            at_first = substitute(goal.formula, dict(enumerate(initial)), memo=memo)
-            assert isinstance(at_first, bool), "a formula over constants folds to a constant"
-            if at_first:
-                self._record(goal, "init", ObligationVerdict.PROVED, solver="evaluation")
-            else:
-                shown = self.model.show(self.model.initial)
-                self._record(goal, "init", ObligationVerdict.REFUTED, solver="evaluation", before=shown, after=shown)
+    def prove_few(self, few: Model) -> Proof:
+        """The same proof for few members."""
+        return prove(few, self.invariants, resources=self.resources)
 
     def action(self, action: ActionDeclaration) -> None:
         """Prove that one action keeps every property."""
@@ -182,6 +138,7 @@ class _Proof:
             steps = []
             vacuous = f"the action has no form over any number of members: {without_place(error)}"
         self.instances += len(steps)
+        self.excluding = {}
         outcomes = self._with_orders_opaque(action, steps)
         if outcomes is None:
             outcomes = [Outcome() for _ in self.goals]
@@ -206,7 +163,7 @@ class _Proof:
     ) -> str:
         """Add to the outcomes what each case of a step says; why all cases so far might never happen."""
         if common is not self.common:
-            self.common, self.natural, self.excluding = common, {}, {}
+            self.common, self.natural = common, {}
             self.common_terms = set(walk(common.facts))
         for case in self._cases(common, staged):
             case.named = self._named(case, self.common_terms)
@@ -559,100 +516,17 @@ class _Proof:
             for question in [*outcome.deciding, *self.excluding]:
                 question.decides[goal.invariant, goal.name, action.name] = None
         if vacuous:
-            self._record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=vacuous)
+            self.record(goal, action.name, ObligationVerdict.NOT_ATTEMPTED, reason=vacuous)
         elif outcome.refuted is not None:
             if self.model.unbounded:
-                self._refuted_at_few(action, goal)
+                self.refuted_at_few(action, goal)
             else:
-                self._refuted(action, *outcome.refuted, goal)
+                self.refuted(action, *outcome.refuted, goal)
         elif outcome.unknown:
-            self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=outcome.unknown)
+            self.record(goal, action.name, ObligationVerdict.UNKNOWN, reason=outcome.unknown)
         else:
             solver = SOLVER if outcome.deciding else BY_IDENTITY
-            self._record(goal, action.name, ObligationVerdict.PROVED, solver=solver)
-
-    def _refuted_at_few(self, action: ActionDeclaration, goal: Goal) -> None:
-        """Look for the refutation among few members: a solver's tables may have sums that no numbers have."""
-        assert self.few is not None
-        if self.few_proved is None:
-            self.few_proved = prove(self.few, self.invariants, resources=self.resources)
-        shown = next(
-            (
-                o
-                for o in self.few_proved.obligations
-                if (o.invariant, o.property, o.action) == (goal.invariant, goal.name, action.name)
-                and o.verdict is ObligationVerdict.REFUTED
-            ),
-            None,
-        )
-        if shown is None:
-            reason = "the solver's counterexample is not one among few members, and perhaps none at all"
-            self._record(goal, action.name, ObligationVerdict.UNKNOWN, reason=reason)
-        else:
-            sizes = ", ".join(f"{b.value} {b.name}" for b in self.few_proved.bounds[: len(self.few.spec.sizes)])
-            self.obligations.append(structs.replace(shown, reason=f"shown with {sizes}"))
-
-    def _refuted(self, action: ActionDeclaration, case: Case, reply: Reply, goal: Goal) -> None:
-        before = tuple(reply.values[position] for position in range(len(self.model.variables)))
-        arguments = tuple(
-            reply.values[p.name] if isinstance(p.domain, Range) else int(value)
-            for p, value in zip(action.parameters, case.staged.instance.arguments, strict=True)
-        )
-        after = self.model.step(Instance(action, arguments), before)
-        assert after is not None, "solver and interpreter disagree on a guard"
-        for other in self.goals:
-            judged = None if other.of_steps else other.declared
-            assert judged is None or self.model.holds(judged, before), "a refutation starts outside"
-        if goal.declared is not None:
-            holds = self.model.holds(goal.declared, after, before=before)
-            assert not holds, "solver and interpreter disagree on a property"
-        printed = printed_arguments(action, arguments)
-        self._record(
-            goal,
-            action.name,
-            ObligationVerdict.REFUTED,
-            arguments={p.name: t.removeprefix(f"{p.name}=") for p, t in zip(action.parameters, printed, strict=True)},
-            before=self.model.show(before),
-            after=self.model.show(after),
-        )
-
-    def missing(self, invariants: Sequence[str]) -> None:
-        """Report each wanted invariant that the model has no formula for."""
-        searched = {p.invariant for p in self.model.responses}
-        for invariant in dict.fromkeys(invariants):
-            if invariant not in self.model.invariants:
-                self.obligations.append(
-                    Obligation(
-                        invariant=invariant,
-                        property="",
-                        action="",
-                        verdict=ObligationVerdict.NOT_ATTEMPTED,
-                        solver="",
-                        reason="what can be reached is decided by a search, not by induction"
-                        if invariant in searched
-                        else f"model {self.model.name} has no formula for it",
-                    )
-                )
-
-    def by_names(self) -> list[Bound]:
-        """How many steps stand for how many, where some differ from others only by names of members."""
-        if self.instances_proved >= self.instances:
-            return []
-        return [
-            Bound(
-                name="steps",
-                value=f"{self.instances_proved} stand for {self.instances}; each other one was compared with one of "
-                "them and is the same under other names",
-            )
-        ]
-
-    def verdict(self) -> Verdict:
-        """Held only if everything, auxiliary invariants included, was proved and something was asked for."""
-        verdicts = {o.verdict for o in self.obligations}
-        if ObligationVerdict.REFUTED in verdicts:
-            return Verdict.VIOLATED
-        main = any(not o.auxiliary for o in self.obligations)
-        return Verdict.HELD if main and verdicts == {ObligationVerdict.PROVED} else Verdict.INCONCLUSIVE
+            self.record(goal, action.name, ObligationVerdict.PROVED, solver=solver)
 
 
 def _without_any_form(model: Model, invariants: Sequence[str], reason: str) -> Proof:

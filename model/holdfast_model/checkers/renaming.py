@@ -99,6 +99,7 @@ class Signatures:
         self._sorts = {prefix: sorts[0] for prefix, sorts in prefixes.items() if len(sorts) == 1}
         self._parsed = [self._parse(v.name) for v in variables]
         self._positions = {parsed: position for position, parsed in enumerate(self._parsed)}
+        assert len(self._positions) == len(variables), "a renaming gives no two variables one name"
         self._of_sort = [v.sort for v in variables]
         self._counters: dict[Term, type] = {}
         self._opaque: set[type] = set()
