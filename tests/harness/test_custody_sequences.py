@@ -221,7 +221,7 @@ def test_a_deposit_and_a_payment_that_are_final_again_in_one_block_both_correct_
 
 def test_the_machine_holds_on_healthy_custody_and_reaches_most_of_it() -> None:
     with EngineSource(REFERENCE) as source:
-        outcome = run_machine(source, setup=CUSTODY_SETUP, seed=2, examples=60, steps=30, machine=CustodyMachine)
+        outcome = run_machine(source, setup=CUSTODY_SETUP, seed=1, examples=120, steps=30, machine=CustodyMachine)
     assert outcome.violations == ()
     assert {
         "commitment-reuse-refused",
