@@ -69,7 +69,9 @@ class PhasesLink(Subject):
 
     def beside(self, world: World) -> Values:
         """The phase as the view shows it; without a venue that acts the view shows the last one."""
-        return {} if world.down or world.pending else {PHASE: PHASES[world.view.phase]}
+        if world.down or world.pending or (world.is_halted_for_good and not world.has_primary):
+            return {}
+        return {PHASE: PHASES[world.view.phase]}
 
     def together(self, world: World, state: Mapping[str, int]) -> Values:
         """The model's phase, but halted while a mismatch stands."""
