@@ -203,7 +203,7 @@ class CustodyLink(Subject):
         """The chain, and what went out to it."""
         chain, told = world.chain, told_of_custody(world, world.view.seq)
         found: Values = {"chain_tip": chain.tip, "fork": chain.fork}
-        if not world.down:
+        if world.has_primary:
             found[HALTED] = int(world.view.phase is Phase.HALTED)
         if not world.down and not world.pending:
             found["provider_up"] = _same([int(item.provider_up) for item in world.view.chains])

@@ -69,7 +69,9 @@ class PhasesLink(Subject):
 
     def beside(self, world: World) -> Values:
         """The phase as the view shows it; without a venue that acts the view shows the last one."""
-        return {} if world.down or world.pending else {PHASE: PHASES[world.view.phase]}
+        if world.down or world.pending or (world.is_halted_for_good and not world.has_primary):
+            return {}
+        return {PHASE: PHASES[world.view.phase]}
 
     def together(self, world: World, state: Mapping[str, int]) -> Values:
         """The model's phase, but halted while a mismatch stands."""
@@ -186,13 +188,15 @@ def _is_done(world: World, kind: type) -> bool:
 def _deploy(world: World, _: Taken) -> None:
     """All replicas that are up get the other release and it is activated, where all are up; else the same again."""
     if world.has(Replication):
-        world.do(DeployRelease(replica=world.roles[0], release="r1"))
+        is_rebuilt = world.are_accepted(DeployRelease(replica=world.roles[0], release="r1"))
     else:
         release = "r2" if world.view.release == "r1" else "r1"
-        world.do(*(DeployRelease(replica=replica, release=release) for replica in world.setup.replicas))
+        installed = [DeployRelease(replica=replica, release=release) for replica in world.setup.replicas]
+        is_rebuilt = world.are_accepted(*installed)
         world.do(ActivateRelease(release=release))
-    world.look()
-    world.notes["rebuilt"] = world.view.seq
+    if is_rebuilt:
+        world.look()
+        world.notes["rebuilt"] = world.view.seq
 
 
 def _why_not_deployed(world: World, _: Taken) -> str:

@@ -13,15 +13,13 @@ from random import Random
 from holdfast.linking.rules import MISSING, ActionRule, By, Move, Reading, Subject, Taken, Values, VariableRule
 from holdfast.linking.world import World
 from holdfast_model.specs.exchange.ledger import Kind
-from holdfast_model.specs.exchange.operations import Procedure, Reach, Replication, Slot, Standby
+from holdfast_model.specs.exchange.operations import Reach, Replication, Slot, Standby
 from holdfast_model.vocabulary import (
     Amount,
     CreditDeposit,
-    DeployRelease,
     HealReplica,
     KillReplica,
     PartitionReplica,
-    Phase,
     PromoteReplica,
     Reason,
     ReplicaPromoted,
@@ -361,8 +359,6 @@ def _moves(world: World, random: Random) -> Sequence[Move]:
         offer("heal the primary", HealReplica(replica=primary), By("rejoin"), *caught_up)
     else:
         found.append(Move("start the primary", lambda world: _start(world, primary), ((By("restore"), *caught_up),)))
-    if world.has(Procedure) and world.view.phase is Phase.MAINTENANCE and status is ReplicaStatus.UP:
-        found.append(Move("deploy", lambda world: _deploy(world, primary), ((By("deploy"),),)))
     return found
 
 
@@ -377,12 +373,6 @@ def _lose(world: World, command: KillReplica | PartitionReplica) -> None:
 
 def _start(world: World, primary: str) -> None:
     world.attempt(StartReplica(replica=primary))
-    world.look()
-    world.notes["rebuilt"] = world.view.seq
-
-
-def _deploy(world: World, primary: str) -> None:
-    world.attempt(DeployRelease(replica=primary, release="r1"))
     world.look()
     world.notes["rebuilt"] = world.view.seq
 

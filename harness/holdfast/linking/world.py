@@ -85,6 +85,13 @@ class World:
         up = [item.replica for item in self.view.replicas if item.status is ReplicaStatus.UP]
         return self.roles[0] in up and len(up) >= self.setup.quorum
 
+    @property
+    def has_primary(self) -> bool:
+        """Whether the primary runs, reached or not; while it does not, a model knows of no mismatch."""
+        return not self.down and any(
+            item.replica == self.roles[0] and item.status is not ReplicaStatus.DOWN for item in self.view.replicas
+        )
+
     def decide(self, command: Command) -> None:
         """An operator decides something: now, or as soon as the exchange acts."""
         if self.acts and not self.pending:
