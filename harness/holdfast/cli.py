@@ -465,11 +465,19 @@ def witness(
 ) -> None:
     """The shortest sequence to each goal, such as a failover during a partly signed withdrawal.
 
-    Exit status 0: each was reached. 1: something broke on the way. 3: a goal was not reached, which says why.
+    Each is replayed on the reference exchange. Exit status 0: each was reached. 1: something broke on the way, or the
+    exchange went another. 3: a goal was not reached, which says why.
     """
     from holdfast.console import say, say_steps, telling, verdict_line
     from holdfast.reporting import Folder
-    from holdfast.witnessing import SEQUENCES_ALL, goals_sought, hunt_for, say_witnesses, write_witnesses
+    from holdfast.witnessing import (
+        SEQUENCES_ALL,
+        goals_sought,
+        hunt_for,
+        on_reference,
+        say_witnesses,
+        write_witnesses,
+    )
     from holdfast_model.checkers.witness import Hunt, Limits
     from holdfast_model.evidence import ExitStatus
     from holdfast_model.traces import narrated
@@ -478,7 +486,7 @@ def witness(
     sought = goals_sought(goals or [], model)
     folder = Folder(out)
     with telling() as progress:
-        hunt = Hunt(Limits(sequences=SEQUENCES_ALL if all_ else 1), progress)
+        hunt = Hunt(Limits(sequences=SEQUENCES_ALL if all_ else 1), progress, on_reference)
         try:
             hunt_for(hunt, sought)
         except KeyboardInterrupt:

@@ -35,7 +35,7 @@ from holdfast.setups import (
     signing_bounds,
 )
 from holdfast.whole_machine import WholeMachine
-from holdfast.witnessing import goals_sought, hunt_for
+from holdfast.witnessing import goals_sought, hunt_for, on_reference
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
@@ -191,7 +191,7 @@ class Gate:
         self.proofs: list[Proof] = []
         self.explorations: list[Exploration] = []
         self.links: list[LinkCheck] = []
-        self.hunt = Hunt(Limits(), progress)
+        self.hunt = Hunt(Limits(), progress, on_reference)
         self.runs: list[Run] = []
         self.faults: FaultsResult | None = None
         self.skipped: list[NotChecked] = []

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from holdfast.console import say
+from holdfast.linking.following import replay_on_reference
 from holdfast.reporting import Folder
-from holdfast_model.checkers.witness import Hunt
+from holdfast_model.checkers.witness import Hunt, Replayed
 from holdfast_model.errors import HoldfastError
-from holdfast_model.evidence import Witness, WitnessedGoal, Witnesses
+from holdfast_model.evidence import TraceState, Witness, WitnessedGoal, Witnesses
 from holdfast_model.specs import goal_models, load_model
 
 SEQUENCES_ALL = 3
@@ -42,6 +43,19 @@ def hunt_for(hunt: Hunt, sought: dict[str, list[str]]) -> None:
         hunt.run(load_model(name), goals)
 
 
+def on_reference(model: str, trace: Sequence[TraceState]) -> Replayed:
+    """Let the reference exchange go the way of a sequence, with its states compared after each step."""
+    replay = replay_on_reference(model, trace)
+    if replay.difference is not None:
+        found = replay.difference
+        text = (
+            f"step {found.step}, {found.action}: {found.variable} is {found.model} in the model, "
+            f"{found.engine} in the exchange"
+        )
+        return Replayed(reason="its states were others", difference=text)
+    return Replayed(matched=replay.matched, reason=replay.unsupported or "")
+
+
 def write_witnesses(folder: Folder, found: Sequence[Witness]) -> list[str]:
     """Write each sequence into a file of its own; their names, relative to the folder."""
     return [folder.add_witness(each) for each in found]
@@ -70,4 +84,5 @@ def outcome(goal: WitnessedGoal) -> str:
     """What was found of a goal, in one line."""
     if goal.method is None:
         return f"not reached on {goal.model}: {goal.reason}"
-    return f"{goal.steps} steps on {goal.model} ({goal.method}): {' -> '.join(goal.actions)}"
+    how = "replayed on the reference" if goal.replayed else goal.difference or goal.not_replayed_because
+    return f"{goal.steps} steps on {goal.model} ({goal.method}; {how}): {' -> '.join(goal.actions)}"

@@ -279,9 +279,10 @@ class WitnessedGoal(Struct, frozen=True, kw_only=True):
     """What was found about a goal: on `model`, a shortest sequence, of `steps` steps.
 
     `method` is None where none was found, and `reason` says why. `replayed`: the reference engine took the steps,
-    and its states were the model's; else `not_replayed_because` says why not. (The interpreter of the specification
-    takes the steps of every sequence.) `others` are further ones, each the shortest whose actions, by name and order,
-    differ from all before it.
+    and its states were the model's; else `not_replayed_because` says why not, and `difference` what differed where
+    its states were others, which is a violation. (The interpreter of the specification takes the steps of every
+    sequence.) `others` are further ones, each the shortest whose actions, by name and order, differ from all before
+    it.
     """
 
     goal: str
@@ -292,6 +293,7 @@ class WitnessedGoal(Struct, frozen=True, kw_only=True):
     reason: str = ""
     replayed: bool = False
     not_replayed_because: str = ""
+    difference: str = ""
     actions: tuple[str, ...] = ()
     file: str = ""
     others: tuple[WitnessSummary, ...] = ()

@@ -236,7 +236,9 @@ def _of_models(evidence: Proof | Exploration | LinkCheck | Witnesses) -> Verdict
                 return Verdict.VIOLATED
             return Verdict.HELD if evidence.steps or evidence.moves else Verdict.INCONCLUSIVE
         case Witnesses():
-            if any(searched.violations for searched in evidence.searched):
+            if any(searched.violations for searched in evidence.searched) or any(
+                g.difference for g in evidence.goals
+            ):
                 return Verdict.VIOLATED
             reached = evidence.goals and all(goal.method is not None for goal in evidence.goals)
             return Verdict.HELD if reached else Verdict.INCONCLUSIVE

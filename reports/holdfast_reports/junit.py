@@ -209,6 +209,10 @@ def _witness_cases(witnesses: Witnesses) -> Iterator[Case]:
             outcome=Outcome.PASSED if goal.method is not None else Outcome.ERROR,
             reason=f"not reached on {goal.model}: {goal.reason}",
         )
+        if goal.method is not None:
+            went = Outcome.FAILED if goal.difference else Outcome.PASSED if goal.replayed else Outcome.SKIPPED
+            reason = goal.difference or goal.not_replayed_because
+            yield Case(name=f"goal {goal.goal} goes the same way on the reference", outcome=went, reason=reason)
     for searched in witnesses.searched:
         for violation in searched.violations:
             actions = ", ".join(state.action for state in violation.trace)

@@ -317,6 +317,8 @@ def _witnesses(title: str, witnesses: Witnesses) -> Iterator[str]:
             yield f"{name}: says {goal.steps} steps, {len(goal.actions)} are recorded"
         if goal.method is None and (goal.steps or goal.replayed):
             yield f"{name}: not reached, but steps are recorded"
+        if goal.replayed and goal.difference:
+            yield f"{name}: replayed on the engine, but a difference is recorded"
         if goal.method is None and not goal.reason:
             yield f"{name}: not reached, but no reason is given"
         if not goal.replayed and not goal.not_replayed_because:

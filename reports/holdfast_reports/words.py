@@ -161,7 +161,7 @@ def _work(dossier: Dossier) -> str:
     if dossier.witnesses:
         goals = dossier.witnesses[1].goals
         reached = sum(goal.method is not None for goal in goals)
-        pieces.append(f"{reached:,} of {counted(len(goals), 'goal')} of the models were reached")
+        pieces.append(f"{reached:,} of {len(goals):,} goals of the models were reached")
     if dossier.runs:
         commands = sum(run.commands for _, run in dossier.runs)
         sequences = sum(run.sequences for _, run in dossier.runs)

@@ -1,6 +1,7 @@
 """The link: each variable and action has its rule, paths go both ways, the first difference is shown."""
 
 import doctest
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ from holdfast.linking.documenting import tables
 from holdfast.linking.following import Follower, follow, path_of, replay_on_reference, why_not_linked
 from holdfast.linking.rules import Reading, VariableRule
 from holdfast.linking.subjects import rule_of, subjects_of
+from holdfast.witnessing import hunt_for, on_reference
+from holdfast_engine.faults import fault_by_name
 from holdfast_model.checkers.explore import explore
+from holdfast_model.checkers.witness import Hunt, Limits
 from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import TraceState, Verdict
+from holdfast_model.findings import Replay
 from holdfast_model.spec import Model
 from holdfast_model.spec.model import Instance
 from holdfast_model.specs import load_model
@@ -249,3 +254,23 @@ def test_the_page_shows_what_its_examples_answer() -> None:
 
 def test_the_tables_of_the_page_are_those_of_the_code() -> None:
     assert PAGE.read_text().partition("own rules.\n\n")[2].rstrip("\n") == tables()
+
+
+def test_a_sequence_to_a_goal_that_the_exchange_takes_otherwise_is_a_violation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def replay(model: str, trace: Sequence[TraceState]) -> Replay:
+        loaded, faulty = load_model(model), LocalEngine(parts=fault_by_name("fee-from-nowhere").parts)
+        return follow(loaded, path_of(loaded, [state.action for state in trace[1:]]), faulty)
+
+    hunt = Hunt(Limits(), lambda _: None, on_reference)
+    hunt_for(hunt, {"exchange:slice=trading": ["order-filled"]})
+    assert hunt.verdict() is Verdict.HELD
+    assert hunt.result().goals[0].replayed
+    monkeypatch.setattr("holdfast.witnessing.replay_on_reference", replay)
+    hunt = Hunt(Limits(), lambda _: None, on_reference)
+    hunt_for(hunt, {"exchange:slice=trading": ["order-filled"]})
+    assert hunt.verdict() is Verdict.VIOLATED
+    (goal,) = hunt.result().goals
+    assert not goal.replayed
+    assert goal.difference.startswith("step ")

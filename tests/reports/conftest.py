@@ -424,6 +424,15 @@ NOT_REACHED = WitnessedGoal(
     not_replayed_because="no sequence was found",
 )
 
+OTHERWISE = msgspec.structs.replace(
+    REACHED,
+    goal="restored-otherwise",
+    replayed=False,
+    not_replayed_because="its states were others",
+    difference="step 2, restore: up is true in the model, <b>false</b> in the exchange",
+    file="witnesses/restored-otherwise.json",
+)
+
 SEARCHED = SearchedModel(
     model=WITNESS.model,
     bounds=EXPLORATION.bounds,
@@ -609,6 +618,7 @@ def violated_gate() -> Report[AnyResult]:
             ),
         ),
         links=(LINK, BROKEN_LINK),
+        witnesses=witnesses(Verdict.VIOLATED, REACHED, OTHERWISE),
         runs=(broken, idle),
         faults=FaultsResult(bounds=FAULTS.bounds, faults=(*FAULTS.faults, missed), healthy=FAULTS.healthy),
         not_checked=(
@@ -634,6 +644,7 @@ def violated_gate() -> Report[AnyResult]:
 def inconclusive_gate() -> Report[AnyResult]:
     """A gate in which nothing was violated and every part was left open in its own way."""
     result = gate(
+        witnesses=witnesses(Verdict.INCONCLUSIVE, NOT_REACHED),
         proofs=(
             Proof(
                 model="spot",
@@ -851,8 +862,9 @@ def write_counterexamples(report: Report[AnyResult], out: Path) -> None:
     if isinstance(report.result, GateResult | FuzzResult) and report.result.counterexamples:
         write_atomically(out / STALE_RESTORE_FILE, encode(STALE_RESTORE))
     sought = report.result.witnesses if isinstance(report.result, GateResult) else report.result
-    if isinstance(sought, Witnesses):
-        write_atomically(out / REACHED.file, encode(WITNESS))
+    for goal in sought.goals if isinstance(sought, Witnesses) else ():
+        if goal.file:
+            write_atomically(out / goal.file, encode(msgspec.structs.replace(WITNESS, goal=goal.goal)))
     if isinstance(report.result, DiffResult):
         write_atomically(out / REPRICED_FILE, encode(REPRICED))
 

@@ -207,7 +207,8 @@ def test_the_sentence_of_a_gate_that_held_states_its_work(reports: Reports, fold
     assert sentence.text == (
         "Everything that was checked held, within the bounds stated beside each part. In all, 21 of 21 proof "
         "obligations were proved, 1,482,570 distinct model states were visited, models and the reference exchange "
-        "went 150 steps together, 12,214 commands were run in 80 sequences and 3 of 3 planted faults were caught."
+        "went 150 steps together, 1 of 1 goals of the models were reached, 12,214 commands were run in 80 sequences "
+        "and 3 of 3 planted faults were caught."
     )
 
 
@@ -222,7 +223,7 @@ def test_the_sentence_of_a_violated_gate_tells_the_engine_from_the_models(report
 def test_the_sentence_of_an_inconclusive_gate_names_what_is_open(reports: Reports, folder: Folder) -> None:
     (sentence,) = read(folder(reports["inconclusive gate"]())).find("p", class_="in-a-sentence")
     assert "Proof on the model spot, Exploration of the model yardstick, Link of the model" in sentence.text
-    assert "the reference exchange and Run maintenance" in sentence.text
+    assert "the reference exchange, Shortest sequences to goals and Run maintenance" in sentence.text
     assert "does not count as a pass" in sentence.text
 
 
@@ -238,6 +239,7 @@ def test_the_summary_has_a_row_for_every_part(reports: Reports, folder: Folder) 
             "60 steps one way, 90 moves the other",
             "not recorded",
         ],
+        ["Shortest sequences to goals", "✓ held", "1 of 1 goal reached", "not recorded"],
         ["Run maintenance", "✓ held", "2,214 commands in 60 sequences", "14.2 s"],
         ["Run surge", "✓ held", "10,000 commands in 20 sequences", "11.7 s"],
         ["Planted faults", "✓ held", "3 of 3 planted faults caught", "18.1 s"],
@@ -340,6 +342,18 @@ def test_proofs_show_each_open_obligation_with_its_reason(reports: Reports, fold
         "orders 2",
         "amounts unbounded integers",
     ]
+
+
+def test_sequences_to_goals_show_what_was_replayed_and_what_differed(reports: Reports, folder: Folder) -> None:
+    sought = section(read(folder(reports["violated gate"]())), "witnesses")
+    assert "step 2, restore: up is true in the model, <b>false</b> in the exchange" in sought.text
+    assert ("violated", "differs") in badges(sought)
+    held = section(read(folder(reports["held gate"]())), "witnesses")
+    assert ("held", "replayed") in badges(held)
+    assert ("violated", "differs") not in badges(held)
+    none = section(read(folder(reports["inconclusive gate"]())), "witnesses")
+    assert ("inconclusive", "not reached") in badges(none)
+    assert ("held", "replayed") not in badges(none)
 
 
 def test_links_show_the_first_difference_and_the_way_to_it(reports: Reports, folder: Folder) -> None:
@@ -446,7 +460,7 @@ def _everywhere(value: Any, text: str) -> Any:  # noqa: ANN401 - any JSON value
     """The value with every free text replaced; verdicts, schema and command stay."""
     match value:
         case dict():
-            fixed = {"verdict", "schema", "command", "kind"}
+            fixed = {"verdict", "schema", "command", "kind", "method"}
             return {key: item if key in fixed else _everywhere(item, text) for key, item in value.items()}
         case list() | tuple():
             return [_everywhere(item, text) for item in value]

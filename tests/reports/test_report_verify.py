@@ -274,6 +274,8 @@ def test_the_digests_are_in_the_form_that_sha256sum_reads(reports: Reports, fold
         "junit.xml",
         "report.html",
         "report.json",
+        "witnesses/restored-otherwise.json",
+        "witnesses/restored-with-a-log.json",
     ]
     for line in lines:
         recorded, name = line.split("  ")

@@ -47,6 +47,24 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """Whether an engine went the way of a sequence; else why it was not asked to, or what differed."""
+
+    matched: bool = False
+    reason: str = ""
+    difference: str = ""
+
+
+Replays = Callable[[str, Sequence[TraceState]], Replayed]
+"""Lets an engine go the way of a sequence of the model of this name."""
+
+
+def by_the_interpreter(model: str, trace: Sequence[TraceState]) -> Replayed:  # noqa: ARG001 - no engine is asked
+    """No engine is asked: the interpreter alone took the steps."""
+    return Replayed(reason=NOT_ON_THE_ENGINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How far to look: `sequences` for each goal at most, and the limits of the two methods."""
 
@@ -72,6 +90,7 @@ class _Found:
     method: Method | None = None
     reason: str = ""
     traces: list[tuple[TraceState, ...]] = field(default_factory=list)
+    replayed: Replayed = field(default_factory=lambda: Replayed(reason="no sequence was found"))
 
 
 @dataclass(slots=True)
@@ -80,6 +99,7 @@ class Hunt:
 
     limits: Limits
     progress: Progress
+    replays: Replays = by_the_interpreter
     found: list[tuple[Model, _Found]] = field(default_factory=list)
     searched: list[SearchedModel] = field(default_factory=list)
     interrupted: bool = False
@@ -114,6 +134,8 @@ class Hunt:
         self._bounded(model, [each for each in wanted if each.method is None], exploration)
         for each in wanted:
             self._further(model, each)
+            if each.traces:
+                each.replayed = self.replays(model.name, each.traces[0])
         self.timing[f"witness:{model.name}"] = round(monotonic() - start, 3)
 
     def _explored(self, model: Model, wanted: list[_Found], *, timed: bool) -> Exploration:
@@ -212,7 +234,9 @@ class Hunt:
                     steps=len(first.actions),
                     method=each.method,
                     reason=each.reason or ("" if summaries else "the search was interrupted"),
-                    not_replayed_because=NOT_ON_THE_ENGINE if summaries else "no sequence was found",
+                    replayed=each.replayed.matched,
+                    not_replayed_because=each.replayed.reason,
+                    difference=each.replayed.difference,
                     actions=first.actions,
                     file=first.file,
                     others=tuple(summaries[1:]),
@@ -226,8 +250,8 @@ class Hunt:
         )
 
     def verdict(self) -> Verdict:
-        """Held only if goals were sought, each was reached, and nothing broke on the way."""
-        if any(each.violations for each in self.searched):
+        """Held only if goals were sought, each was reached, nothing broke on the way, and no engine went another."""
+        if any(each.violations for each in self.searched) or any(each.replayed.difference for _, each in self.found):
             return Verdict.VIOLATED
         reached = not self.interrupted and bool(self.found) and all(each.method is not None for _, each in self.found)
         return Verdict.HELD if reached else Verdict.INCONCLUSIVE
