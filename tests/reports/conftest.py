@@ -863,7 +863,7 @@ def write_counterexamples(report: Report[AnyResult], out: Path) -> None:
         write_atomically(out / STALE_RESTORE_FILE, encode(STALE_RESTORE))
     sought = report.result.witnesses if isinstance(report.result, GateResult) else report.result
     for goal in sought.goals if isinstance(sought, Witnesses) else ():
-        if goal.file:
+        if goal.file in {REACHED.file, OTHERWISE.file}:
             write_atomically(out / goal.file, encode(msgspec.structs.replace(WITNESS, goal=goal.goal)))
     if isinstance(report.result, DiffResult):
         write_atomically(out / REPRICED_FILE, encode(REPRICED))
