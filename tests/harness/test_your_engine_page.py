@@ -3,13 +3,17 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from unittest import TestCase
 
 import pytest
 
+from holdfast.machines import ExchangeMachine
+
 PAGE = (Path(__file__).parents[2] / "docs" / "your-engine.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```python (\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-WIRE, OBJECT = "-m holdfast_engine", "LocalEngine()"
+OBJECT = "LocalEngine()"
 
 
 def run_pytest(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
@@ -34,12 +38,14 @@ def test_the_file_passes_as_it_stands(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_rule_that_the_user_adds_finds_what_it_is_for_on_a_process(tmp_path: Path) -> None:
-    assert BLOCKS["process"].count(WIRE) == 1
-    done = run_pytest(tmp_path, BLOCKS["process"].replace(WIRE, f"{WIRE} --fault cancel-all-misses-one"))
+def test_the_file_fails_with_the_smallest_sequence_where_an_engine_is_wrong(tmp_path: Path) -> None:
+    line, wrong = re.compile(r"^ENGINE = .*$", re.MULTILINE), 'ENGINE = "fault:cancel-all-misses-one"'
+    faulty, count = line.subn(wrong, BLOCKS["process"])
+    assert count == 1
+    done = run_pytest(tmp_path, faulty)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 failed" in done.stdout
-    assert "PRIO-2" in done.stdout
+    assert re.search(r"^E +AssertionError: [^\n]+\n(E +[^\n]+\n){1,12}?E +PRIO-2", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -56,6 +62,7 @@ def test_every_machine_of_the_table_is_there() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|", PAGE, re.MULTILINE)
     assert len(rows) == 5
     for name, module in rows:
-        program = f"from {module} import {name}; {name}.TestCase; print({name}.setup.clients)"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        machine = getattr(import_module(module), name)
+        assert issubclass(machine, ExchangeMachine)
+        assert machine.__module__ == module
+        assert issubclass(machine.TestCase, TestCase)
