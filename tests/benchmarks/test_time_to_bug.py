@@ -122,3 +122,14 @@ def test_an_unknown_fault_is_wrong_input(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_each_fault_has_a_machine() -> None:
     assert len({machine_for(fault)[0] for fault in FAULTS}) == 5
+
+
+def test_the_committed_page_is_of_faults_that_there_are_and_counts_what_it_shows() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    table = rows(text)
+    assert table
+    assert table.keys() <= {fault.name for fault in FAULTS}
+    assert heads(text) == {
+        finder: f"{sum(cells[place] != NOT_FOUND for cells in table.values())} of {len(table)}"
+        for place, finder in enumerate(FINDERS)
+    }
