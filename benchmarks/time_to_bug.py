@@ -428,7 +428,7 @@ def page(result: TimesToBug) -> str:
         "`-` says that it did not find the fault within that, and no more. Commands are the same in every run of one",
         "version; seconds are of one machine, and only compare the columns.",
         "",
-        f"| finder | found | median commands | median s | median commands of {common} that all found | median s of these |",
+        f"| finder | found | median commands | median s | median commands of {common} found by all | median s |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
