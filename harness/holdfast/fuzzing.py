@@ -91,16 +91,32 @@ class Fuzz:
         )
 
 
-def episode(source: EngineSource, *, setup: Setup, seed: int, number: int) -> Runner:
-    """One episode: the steps depend on seed, number, setup, and what the engine tells; last all must come to rest."""
+def _not_watched(runner: Runner) -> None:
+    del runner
+
+
+def episode(
+    source: EngineSource,
+    *,
+    setup: Setup,
+    seed: int,
+    number: int,
+    watch: Callable[[Runner], None] = _not_watched,
+) -> Runner:
+    """One episode: the steps depend on seed, number, setup, and what the engine tells; last all must come to rest.
+
+    `watch` is called after each step, and may end the episode by raising.
+    """
     runner = Runner(source.engine(), setup, views=Views.AFTER_OPERATIONS)
     draw = Source(episode_random(seed, number), setup, runner.capabilities)
     for _ in range(episode_steps(setup)):
         if runner.failed:
             break
         runner.do(draw.next(runner.auditor.told, runner.known))
+        watch(runner)
     runner.do(ComeToRest())
     runner.finish()
+    watch(runner)
     if runner.failed:
         source.discard()
     return runner

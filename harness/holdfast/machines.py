@@ -7,6 +7,8 @@ For your own pytest: subclass `ExchangeMachine`, set `make_engine`, and let Hypo
 
     TestMyExchange = MyMachine.TestCase
 
+or let one process serve all examples, with `run_machine`; `docs/your-engine.md` has both as files that run.
+
 `margin_machine.MarginMachine` does the same on a setup with perpetuals, loans and two products: it builds positions,
 moves marks, liquidates, halts products and charges interest and funding as well.
 `operations_machine.OperationsMachine` adds failovers, maintenance by procedure, releases, surges and reads anywhere.
