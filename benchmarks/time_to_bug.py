@@ -338,6 +338,11 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
+GUARD_SECONDS = 600.0
+_GUARDS_PER_BOUND = 30
+"""A process that is at one fault for longer hangs: its finders have so many times their CPU time, on a busy machine."""
+
+
 def measure(
     faults: Sequence[Fault],
     *,
@@ -353,10 +358,11 @@ def measure(
     """
     kept = {} if keep is None else _kept(keep, seed, bounds)
     wanted = [fault.name for fault in faults if fault.name not in kept]
-    done = spread(partial(hunt, seed=seed, bounds=bounds), wanted, workers=workers)
+    guard = GUARD_SECONDS + _GUARDS_PER_BOUND * bounds.seconds
+    done = spread(partial(hunt, seed=seed, bounds=bounds), wanted, guard_seconds=guard, workers=workers)
     for number, (name, result) in enumerate(zip(wanted, done, strict=True), start=1):
-        if result is None:
-            tell(f"{number:3}/{len(wanted)} {name}: the process that looked for it died")
+        if isinstance(result, Lost):
+            tell(f"{number:3}/{len(wanted)} {name}: {result.how}")
             continue
         kept[name] = result
         tell(f"{number:3}/{len(wanted)} {name}: " + ", ".join(map(_told, result.searches)))
