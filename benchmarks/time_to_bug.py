@@ -44,7 +44,7 @@ from holdfast.reporting import Session, write_json
 from holdfast.running import Runner
 from holdfast.setups import AUCTION_SETUP, SMALL_SETUP, setups_for
 from holdfast.whole_machine import WholeMachine
-from holdfast.workers import WORKERS, spread
+from holdfast.workers import WORKERS, Lost, spread
 from holdfast_engine.faults import (
     FAULTS,
     Fault,
@@ -340,7 +340,7 @@ def _whole(value: float | None) -> int | None:
 
 GUARD_SECONDS = 600.0
 _GUARDS_PER_BOUND = 30
-"""A process that is at one fault for longer hangs: its finders have so many times their CPU time, on a busy machine."""
+"""A process that is at one fault for longer hangs: on a busy machine its finders need many times their CPU time."""
 
 
 def measure(
