@@ -158,7 +158,6 @@ FAULTS = (
         name="barrier-forgiven-by-an-abort",
         sentence="Maintenance that is called off after a deployment or a restore owes no load barrier any more.",
         violates=("PHASE-2",),
-        incidents=("backpack-2025-07-03",),
         needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_ForgivesWhatWasCalledOff),
     ),
