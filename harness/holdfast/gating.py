@@ -107,7 +107,7 @@ PROFILES = {
             whole_examples=15,
             machine_steps=30,
             commands=30_000,
-            fault_commands=15_000,
+            fault_commands=30_000,
             link=Work(walks=2, walk_steps=20, histories=2, history_moves=25),
         ),
         Profile(
@@ -122,7 +122,7 @@ PROFILES = {
             whole_examples=150,
             machine_steps=50,
             commands=100_000,
-            fault_commands=20_000,
+            fault_commands=30_000,
             link=Work(walks=6, walk_steps=40, histories=12, history_moves=40),
         ),
         Profile(

@@ -1131,7 +1131,10 @@ def test_maintenance_is_watched_until_the_first_command_after_it_that_has_an_eff
         (Capability.PHASES, {"PHASE-1", "PHASE-2", "MAINT-1"}),
         (Capability.INGRESS, {"SURGE-1"}),
         (Capability.JOURNAL, {"REPL-1", "READ-1", "FENCE-1", "AUDIT-1"}),
-        (Capability.LIMIT_ORDERS, {"FINAL-1", "FINAL-2", "FINAL-3", "FINAL-4", "PRIO-1", "PRIO-2", "SEQ-1"}),
+        (
+            Capability.LIMIT_ORDERS,
+            {"FINAL-1", "FINAL-2", "FINAL-3", "FINAL-4", "PRIO-1", "PRIO-2", "SEQ-1", "LIVE-1"},
+        ),
         (Capability.REPLICAS, {"FENCE-1"}),
         (Capability.READS, {"READ-1"}),
     ],

@@ -49,6 +49,13 @@ def enter(world: World, phase: Phase) -> None:
     world.decide(SetPhase(phase=phase))
 
 
+def _why_not_opened(world: World, _: Taken) -> str:
+    """A restart owes the load barrier again, so that nothing can be opened on behalf of an exchange that is down."""
+    if world.has(Procedure) and (world.pending or not world.acts):
+        return "the exchange does not act: what it must do before orders are taken is owed when it acts again"
+    return ""
+
+
 class PhasesLink(Subject):
     """The phase."""
 
@@ -63,8 +70,13 @@ class PhasesLink(Subject):
     )
     actions = (
         ActionRule("restrict", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY), rarity=2),
-        ActionRule("admit_orders", "`SetPhase` post-only", lambda world, _: enter(world, Phase.POST_ONLY)),
-        ActionRule("open", "`SetPhase` open", lambda world, _: enter(world, Phase.OPEN)),
+        ActionRule(
+            "admit_orders",
+            "`SetPhase` post-only",
+            lambda world, _: enter(world, Phase.POST_ONLY),
+            is_linked=_why_not_opened,
+        ),
+        ActionRule("open", "`SetPhase` open", lambda world, _: enter(world, Phase.OPEN), is_linked=_why_not_opened),
     )
 
     def beside(self, world: World) -> Values:
@@ -84,7 +96,11 @@ class PhasesLink(Subject):
         explained = {Phase.OPEN: "open", Phase.POST_ONLY: "admit_orders", Phase.CANCEL_ONLY: "restrict"}[phase]
         if world.view.phase is Phase.MAINTENANCE:
             return ()
-        return (Move(f"phase {phase}", lambda world: world.attempt(SetPhase(phase=phase)), ((By(explained),),)),)
+        # Where there is no custody the exchange has nothing to reconcile, and asks for no more than the barrier.
+        freely = world.has(Procedure) and not world.has(Custody)
+        reconciled = (By("reconcile", any_number=True),) if freely else ()
+        way = (*reconciled, By(explained))
+        return (Move(f"phase {phase}", lambda world: world.attempt(SetPhase(phase=phase)), (way,)),)
 
 
 def _crash(world: World, _: Taken) -> None:
@@ -249,7 +265,12 @@ class MaintenanceLink(Subject):
         ),
         ActionRule("confirm_load", "`ConfirmLoad`", _confirm_load),
         ActionRule("reconcile", "`Reconcile`; nothing where there is no custody", _reconcile),
-        ActionRule("end_maintenance", "`SetPhase` post-only", lambda world, _: enter(world, Phase.POST_ONLY)),
+        ActionRule(
+            "end_maintenance",
+            "`SetPhase` post-only",
+            lambda world, _: enter(world, Phase.POST_ONLY),
+            is_linked=_why_not_opened,
+        ),
         ActionRule(
             "abort_maintenance", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY), rarity=2
         ),

@@ -19,6 +19,7 @@ from holdfast_model.vocabulary import (
     CreditDeposit,
     HealReplica,
     KillReplica,
+    LoadConfirmed,
     PartitionReplica,
     PromoteReplica,
     Reason,
@@ -251,7 +252,14 @@ def _promote(world: World, taken: Taken) -> None:
 
 
 def swap(world: World, role: int) -> None:
-    """A standby and the primary change their roles; what waited at the primary is gone."""
+    """A standby and the primary change their roles; what waited at the primary is gone.
+
+    One that was rebuilt since the load was confirmed last is a primary that was.
+    """
+    world.look()
+    confirmed = [r.seq for r in world.records for event in r.events if isinstance(event, LoadConfirmed)]
+    if world.notes.get(f"reloaded {world.roles[role]}", -1) >= max(confirmed, default=0):
+        world.notes["rebuilt"] = world.view.seq
     world.roles[0], world.roles[role] = world.roles[role], world.roles[0]
     world.forget()
 

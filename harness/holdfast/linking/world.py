@@ -18,6 +18,7 @@ from holdfast_model.vocabulary import (
     Bucket,
     Command,
     Crash,
+    DeployRelease,
     Event,
     JournalRecord,
     MismatchFound,
@@ -26,6 +27,7 @@ from holdfast_model.vocabulary import (
     ReplicaId,
     ReplicaStatus,
     Restart,
+    StartReplica,
     Step,
     TakeSnapshot,
     View,
@@ -157,7 +159,10 @@ class World:
         record = self.runner.do(step)
         if record is None:
             return ()
-        return tuple(event for answer in record.answers for event in answer.events)
+        events = tuple(event for answer in record.answers for event in answer.events)
+        if isinstance(step, StartReplica | DeployRelease) and not any(isinstance(e, Rejected) for e in events):
+            self.notes[f"reloaded {step.replica}"] = self.runner.auditor.told.seq
+        return events
 
     def attempt(self, *steps: Step) -> None:
         """Take steps, whatever is answered."""
