@@ -221,8 +221,12 @@ def test_a_deposit_and_a_payment_that_are_final_again_in_one_block_both_correct_
 
 def test_the_machine_holds_on_healthy_custody_and_reaches_most_of_it() -> None:
     with EngineSource(REFERENCE) as source:
-        outcome = run_machine(source, setup=CUSTODY_SETUP, seed=1, examples=120, steps=30, machine=CustodyMachine)
-    assert outcome.violations == ()
+        # What Hypothesis draws depends on the modules that are loaded, so that one seed alone may miss a goal.
+        outcomes = [
+            run_machine(source, setup=CUSTODY_SETUP, seed=seed, examples=60, steps=30, machine=CustodyMachine)
+            for seed in (1, 2, 3)
+        ]
+    assert [outcome.violations for outcome in outcomes] == [(), (), ()]
     assert {
         "commitment-reuse-refused",
         "deep-reorganisation-detected",
@@ -232,7 +236,7 @@ def test_the_machine_holds_on_healthy_custody_and_reaches_most_of_it() -> None:
         "payment-final",
         "sweep-completed",
         "transaction-id-changed",
-    } <= outcome.goals.keys()
+    } <= {goal for outcome in outcomes for goal in outcome.goals}
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_plain_search_with_the_interpreter_has_as_many_orbits(accounts: int) -
     [
         ("exchange:slice=trading", 13_088, 6_546),
         ("exchange:slice=maintenance", None, 7_767),
-        ("exchange:slice=custody,accounts=2,signers=2,nonces=1,blocks=2", None, 6_026),
+        ("exchange:slice=custody,accounts=2,signers=2,nonces=1,blocks=2", None, 6_094),
         ("exchange:slice=trading,accounts=3,amounts=1", None, 213),
     ],
 )
