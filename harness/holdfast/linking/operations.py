@@ -9,6 +9,7 @@ from random import Random
 from holdfast.linking.rules import ActionRule, By, Move, Reading, Subject, Taken, Values, VariableRule
 from holdfast.linking.world import World
 from holdfast_model.specs.exchange.custody import Custody
+from holdfast_model.specs.exchange.meetings import MaintenanceFailover
 from holdfast_model.specs.exchange.operations import Phase as ModelPhase
 from holdfast_model.specs.exchange.operations import Phased, Procedure, Recovery, Replication
 from holdfast_model.vocabulary import (
@@ -322,3 +323,17 @@ class MaintenanceLink(Subject):
         else:
             steps.append(Move("announce", lambda world: _announce(world, NOTHING), ((By("announce"),),)))
         return (random.choice(steps), random.choice(steps))
+
+
+class RebuiltLink(Subject):
+    """Standbys that were rebuilt since the load barrier."""
+
+    part = MaintenanceFailover
+    variables = (
+        VariableRule(
+            "reloaded",
+            Reading.NOT_COMPARED,
+            "that a standby was rebuilt is not shown; that it then owes the load barrier as a primary is compared",
+            of_engine=False,
+        ),
+    )

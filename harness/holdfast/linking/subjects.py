@@ -3,7 +3,7 @@
 from holdfast.linking.custody import CustodyLink
 from holdfast.linking.ledger import FundsLink, LedgerLink
 from holdfast.linking.margin import MarginLink
-from holdfast.linking.operations import MaintenanceLink, PhasesLink, RecoveryLink
+from holdfast.linking.operations import MaintenanceLink, PhasesLink, RebuiltLink, RecoveryLink
 from holdfast.linking.replication import ReplicationLink
 from holdfast.linking.rules import ActionRule, Subject
 from holdfast.linking.surge import SurgeLink
@@ -20,6 +20,7 @@ SUBJECTS: tuple[Subject, ...] = (
     RecoveryLink(),
     MaintenanceLink(),
     ReplicationLink(),
+    RebuiltLink(),
     SurgeLink(),
 )
 
