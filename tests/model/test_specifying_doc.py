@@ -16,7 +16,7 @@ def test_the_worked_example_prints_what_the_page_shows(monkeypatch: pytest.Monke
     blocks = re.findall(r"^```(python|text)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     program = "".join(text for kind, text in blocks if kind == "python")
     shown = "".join(text for kind, text in blocks if kind == "text")
-    assert program.count("print(") == 20
+    assert program.count("print(") == 22
     module = ModuleType("worked_example")
     monkeypatch.setitem(sys.modules, "worked_example", module)
     printed = io.StringIO()
