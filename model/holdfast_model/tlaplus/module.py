@@ -135,8 +135,8 @@ class _Module:
         body = "\n\n".join(definitions)
         # Only now is it known which members are compared by order.
         ranks = [self._rank(sort, name) for sort, name in self._ranks.items() if f"{name}[" in body]
-        width = 77
         title = f" MODULE {self.name} "
+        width = max(77, len(title) + 8)  # of dashes there must be four on each side
         lines = [
             title.center(width, "-"),
             *self._header(),
