@@ -28,20 +28,21 @@ setup-adapters: $(STAMP) ## Install every third-party engine from its lock
 gate: $(STAMP) ## The smoke gate on the reference engine
 	$(BIN)/holdfast gate --profile smoke --out $(OUT)
 
-nightly: $(STAMP) ## The deep gate
+nightly: $(STAMP) ## The deep gate, and the tests that take long
 	$(BIN)/holdfast gate --profile nightly --out $(OUT)
+	$(BIN)/pytest -n 2 -m deep
 
 check: $(STAMP) ## The fast loop: lint, types, quick tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -x -m 'not slow' -n 2
+	$(BIN)/pytest -q -x -m 'not slow and not deep' -n 2
 
 test: $(STAMP) ## Everything that must pass before a change lands
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m 'not deep'
 
 crosshair: $(STAMP) ## Every function of the arithmetic against its contract, with CrossHair
 	$(BIN)/python tests/crosshair/check_contracts.py --out $(OUT)/crosshair

@@ -90,7 +90,7 @@ def test_generated_code_and_interpreter_agree_on_a_slice(name: str, compare_on_w
     assert compare_on_walks(load_model(f"exchange:slice={name}"), auxiliary=True, steps=30) >= 100
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_generated_code_and_interpreter_agree_on_the_whole_exchange(compare_on_walks: Callable[..., int]) -> None:
     model = load_model("exchange:slice=all,accounts=1,orders=1,products=1,requests=1,signers=2")
     assert compare_on_walks(model, auxiliary=False, walks=1, steps=10) >= 100
