@@ -53,8 +53,10 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     assert "holdfast_adapters/nodejs_order_book/shim.mjs" in names
 
 
-@pytest.mark.slow
-def test_a_smoke_gate_runs_from_the_wheel_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment with nothing in it but the wheel and what it declares."""
+    tmp_path = tmp_path_factory.mktemp("installed")
     pins = re.findall(
         r"^([a-z0-9-]+==[^\s;\\]+(?: ; [^\\]+)?)", (ROOT / "locks" / "dev.txt").read_text(), re.MULTILINE
     )
@@ -78,24 +80,41 @@ def test_a_smoke_gate_runs_from_the_wheel_in_an_empty_environment(wheel: Path, t
     if done.returncode and "holdfast" not in done.stderr:
         pytest.skip(f"the dependencies cannot be fetched here: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
-    shown = subprocess.run(
-        [str(venv / "bin" / "holdfast"), "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
+    return venv
+
+
+def run(venv: Path, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """The installed command, in a folder that is no checkout."""
+    return subprocess.run(
+        [str(venv / "bin" / "holdfast"), *arguments], cwd=cwd, capture_output=True, text=True, check=False
     )
-    assert shown.stdout.startswith("holdfast 0.")
-    gate = subprocess.run(
-        [str(venv / "bin" / "holdfast"), "gate", "--json", "gate.json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert gate.returncode == 0, gate.stdout + gate.stderr
-    assert json.loads((tmp_path / "gate.json").read_text())["verdict"] == "held"
+
+
+@pytest.mark.slow
+def test_the_commands_run_from_the_wheel_in_an_empty_environment(installed: Path, tmp_path: Path) -> None:
+    assert run(installed, "--version", cwd=tmp_path).stdout.startswith("holdfast 0.")
+    for arguments in (
+        ("fuzz", "--commands", "400"),
+        ("explore", "--model", "exchange:slice=maintenance"),
+        ("prove", "--model", "exchange:slice=trading"),
+        ("witness", "no-quorum"),
+        ("faults", "stale-snapshot-restore", "--commands", "4000"),
+        ("report", "holdfast-report"),
+    ):
+        done = run(installed, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     where = subprocess.run(
-        [str(python), "-c", "import holdfast; print(holdfast.__file__)"],
+        [str(installed / "bin" / "python"), "-c", "import holdfast; print(holdfast.__file__)"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert str(venv) in where.stdout
+    assert str(installed) in where.stdout
+
+
+@pytest.mark.deep
+def test_a_smoke_gate_runs_from_the_wheel_in_an_empty_environment(installed: Path, tmp_path: Path) -> None:
+    gate = run(installed, "gate", "--json", "gate.json", cwd=tmp_path)
+    assert gate.returncode == 0, gate.stdout + gate.stderr
+    assert json.loads((tmp_path / "gate.json").read_text())["verdict"] == "held"
