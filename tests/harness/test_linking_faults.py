@@ -8,7 +8,7 @@ from holdfast_engine.faults import fault_by_name
 from holdfast_model.evidence import Verdict
 from holdfast_model.findings import LinkCheck
 
-WALKS = Work(walks=8, walk_steps=30, histories=0, history_moves=0)
+WALKS = Work(walks=16, walk_steps=30, histories=0, history_moves=0)
 HISTORIES = Work(walks=0, walk_steps=0, histories=12, history_moves=30)
 
 SEEN_BOTH_WAYS = {
