@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from holdfast.drawing import TIME_NEEDS
 from holdfast.known import Known
-from holdfast.operating import CURES
+from holdfast.operating import CURES, owed_steps
 from holdfast_invariants.rest import REST_ROUNDS, restless
 from holdfast_invariants.told import Told
 from holdfast_invariants.told_custody import OVER, ToldCustody, ToldPayment
@@ -36,7 +36,6 @@ from holdfast_model.vocabulary import (
     ProductId,
     PromoteReplica,
     Reason,
-    Reconcile,
     RefundWithdrawal,
     ReportBlock,
     ReportPayment,
@@ -197,7 +196,7 @@ class Healing:
                 yield from self._leave_maintenance()
             yield SetPhase(phase=self._following(before))
             if told.phase is before and self._known.refusal in _OWED:
-                yield from self._discharge()
+                yield from owed_steps(custody=told.custody is not None)
                 yield SetPhase(phase=self._following(before))
             if told.phase is before:
                 return
@@ -215,13 +214,7 @@ class Healing:
         for replica, release in self._told.installed.items():
             if release != self._told.release:
                 yield DeployRelease(replica=replica, release=self._told.release)
-        yield from self._discharge()
-
-    def _discharge(self) -> Moves:
-        """What is owed before orders are taken is done."""
-        yield ConfirmLoad()
-        if self._told.custody is not None:
-            yield Reconcile()
+        yield from owed_steps(custody=self._told.custody is not None)
 
     def _barrier(self) -> Moves:
         if self._told.owed.barrier and self._can(Capability.PROCEDURE):

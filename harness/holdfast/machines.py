@@ -29,7 +29,7 @@ from holdfast.drawing import SELF_TRADE_NEEDS
 from holdfast.engine import Engine, LocalEngine
 from holdfast.engines import EngineSource
 from holdfast.narrating import describe_violation
-from holdfast.operating import CURES
+from holdfast.operating import CURES, owed_steps
 from holdfast.running import Runner
 from holdfast.setups import SMALL_SETUP
 from holdfast_invariants.told import OrderKey
@@ -47,7 +47,6 @@ from holdfast_model.vocabulary import (
     ComeToRest,
     Command,
     Conditions,
-    ConfirmLoad,
     Crash,
     CrashPoint,
     CreditDeposit,
@@ -63,7 +62,6 @@ from holdfast_model.vocabulary import (
     PriceTicks,
     PromoteReplica,
     ReadAccount,
-    Reconcile,
     RefundWithdrawal,
     ReplicaId,
     ReplicaStatus,
@@ -434,9 +432,9 @@ class ExchangeMachine(RuleBasedStateMachine):
     def discharge(self) -> None:
         """What the procedure owes before orders are taken is done."""
         if self.setup.procedure and Capability.PROCEDURE in self.runner.capabilities:
-            self.do(ConfirmLoad())
-            if self.setup.custody is not None and Capability.CUSTODY in self.runner.capabilities:
-                self.do(Reconcile())
+            custody = self.setup.custody is not None and Capability.CUSTODY in self.runner.capabilities
+            for step in owed_steps(custody=custody):
+                self.do(step)
 
     @needs(Capability.PHASES)
     @precondition(lambda machine: machine.runner.auditor.told.phase is not Phase.OPEN)

@@ -56,6 +56,11 @@ CURES: dict[ReplicaStatus, type[ResumeReplica | HealReplica | StartReplica]] = {
 }
 
 
+def owed_steps(*, custody: bool) -> tuple[ConfirmLoad | Reconcile, ...]:
+    """What the procedure owes before orders are taken: the load barrier and, with custody, reconciliation."""
+    return (ConfirmLoad(), Reconcile()) if custody else (ConfirmLoad(),)
+
+
 class Failovers(Risk):
     """What happens to replicas, and what clients ask of them."""
 
@@ -305,9 +310,7 @@ class Operating(Failovers):
                 yield SetPhase(phase=Phase.CANCEL_ONLY)
             yield from self.begin_maintenance()
             return
-        yield ConfirmLoad()
-        if self.can(Capability.CUSTODY) and self.setup.custody is not None:
-            yield Reconcile()
+        yield from owed_steps(custody=self.can(Capability.CUSTODY) and self.setup.custody is not None)
 
     def deploy(self, release: ReleaseId, names: Sequence[ReplicaId]) -> Moves:
         """A release is installed node by node where it is not, with what a reader finds in between."""

@@ -7,7 +7,7 @@ import pytest
 
 from holdfast_model.checkers.obligations import DECLARED_RANGES
 from holdfast_model.checkers.prove import BY_IDENTITY, _Proof, prove
-from holdfast_model.checkers.renaming import Symmetry
+from holdfast_model.checkers.renaming import TermSymmetry
 from holdfast_model.checkers.smt import Answer, Smt
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
 from holdfast_model.spec import (
@@ -69,7 +69,7 @@ def test_the_cases_of_a_step_together_say_what_its_guard_and_the_properties_say(
         assumed = all_of(*(goal.formula for goal in run.goals if not goal.of_steps))
         for declared in loaded.actions:
             steps = [
-                run._staged(instance, step, Symmetry.none(run.symmetry.signatures))
+                run._staged(instance, step, TermSymmetry.none(run.symmetry.signatures))
                 for instance in loaded.symbolic_instances(declared)
                 if (step := loaded.stage(declared, instance.arguments)) is not None
             ]

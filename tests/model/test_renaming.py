@@ -6,7 +6,7 @@ import pytest
 
 from holdfast_model.checkers import prove as proving
 from holdfast_model.checkers.prove import prove
-from holdfast_model.checkers.renaming import Signatures, Symmetry, renaming
+from holdfast_model.checkers.renaming import Signatures, TermSymmetry, renaming
 from holdfast_model.evidence import ObligationVerdict, Proof, Verdict
 from holdfast_model.spec import (
     Condition,
@@ -213,7 +213,7 @@ def test_the_verdicts_are_those_that_are_found_without_looking_for_symmetry(
     with_symmetry = prove(load_model(model))
     monkeypatch.setattr(proving, "OPAQUE_FEWEST", 1_000)
     monkeypatch.setattr(
-        Symmetry, "of", classmethod(lambda cls, variables, sizes, _: cls.none(Signatures(variables, sizes)))
+        TermSymmetry, "of", classmethod(lambda cls, variables, sizes, _: cls.none(Signatures(variables, sizes)))
     )
     without = prove(load_model(model))
     assert stands_for(with_symmetry)

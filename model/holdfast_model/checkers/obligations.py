@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from holdfast_model.checkers.knowledge import Knowledge, is_variable
 from holdfast_model.checkers.questions import Question
-from holdfast_model.checkers.renaming import Symmetry
+from holdfast_model.checkers.renaming import TermSymmetry
 from holdfast_model.checkers.smt import Reply
 from holdfast_model.errors import SpecError
 from holdfast_model.spec.language import PropertyDeclaration, PropertyKind, Range
@@ -56,7 +56,7 @@ class Staged:
 
     instance: SymbolicInstance
     step: Step
-    symmetry: Symmetry
+    symmetry: TermSymmetry
     """The renamings that map the step, and every property, to itself."""
     compared: dict[Number, list[int]]
     """The numbers in the state that the step compares with constants, and with which."""

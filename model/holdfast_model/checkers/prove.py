@@ -44,7 +44,7 @@ from holdfast_model.checkers.obligations import (
 from holdfast_model.checkers.polynomials import Polynomials, conjuncts
 from holdfast_model.checkers.questions import Question, Questions
 from holdfast_model.checkers.recording import Recording
-from holdfast_model.checkers.renaming import Symmetry
+from holdfast_model.checkers.renaming import TermSymmetry
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply
 from holdfast_model.checkers.sums import instances, laws_of_sums
 from holdfast_model.checkers.sums import parts as parts_of_sum
@@ -111,7 +111,7 @@ class _Proof(Recording):
             [(part, self.supports.of(part)) for part in conjuncts(simplified(goal.formula, self.simplified))]
             for goal in self.goals
         ]
-        self.symmetry = Symmetry.of(
+        self.symmetry = TermSymmetry.of(
             model.variables, model.spec.sizes, [[part for part, _ in parts] for parts in self.parts]
         )
         self.common_terms: set[Term] = set()
@@ -196,7 +196,7 @@ class _Proof(Recording):
             for parts in self._prepared(common, [step for _, step in steps])
         ]
         of_parts = [[part.after[0] for part in parts] for parts in prepared]
-        symmetry = Symmetry.with_orders_opaque(
+        symmetry = TermSymmetry.with_orders_opaque(
             self.model.variables,
             self.model.spec.sizes,
             sorts,
@@ -265,14 +265,14 @@ class _Proof(Recording):
         except SpecError:
             return None
         symbolic = SymbolicInstance(action, arguments, instance.assumption)
-        return None if step is None else self._staged(symbolic, step, Symmetry.none(self.symmetry.signatures))
+        return None if step is None else self._staged(symbolic, step, TermSymmetry.none(self.symmetry.signatures))
 
     def _common(self, steps: list[tuple[SymbolicInstance, Step]]) -> Knowledge:
         """What holds before each of these steps."""
         guards = [dict.fromkeys(conjuncts(step.guard)) for _, step in steps]
         return self.known.and_also(fact for fact in guards[0] if all(fact in guard for guard in guards))
 
-    def _representatives(self, steps: list[tuple[SymbolicInstance, Step]], symmetry: Symmetry) -> list[Staged]:
+    def _representatives(self, steps: list[tuple[SymbolicInstance, Step]], symmetry: TermSymmetry) -> list[Staged]:
         """Steps of which every other one is a renamed one."""
         found: dict[object, Staged] = {}
         for instance, step in steps:
@@ -281,7 +281,7 @@ class _Proof(Recording):
                 found[key] = self._staged(instance, step, symmetry.without(frozenset(named_members(instance))))
         return list(found.values())
 
-    def _places(self, symmetry: Symmetry) -> list[frozenset[int]]:
+    def _places(self, symmetry: TermSymmetry) -> list[frozenset[int]]:
         """The conjuncts of each property of which every other one is a renamed one."""
         key = frozenset(symmetry.free.items())
         if key not in self.places:
@@ -290,7 +290,7 @@ class _Proof(Recording):
             ]
         return self.places[key]
 
-    def _staged(self, instance: SymbolicInstance, step: Step, symmetry: Symmetry) -> Staged:
+    def _staged(self, instance: SymbolicInstance, step: Step, symmetry: TermSymmetry) -> Staged:
         updates = {p: simplified(new, self.simplified) for p, new in step.updates.items()}
         compared: dict[Number, list[int]] = {}
         for term in walk(updates.values()):

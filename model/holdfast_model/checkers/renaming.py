@@ -392,7 +392,7 @@ def _addends(term: Term) -> Iterator[tuple[Operand, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Symmetry:
+class TermSymmetry:
     """The sorts whose members can change places in every property, and in each the members that can."""
 
     signatures: Signatures
@@ -403,7 +403,7 @@ class Symmetry:
     @classmethod
     def of(
         cls, variables: Sequence[Variable], sizes: Mapping[type, int], properties: Sequence[Sequence[Operand]]
-    ) -> "Symmetry":
+    ) -> "TermSymmetry":
         """What keeps each of these properties, given by conjuncts, as it is. A first member may be a special one."""
         signatures = Signatures(variables, sizes)
         every = {sort: tuple(range(sizes[sort])) for sort in signatures.sorts}
@@ -412,7 +412,7 @@ class Symmetry:
     @classmethod
     def with_orders_opaque(
         cls, variables: Sequence[Variable], sizes: Mapping[type, int], sorts: Iterable[type], terms: Sequence[Operand]
-    ) -> "Symmetry":
+    ) -> "TermSymmetry":
         """Every change of places, with nothing known of the order of these sorts' members; to be checked yet."""
         signatures = Signatures(variables, sizes)
         opaque = frozenset(sorts).intersection(signatures.sorts)
@@ -422,7 +422,7 @@ class Symmetry:
         return cls(signatures, {sort: tuple(range(sizes[sort])) for sort in signatures.sorts}, opaque)
 
     @classmethod
-    def none(cls, signatures: Signatures) -> "Symmetry":
+    def none(cls, signatures: Signatures) -> "TermSymmetry":
         """No change of places at all."""
         return cls(signatures, {})
 
@@ -430,7 +430,7 @@ class Symmetry:
         """Whether every change of places maps each of these sets of conditions to itself."""
         return self.mapping(properties).free == self.free
 
-    def mapping(self, properties: Sequence[Sequence[Operand]]) -> "Symmetry":
+    def mapping(self, properties: Sequence[Sequence[Operand]]) -> "TermSymmetry":
         """What maps each of these sets of conditions to itself."""
         found: dict[type, tuple[int, ...]] = {}
         for sort, members in self.free.items():
@@ -439,7 +439,7 @@ class Symmetry:
                 if by and all(kept(self.signatures, each, properties) for each in by):
                     found[sort] = some
                     break
-        return Symmetry(self.signatures, found, self.opaque)
+        return TermSymmetry(self.signatures, found, self.opaque)
 
     def opened(
         self,
@@ -462,12 +462,14 @@ class Symmetry:
                 memo[term] = term
         return memo[operand]
 
-    def without(self, named: Members) -> "Symmetry":
+    def without(self, named: Members) -> "TermSymmetry":
         """What leaves these members alone."""
         left = {s: tuple(m for m in members if (s, m) not in named) for s, members in self.free.items()}
-        return Symmetry(self.signatures, {s: members for s, members in left.items() if len(members) > 1}, self.opaque)
+        return TermSymmetry(
+            self.signatures, {s: members for s, members in left.items() if len(members) > 1}, self.opaque
+        )
 
-    def keeping(self, updates: Mapping[int, Operand], guard: Operand) -> "Symmetry":
+    def keeping(self, updates: Mapping[int, Operand], guard: Operand) -> "TermSymmetry":
         """What also maps a step to itself; often not the first member, which is the value of a reset variable."""
         plain = self.signature(updates, guard, renaming({}))
         found: dict[type, tuple[int, ...]] = {}
@@ -477,7 +479,7 @@ class Symmetry:
                 if by and all(self._maps(updates, guard, each, to=plain) for each in by):
                     found[sort] = some
                     break
-        return Symmetry(self.signatures, found, self.opaque)
+        return TermSymmetry(self.signatures, found, self.opaque)
 
     def _maps(self, updates: Mapping[int, Operand], guard: Operand, by: Renaming, *, to: object) -> bool:
         try:
