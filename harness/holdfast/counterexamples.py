@@ -5,7 +5,7 @@ from pathlib import Path
 
 from holdfast.engines import EngineSource
 from holdfast.narrating import narrate
-from holdfast.running import ENGINE_SENTENCE, Runner, run, run_until
+from holdfast.running import ENGINE_SENTENCE, Runner, Views, run, run_until
 from holdfast.shrinking import runs_for, shrink
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_model.errors import HoldfastError
@@ -33,24 +33,32 @@ def rerun(source: EngineSource, setup: Setup, steps: Sequence[Step]) -> Runner:
 def smallest(source: EngineSource, setup: Setup, steps: tuple[Step, ...], invariant: str) -> tuple[Step, ...]:
     """The smallest sequence found that still violates the invariant on the engine.
 
-    Candidates are run with this invariant alone, and to where it is violated: nothing after that is needed for it.
+    Candidates are run with this invariant alone, and to where it is violated: nothing after that is needed for it. A
+    view is what costs most, so that they are taken as seldom as the generator does, where that is enough to see it.
     """
 
-    def violated(candidate: tuple[Step, ...]) -> Runner | None:
-        runner = run_until(source.engine(), setup, candidate, invariant)
+    def violated(views: Views, candidate: tuple[Step, ...]) -> Runner | None:
+        runner = run_until(source.engine(), setup, candidate, invariant, views=views)
         if runner.failed:
             source.discard()
         return runner if any(item.invariant == invariant for item in runner.violations) else None
 
-    first = violated(steps)
+    first = violated(Views.EVERY_STEP, steps)
     if first is None:
         return steps
-    return shrink(
-        tuple(first.steps),
-        lambda candidate: violated(candidate) is not None,
-        runs_max=runs_for(first.failure),
-        custody=setup.custody,
-    )
+    found, runs_max = tuple(first.steps), runs_for(first.failure)
+
+    def shrunk(views: Views) -> tuple[Step, ...]:
+        def shows(candidate: tuple[Step, ...]) -> bool:
+            return violated(views, candidate) is not None
+
+        return shrink(found, shows, runs_max=runs_max, custody=setup.custody)
+
+    if not first.failure and violated(Views.AFTER_OPERATIONS, found) is not None:
+        small = shrunk(Views.AFTER_OPERATIONS)
+        if violated(Views.EVERY_STEP, small) is not None:
+            return small
+    return shrunk(Views.EVERY_STEP)
 
 
 def counterexample(

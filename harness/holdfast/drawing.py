@@ -398,6 +398,22 @@ class Funds(Orders):
             return PayWithdrawal(client=owner, withdrawal=withdrawal)
         return RefundWithdrawal(client=owner, withdrawal=withdrawal)
 
+    def settle_twice(self) -> Moves:
+        """A withdrawal of all there is, settled in one way and then in the other, perhaps after a deposit."""
+        client, asset = self.client(), self.one(self.setup.assets)
+        amount = max(1, self.amount(client, Bucket.FREE, asset))
+        name = self.number("w")
+        yield RequestWithdrawal(client=client, withdrawal=name, asset=asset, amount=Amount(amount))
+        ways: list[Command] = [
+            RefundWithdrawal(client=client, withdrawal=name),
+            PayWithdrawal(client=client, withdrawal=name),
+        ]
+        first, second = self.random.sample(ways, 2)
+        yield first
+        if self.chance(0.3):
+            yield self.deposit(client, asset, self.random.randint(1, 500))
+        yield second
+
     def about_all(self, client: ClientId, asset: AssetId) -> int:
         """All that a client has free, and perhaps some of what is held for its orders."""
         free, held = (self.amount(client, bucket, asset) for bucket in (Bucket.FREE, Bucket.HELD))

@@ -10,11 +10,11 @@ from holdfast.engines import FAULT_PREFIX, REFERENCE, EngineSource
 from holdfast.fuzzing import Fuzz, fuzz
 from holdfast.healing import REST_BOUND
 from holdfast.setups import setups_for, signing_bounds
-from holdfast.workers import Lost, spread
+from holdfast.workers import WORKERS, Lost, spread
 from holdfast_engine.faults import FAULTS, Fault, fault_by_name
 from holdfast_invariants.catalogue import invariant_by_id
 from holdfast_model.evidence import Bound, Verdict, worst
-from holdfast_model.findings import FaultOutcome, FaultsResult, FaultVerdict
+from holdfast_model.findings import FaultOutcome, FaultsResult, FaultVerdict, Run
 from holdfast_model.vocabulary import Capability, Setup, command_count
 
 Kept = Callable[[FaultsResult], object]
@@ -22,6 +22,7 @@ Kept = Callable[[FaultsResult], object]
 
 
 NOT_TRIED = "the run ended before it was tried"
+_HEALTHY = "The reference exchange without a fault."
 
 
 def run_faults(
@@ -31,32 +32,42 @@ def run_faults(
     commands: int,
     progress: Progress = silent,
     kept: Kept = lambda _: None,
+    workers: Callable[[], int] | int = WORKERS,
 ) -> FaultsResult:
     """Run each fault until all invariants that it names have fired, or so many commands were run.
 
-    The healthy engine goes through all of the commands first; whatever fires there is a false alarm. Faults are
-    shared among processes; one whose process dies or hangs is missed, because nothing is known of it.
+    The healthy engine goes through all of the commands; whatever fires there is a false alarm. Healthy and faulty are
+    shared among processes; a fault whose process dies or hangs is missed, because nothing is known of it.
     """
     progress("the healthy engine")
+    bounds = _bounds(seed=seed, commands=commands)
+    known = {fault.name: replace(_lost(fault), reason=NOT_TRIED) for fault in faults}
+    found = spread(
+        partial(_run, seed=seed, commands=commands),
+        [REFERENCE, *known],
+        guard_seconds=guard_seconds(commands),
+        workers=workers,
+    )
+    first = next(found)
+    healthy = _unknown(bounds, first.how) if isinstance(first, Lost) else first
+    assert isinstance(healthy, Run)
+    for fault, outcome in zip(faults, found, strict=True):
+        progress(f"fault {fault.name}")
+        assert not isinstance(outcome, Run)
+        known[fault.name] = replace(_lost(fault), reason=outcome.how) if isinstance(outcome, Lost) else outcome
+        kept(FaultsResult(bounds=bounds, faults=tuple(known.values()), healthy=healthy))
+    return FaultsResult(bounds=bounds, faults=tuple(known.values()), healthy=healthy)
+
+
+def _bounds(*, seed: int, commands: int) -> tuple[Bound, ...]:
     with EngineSource(REFERENCE) as source:
-        capabilities = source.engine().identity.capabilities
-        healthy = fuzz(source, seed=seed, commands=commands)
-    bounds = (
+        setups = setups_for(source.engine().identity.capabilities)
+    return (
         Bound(name="commands for each engine at most", value=str(commands)),
         Bound(name="seed", value=str(seed)),
         REST_BOUND,
-        *signing_bounds(*setups_for(capabilities)),
+        *signing_bounds(*setups),
     )
-    known = {fault.name: replace(_lost(fault), reason=NOT_TRIED) for fault in faults}
-    run = healthy.run(
-        kind="generator", name="healthy", sentence="The reference exchange without a fault.", bounds=bounds
-    )
-    found = spread(partial(_run, seed=seed, commands=commands), [*known], guard_seconds=guard_seconds(commands))
-    for fault, outcome in zip(faults, found, strict=True):
-        progress(f"fault {fault.name}")
-        known[fault.name] = replace(_lost(fault), reason=outcome.how) if isinstance(outcome, Lost) else outcome
-        kept(FaultsResult(bounds=bounds, faults=tuple(known.values()), healthy=run))
-    return FaultsResult(bounds=bounds, faults=tuple(known.values()), healthy=run)
 
 
 def guard_seconds(commands: int) -> float:
@@ -81,8 +92,25 @@ def turns(fault: Fault, capabilities: frozenset[Capability]) -> tuple[Setup, ...
     return tuple(setup for setup in setups_for(capabilities) if all(has(setup) for has in wanted))
 
 
-def _run(name: str, *, seed: int, commands: int) -> FaultOutcome:
-    fault = fault_by_name(name)
+def _run(name: str, *, seed: int, commands: int) -> FaultOutcome | Run:
+    """What became of the fault of this name, or of the reference without any."""
+    return _healthy(seed, commands) if name == REFERENCE else _faulty(fault_by_name(name), seed, commands)
+
+
+def _healthy(seed: int, commands: int) -> Run:
+    with EngineSource(REFERENCE) as source:
+        outcome = fuzz(source, seed=seed, commands=commands)
+    return outcome.run(
+        kind="generator", name="healthy", sentence=_HEALTHY, bounds=_bounds(seed=seed, commands=commands)
+    )
+
+
+def _unknown(bounds: tuple[Bound, ...], reason: str) -> Run:
+    """The healthy engine's run, of which nothing is known."""
+    return replace(Fuzz().run(kind="generator", name="healthy", sentence=_HEALTHY, bounds=bounds), reason=reason)
+
+
+def _faulty(fault: Fault, seed: int, commands: int) -> FaultOutcome:
     named = frozenset(fault.violates)
 
     def all_fired(outcome: Fuzz) -> bool:

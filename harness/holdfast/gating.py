@@ -36,6 +36,7 @@ from holdfast.setups import (
 )
 from holdfast.whole_machine import WholeMachine
 from holdfast.witnessing import goals_sought, hunt_for, on_reference
+from holdfast.workers import WORKERS, Beside
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
@@ -198,14 +199,24 @@ class Gate:
         self.counterexamples: list[tuple[str, Counterexample]] = []
         self.timing: dict[str, float] = {}
         self.complete = False
+        self._beside: Beside[FaultsResult] | None = None
+        self._idle = False
 
     def run(self) -> None:
-        """Do all of the profile's work; the engine under test comes first, because it is what was asked about."""
-        for name, work in self._parts():
-            if name not in self._left_out:
-                work()
-                self._finished.add(name)
-                self._kept(at_once=True)
+        """Do all of the profile's work; the engine under test comes first, because it is what was asked about.
+
+        The planted bugs, which have nothing to do with it, go on beside, on the other cores; then on all.
+        """
+        self._progress("faults, beside all else")
+        self._beside = Beside(self._run_faults)
+        try:
+            for name, work in self._parts():
+                if name not in self._left_out:
+                    work()
+                    self._finished.add(name)
+                    self._kept(at_once=True)
+        finally:
+            self._beside.leave()
         self.complete = True
 
     def _machines(self) -> list[tuple[str, type[ExchangeMachine], Setup, int, frozenset[Capability]]]:
@@ -235,7 +246,7 @@ class Gate:
             *((f"exploration of {model}", partial(self._exploration, model)) for model in self._profile.explorations),
             ("links of models and the reference", lambda: self._timed("links", self._check_links)),
             ("shortest sequences to goals", lambda: self._timed("witness", self._witness)),
-            ("planted bugs", lambda: self._timed("faults", self._run_faults)),
+            ("planted bugs", self._await_faults),
         ]
 
     def unfinished(self) -> tuple[str, ...]:
@@ -279,14 +290,29 @@ class Gate:
             reason = f"profile {self._profile.name} does not look for them: {', '.join(left)}"
             self.skipped.append(NotChecked(subject=f"shortest sequences to {len(left)} goals", reason=reason))
 
-    def _run_faults(self) -> None:
-        def keep(known: FaultsResult) -> None:
-            self.faults = known
-            self._kept(at_once=False)
+    def _run_faults(self, go_on: Callable[[], None]) -> FaultsResult:
+        """Run them in other processes: all but one core's as long as this one is at something else."""
 
-        self.faults = run_faults(
-            seed=self._seed, commands=self._profile.fault_commands, progress=self._progress, kept=keep
+        def keep(known: FaultsResult) -> None:
+            go_on()
+            self.faults = known
+
+        def workers() -> int:
+            return WORKERS if self._idle else max(1, WORKERS - 1)
+
+        return run_faults(
+            seed=self._seed,
+            commands=self._profile.fault_commands,
+            progress=self._progress,
+            kept=keep,
+            workers=workers,
         )
+
+    def _await_faults(self) -> None:
+        assert self._beside is not None
+        self._idle = True
+        self.faults = self._beside.result(partial(self._kept, at_once=False))
+        self.timing["faults"] = round(self._beside.seconds, 3)
         self.skipped += [
             NotChecked(subject=f"planted bug {item.fault}", reason=item.reason)
             for item in self.faults.faults

@@ -125,6 +125,7 @@ class Source(Keeping):
             (self.amend, 8, can(Capability.AMEND)),
             (self._retry, 5, True),
             (self.fund, 2 if self.keeps else 8, can(Capability.FUNDS)),
+            (self.settle_twice, 1, can(Capability.FUNDS) and not self.keeps),
             (self._burst, 4, can(Capability.INGRESS)),
             (TakeSnapshot, 4, can(Capability.SNAPSHOT)),
             (RestoreSnapshot, 3, can(Capability.SNAPSHOT)),
@@ -349,7 +350,7 @@ class Source(Keeping):
     def reopen(self) -> Moves:
         """One phase after the other until the venue is open; a book that is crossed needs an auction.
 
-        Where trading opens through an auction, it is tried without one now and then.
+        Opening is tried now and then without the auction, or the post-only phase, that it has to go through.
         """
         for _ in range(10):
             before = self.told.phase
@@ -364,7 +365,7 @@ class Source(Keeping):
                     yield from self.confirm()
                     if self.keeps and self.chance(0.9):
                         yield self.reconcile()
-                    after = Phase.POST_ONLY
+                    after = Phase.OPEN if self.chance(0.1) else Phase.POST_ONLY
                 case Phase.AUCTION:
                     after = Phase.OPEN
                 case Phase.CLOSED:

@@ -269,11 +269,17 @@ def run(engine: Engine, setup: Setup, steps: Sequence[Step]) -> Runner:
     return Runner(engine, setup).run(steps)
 
 
-def run_until(engine: Engine, setup: Setup, steps: Sequence[Step], invariant: str) -> Runner:
-    """Run a sequence as `run` does, with one invariant checked, and no further than to where it is violated."""
-    runner = Runner(engine, setup, catalogue=[entry for entry in CATALOGUE if entry.id == invariant])
+def run_until(
+    engine: Engine, setup: Setup, steps: Sequence[Step], invariant: str, *, views: Views = Views.EVERY_STEP
+) -> Runner:
+    """Run a sequence as `run` does, with one invariant checked, and no further than to where it is violated.
+
+    Where views are not taken after every step, a last one is taken at the end.
+    """
+    runner = Runner(engine, setup, views=views, catalogue=[entry for entry in CATALOGUE if entry.id == invariant])
     for step in steps:
         runner.do(step)
         if any(violation.invariant == invariant for violation in runner.violations):
-            break
+            return runner
+    runner.finish()
     return runner

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from threading import Thread
+from threading import Event, Thread
 from time import monotonic
 from traceback import format_exc
 from typing import Generic, TypeVar
@@ -28,6 +28,50 @@ TRIES_MAX = 2
 
 # A fresh interpreter each: a fork would take the solvers' threads and locks along.
 _CONTEXT = get_context("spawn")
+
+
+class Beside(Generic[R]):
+    """Work that a thread begins at once, and that mostly waits for other processes, while this one does other things.
+
+    It is asked to end when it is left before it ended, as by an interrupt: `work` is given what raises then.
+    """
+
+    def __init__(self, work: Callable[[Callable[[], None]], R]) -> None:
+        self._left = Event()
+        self._outcome: tuple[R | None, BaseException | None] | None = None
+        self.seconds = 0.0
+        """How long it took, once it has ended."""
+
+        def run() -> None:
+            start = monotonic()
+            try:
+                self._outcome = (work(self._go_on), None)
+            except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+                self._outcome = (None, error)
+            self.seconds = monotonic() - start
+
+        self._thread = Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def _go_on(self) -> None:
+        """Nothing, or `InterruptedError` where nobody waits for the result any more."""
+        if self._left.is_set():
+            raise InterruptedError
+
+    def leave(self) -> None:
+        """Let it end at its next step."""
+        self._left.set()
+
+    def result(self, meanwhile: Callable[[], object]) -> R:
+        """What came of it; until it ends `meanwhile` is called every second. Raises what it raised."""
+        while self._thread.is_alive():
+            self._thread.join(1)
+            meanwhile()
+        assert self._outcome is not None
+        result, error = self._outcome
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]  # where there is no error there is a result
 
 
 class Lost(Struct, frozen=True):
@@ -61,13 +105,14 @@ class _Worker(Generic[T]):
 
 
 def spread(
-    work: Callable[[T], R], items: Sequence[T], *, guard_seconds: float, workers: int = WORKERS
+    work: Callable[[T], R], items: Sequence[T], *, guard_seconds: float, workers: Callable[[], int] | int = WORKERS
 ) -> Iterator[R | Lost]:
     """The result for each item, in order, or what became of the process that was to make it.
 
     A process that is at one item for longer than `guard_seconds` hangs, and is killed. One that dies is tried once
     more. `work` and the items are sent to the processes, so that both must be known by their names there. A single
-    item is done in this process, without a guard. An exception of `work` is raised here.
+    item is done in this process, without a guard. An exception of `work` is raised here. How many `workers` there may
+    be is asked again whenever one of them has answered: there may be more, not fewer.
     """
     if len(items) == 1:
         yield work(items[0])
@@ -79,7 +124,7 @@ def spread(
     try:
         for place in range(len(items)):
             while place not in results:
-                while waiting and len(crew) < max(1, workers):
+                while waiting and len(crew) < max(1, workers() if callable(workers) else workers):
                     crew.append(_Worker(work))
                     _next(crew[-1], waiting, items)
                 _collect(crew, guard_seconds, results)

@@ -123,7 +123,7 @@ def test_an_incident_is_detected_where_its_fault_is_planted(name: str, fault: st
 
 def test_a_counterexample_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     with EngineSource("fault:fill-forgotten") as source:
-        outcome = fuzz(source, seed=1, commands=2_000)
+        outcome = fuzz(source, seed=1, commands=10_000, stop=lambda outcome: "FINAL-3" in outcome.first)
         number, setup, steps = outcome.first["FINAL-3"]
         small = smallest(source, setup, steps, "FINAL-3")
         made = counterexample(source, setup, small, origin=f"sequence {number}", invariant="FINAL-3")
@@ -174,7 +174,7 @@ def test_a_run_in_which_nothing_traded_is_not_green() -> None:
 
 
 def test_a_planted_fault_that_is_missed_is_never_green() -> None:
-    missed = run_faults([fault_by_name("held-funds-withdrawn")], seed=1, commands=1)
+    missed = run_faults([fault_by_name("deployment-after-the-barrier")], seed=1, commands=1)
     assert [outcome.verdict for outcome in missed.faults] == [FaultVerdict.MISSED]
     assert verdict_of(missed) is Verdict.INCONCLUSIVE
 
@@ -199,9 +199,13 @@ def test_an_engine_that_keeps_failing_is_given_up_and_violated() -> None:
 
 
 def test_a_planted_bug_whose_process_was_lost_is_named_and_concludes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def one_lost(work: Callable[[str], object], names: list[str], *, guard_seconds: float) -> Iterator[object]:
+    def one_lost(
+        work: Callable[[str], object], names: list[str], *, guard_seconds: float, workers: int
+    ) -> Iterator[object]:
         assert guard_seconds >= 600
+        assert workers >= 1
         yield work(names[0])
+        yield work(names[1])
         yield Lost("its process hung: it was killed after 600 s")
 
     monkeypatch.setattr("holdfast.faulting.spread", one_lost)

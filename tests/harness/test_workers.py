@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.workers import Lost, spread
+from holdfast.workers import Beside, Lost, spread
 
 MODULE = """
 import os
@@ -138,3 +138,37 @@ def test_an_exception_of_the_work_is_raised_where_it_was_asked_for(work: Work) -
 def test_nothing_to_share_is_nothing(work: Work) -> None:
     assert list(shared(work("square"), [])) == []
     assert list(shared(work("square"), [4])) == [16]
+
+
+def test_there_may_be_more_processes_later(work: Work) -> None:
+    allowed = iter([1] * 4 + [3] * 100)
+    assert list(shared(work("square"), range(8), workers=lambda: next(allowed))) == [n * n for n in range(8)]
+
+
+def test_what_goes_on_beside_is_waited_for_and_its_exception_raised(work: Work) -> None:
+    def nothing_to_add() -> None:
+        waited.append(True)
+
+    waited: list[bool] = []
+    squares = Beside(lambda _: list(shared(work("square"), range(4), workers=2)))
+    assert squares.result(nothing_to_add) == [0, 1, 4, 9]
+    assert waited
+    assert squares.seconds > 0
+    with pytest.raises(ValueError, match="three"):
+        Beside(lambda _: list(shared(work("raise_at_three"), range(6), workers=2))).result(nothing_to_add)
+
+
+def test_what_goes_on_beside_ends_with_its_processes_once_it_is_left(work: Work) -> None:
+    def squares(go_on: Callable[[], None]) -> list[object]:
+        found = []
+        for square in shared(work("square"), range(1_000_000), workers=1):
+            go_on()
+            found.append(square)
+        return found
+
+    beside = Beside(squares)
+    assert eventually(lambda: bool(active_children()))
+    beside.leave()
+    with pytest.raises(InterruptedError):
+        beside.result(lambda: None)
+    assert eventually(lambda: not active_children())
