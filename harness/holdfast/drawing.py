@@ -337,13 +337,15 @@ class Orders(Draws):
         return DisconnectClient(client=self.one(watched)[0]) if watched else None
 
     def amend(self) -> AmendOrder | None:
-        """An order with another size or price."""
+        """An order with another price or size, now and then so large that its client can hardly pay for it."""
         order = self.some_order()
         if order is None:
             return None
         same_price = order.price_ticks is not None and self.chance(0.6)
         price = order.price_ticks if same_price else self.price(self.told.markets[order.market])
         size = max(1, order.size_lots + self.random.randint(-3, 3))
+        if self.chance(0.1):
+            size = order.size_lots * self.one((5, 20, 100))
         return AmendOrder(
             client=order.client,
             order=order.order,

@@ -344,7 +344,7 @@ class Operating(Failovers):
     def upgrade(self) -> Moves:
         """Maintenance by the procedure: emptied where prices change, a release, perhaps aborted, tried again."""
         yield SetPhase(phase=Phase.CANCEL_ONLY)
-        if self.chance(0.8):
+        if self.chance(0.6):
             yield CancelAllOrders()
         if self.can(Capability.SNAPSHOT) and self.chance(0.5):
             yield TakeSnapshot()
@@ -361,6 +361,8 @@ class Operating(Failovers):
         names = self.random.sample(self.setup.replicas, self.random.randint(1, len(self.setup.replicas)))
         yield from self.deploy(self.one(self.setup.releases).release, names)
         yield SetPhase(phase=Phase.CANCEL_ONLY)
+        if self.chance(0.5):
+            yield self.cancel() or self.place()
         if self.chance(0.8):
             yield from self.reopen()
             for _ in range(self.random.randint(1, 3)):

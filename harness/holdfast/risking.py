@@ -189,15 +189,18 @@ class Risk(Prices):
         return -self.amount(client, Bucket.BORROWED, asset)
 
     def borrow(self) -> Moves:
-        """A loan, well secured or not, sometimes beyond the credit or of what is not lent."""
+        """A loan, well secured or not, mostly of what there is to lend, often beyond the credit."""
         assert self.setup.margin is not None
         client, credit = self.client(), self.one(self.setup.margin.credit)
         asset = self.one(self.setup.assets) if self.chance(0.05) else credit.asset
         beyond = max(1, credit.amount - self.debt(client, credit.asset) + 1)
         amount = self.one((self.random.randint(1, 50), max(1, credit.amount // 3), beyond, beyond))
+        if self.chance(0.5):
+            yield self.pay_house(LENDING, credit.asset, amount)
+        if self.chance(0.6):
+            yield from self.fresh()
         if self.chance(0.4):
             product = next(product.product for product in self.setup.products if not product.isolated)
-            yield from self.fresh()
             yield from self._provide(client, product, 4 * self._worth(asset, amount) // 3)
         yield Borrow(client=client, request=self.number("r"), asset=asset, amount=Amount(amount))
 
@@ -469,6 +472,8 @@ class Risk(Prices):
         amount = self.random.randint(600, 950)
         if lent != self.unit:
             amount //= 10
+        if self.chance(0.7):
+            yield self.pay_house(LENDING, lent, amount)
         yield Borrow(client=client, request=self.number("r"), asset=lent, amount=Amount(amount))
         if self.chance(0.5):
             yield self.interest()
