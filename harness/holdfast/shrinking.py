@@ -1,7 +1,7 @@
 """Shrinking: the smallest sequence that still shows the same violation.
 
-Delta debugging over the steps (Zeller and Hildebrandt 2002), then over each burst's commands, then smaller numbers;
-while it is long, over pairs of steps as well.
+Delta debugging over the steps (Zeller and Hildebrandt 2002), then over each burst's commands, then fewer clients and
+markets, then smaller numbers; while it is long, over pairs of steps as well.
 The predicate runs the candidate from the start each time, so that what comes out replays as it is.
 """
 
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from msgspec import convert, to_builtins
 from msgspec.structs import replace
 
 from holdfast.engine import HUNG
@@ -43,6 +44,7 @@ from holdfast_model.vocabulary import (
     TimeInForce,
     TransferMargin,
     TriggerBy,
+    commands_of,
 )
 
 Steps = tuple[Step, ...]
@@ -85,7 +87,7 @@ def shrink(
     runs_max: int = RUNS_MAX,
     custody: CustodyRules | None = None,
 ) -> Steps:
-    """A sequence of which no single step, command of a burst or smaller number can be taken without losing `shows`.
+    """A sequence of which no step, command of a burst, client, market or larger number can go without losing `shows`.
 
     At most `runs_max` candidates are run; after that the smallest found so far is returned. By the rules of `custody`
     the signers of a smaller payment sign that one.
@@ -94,7 +96,7 @@ def shrink(
     assert budget.shows(steps), "the sequence to shrink must show what is looked for"
     while True:
         smaller = _fewer_steps(steps, budget)
-        for candidates in (_simpler, partial(_smaller_numbers, custody)):
+        for candidates in (_simpler, _fewer_names, partial(_smaller_numbers, custody)):
             smaller = _first_that_shows(smaller, candidates, budget)
         if smaller == steps and len(steps) > PAIRS_BEYOND:
             smaller = _first_that_shows(steps, _without_two, budget)
@@ -237,6 +239,33 @@ def _renumbered(steps: Steps) -> Steps:
         else:
             result.append(step)
     return tuple(result)
+
+
+def _fewer_names(steps: Steps) -> Iterator[Steps]:
+    """What one client did done by another that comes before it; what was done in one market done in another."""
+    commands = [command for step in steps for command in commands_of(step)]
+    for field in ("client", "market"):
+        names = dict.fromkeys(name for command in commands if (name := getattr(command, field, None)) is not None)
+        for number, gone in enumerate(names):
+            for kept in [*names][:number]:
+                yield tuple(_renamed(step, gone, kept) for step in steps)
+
+
+def _renamed(step: Step, gone: str, kept: str) -> Step:
+    """The step with another name in every place of this one, also before the slash of a payment's label."""
+
+    def renamed(value: object) -> object:
+        match value:
+            case str() if value == gone or value.startswith(f"{gone}/"):
+                return kept + value.removeprefix(gone)
+            case dict():
+                return {key: renamed(item) for key, item in value.items()}
+            case list() | tuple():
+                return [*map(renamed, value)]
+            case _:
+                return value
+
+    return convert(renamed(to_builtins(step)), Step)  # type: ignore[no-any-return]  # a union is not a type to mypy
 
 
 _Amounts = (

@@ -10,7 +10,9 @@ from holdfast_model.vocabulary import (
     AdvanceTime,
     Amount,
     AnnounceMaintenance,
+    ApproveWithdrawal,
     Borrow,
+    BroadcastPayment,
     Burst,
     CancelOrder,
     Conditions,
@@ -33,6 +35,7 @@ from holdfast_model.vocabulary import (
     Trigger,
     TriggerBy,
     TriggerWhen,
+    commands_of,
 )
 
 
@@ -243,3 +246,40 @@ def test_time_goes_on_by_no_more_than_it_must_and_what_follows_moves_with_it() -
     assert len(times) <= 2
     assert max(times) <= 3
     assert {step.price_ticks for step in small if isinstance(step, ReportPrice)} == {7}
+
+
+def test_clients_and_markets_that_need_not_differ_are_one() -> None:
+    def order(client: str, market: str) -> PlaceOrder:
+        return PlaceOrder(
+            client=client,
+            order=f"{client}-{market}",
+            market=market,
+            side=Side.BUY,
+            size_lots=SizeLots(1),
+            price_ticks=PriceTicks(1),
+            time_in_force=TimeInForce.GTC,
+        )
+
+    steps = (
+        order("alice", "BTC-USD"),
+        Burst(commands=(order("bob", "ETH-USD"), CancelOrder(client="carol", order="o"))),
+        ApproveWithdrawal(client="carol", withdrawal="w1"),
+        BroadcastPayment(payment="carol/w1"),
+    )
+
+    def shows(candidate: tuple[Step, ...]) -> bool:
+        """Two clients are needed, and nothing else but all the commands."""
+        clients = {
+            command.client
+            for step in candidate
+            for command in commands_of(step)
+            if isinstance(command, PlaceOrder | CancelOrder | ApproveWithdrawal)
+        }
+        return len(candidate) == len(steps) and len(commands_of(candidate[1])) == 2 and len(clients) > 1
+
+    first, burst, approval, payment = shrink(steps, shows)
+    assert isinstance(burst, Burst)
+    assert [command.client for command in burst.commands if isinstance(command, PlaceOrder)] == ["alice"]
+    assert {command.market for command in (first, *burst.commands) if isinstance(command, PlaceOrder)} == {"BTC-USD"}
+    assert approval == ApproveWithdrawal(client="carol", withdrawal="w1")
+    assert payment == BroadcastPayment(payment="carol/w1")
