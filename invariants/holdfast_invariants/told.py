@@ -167,9 +167,9 @@ class Told:
     anything.
 
     A lookup of an entry also sees whether it is plain, no more than what follows from what was told before (see
-    `monitor`); of the events of orders `plain` sees that. So is an answer to one of the `ordinary` commands, those that
-    the phase allows while no product is halted and the primary can decide: there are none else. Of the answer at hand
-    `to_come` are the events that were not looked at yet, `plain_so_far` says that all others were plain, and
+    `monitor`); of the events of orders `plain` sees that. So is an answer to one of the `ordinary` commands, those
+    that the phase allows while no product is halted and the primary can decide: there are none else. Of the answer at
+    hand `to_come` are the events that were not looked at yet, `plain_so_far` says that all others were plain, and
     `effect_of` is the last answer of which the effect that its command asks for was plain.
 
     `book`, `triggers`, `owed`, `margin` and `custody` are parts of the record that are told each event after it;
@@ -355,7 +355,7 @@ class Told:
     # Believing: each event once, after it was looked up -------------------------------------------------------------
 
     def believe_entry(self, event: EntryPosted) -> bool:
-        """Believe an entry. It is plain that sums to zero per asset, and leaves nothing that it touches below zero."""
+        """Believe an entry; a plain one sums to zero per asset, and leaves nothing that it touches below zero."""
         amounts, below = self.amounts, NOTHING_BELOW
         first, in_first = "", 0
         others: dict[AssetId, int] = {}
