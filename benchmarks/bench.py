@@ -21,7 +21,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from random import Random
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Protocol, cast
 
 import msgspec
@@ -30,7 +30,10 @@ from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from holdfast.console import say, verdict_line
+from holdfast.engines import REFERENCE, EngineSource
+from holdfast.fuzzing import Fuzz, fuzz
 from holdfast.reporting import Session, write_json
+from holdfast.setups import SMALL_SETUP
 from holdfast_engine import frost
 from holdfast_engine.book import Book, StepKind
 from holdfast_engine.exchange import Exchange
@@ -79,6 +82,9 @@ TRADES_SHA256 = {
 }
 """What `yardsticks/book/run_naive.py` prints for this many operations: compared also where it is absent."""
 
+BLOCK = 500
+"""How many commands the exchange alone and the audited one take in turn."""
+VOLUME_COMMANDS = 3_000
 SYNCED_RECORDS = 1_000
 LIVE_ORDERS = 10_000
 STATES = 1_482_570
@@ -211,7 +217,7 @@ def _deposits(setup: Setup = SETUP) -> list[Command]:
     ]
 
 
-# Subjects: each returns its seconds, and the trades where there are any ---------------------------------------------
+# Subjects: each returns its seconds, of CPU time where nothing waits, and the trades where there are any -----------
 
 
 class NaiveBook(Protocol):
@@ -241,13 +247,13 @@ def run_naive_book(book_class: type[NaiveBook], flow: Sequence[Operation]) -> tu
     """Seconds and trades of the yardstick on a flow."""
     book = book_class()
     gc.collect()
-    start = perf_counter()
+    start = process_time()
     for operation in flow:
         if isinstance(operation, int):
             book.cancel(operation)
         else:
             book.new(*operation)
-    seconds = perf_counter() - start
+    seconds = process_time() - start
     return seconds, [(str(taker), str(maker), price, size) for taker, maker, price, size in book.trades]
 
 
@@ -266,7 +272,7 @@ def run_book(flow: Sequence[Operation]) -> tuple[float, list[Trade]]:
         for operation in flow
     ]
     gc.collect()
-    start = perf_counter()
+    start = process_time()
     for operation in operations:
         if isinstance(operation, int):
             cancelled = live.pop(operation, None)
@@ -302,33 +308,75 @@ def run_book(flow: Sequence[Operation]) -> tuple[float, list[Trade]]:
             )
             live[number] = order
             book.add(order)
-    seconds = perf_counter() - start
+    seconds = process_time() - start
     return seconds, [(str(taker), str(maker), price, size) for taker, maker, price, size in trades]
+
+
+class EngineRun:
+    """The exchange (ledger, book, journal in memory, wallet, followers) on a flow, audited or not, block by block."""
+
+    def __init__(self, *, audited: bool = False, setup: Setup = SETUP) -> None:
+        self.storage = MemoryStorage()
+        self.answers: list[Answer] = []
+        self.seconds = 0.0
+        self._exchange = Exchange(self.storage)
+        self._exchange.reset(setup)
+        self._auditor = Auditor(setup)
+        self._audited = audited
+        for command in _deposits(setup):
+            self._auditor.watch(Record(step=command, answers=self._exchange.submit((command,))))
+
+    def take(self, commands: Sequence[Command]) -> None:
+        """Answer commands, which are added to the time it took."""
+        exchange, auditor, answers, audited = self._exchange, self._auditor, self.answers, self._audited
+        start = process_time()
+        for command in commands:
+            answer = exchange.submit((command,))
+            answers += answer
+            if audited:
+                auditor.watch(Record(step=command, answers=answer))
+        self.seconds += process_time() - start
+
+    def end(self) -> None:
+        """Take a view where it is audited; no invariant may be violated."""
+        start = process_time()
+        if self._audited:
+            self._auditor.look(self._exchange.view())
+        self.seconds += process_time() - start
+        assert not self._auditor.violations, self._auditor.violations[0]
 
 
 def run_engine(
     commands: Sequence[Command], *, audited: bool = False, setup: Setup = SETUP
 ) -> tuple[float, list[Answer], MemoryStorage]:
-    """Seconds, answers and storage of the exchange: ledger, book, journal in memory, wallet, followers."""
-    storage = MemoryStorage()
-    exchange = Exchange(storage)
-    exchange.reset(setup)
-    auditor = Auditor(setup)
-    for command in _deposits(setup):
-        auditor.watch(Record(step=command, answers=exchange.submit((command,))))
-    answers: list[Answer] = []
+    """Seconds, answers and storage of the exchange."""
+    run = EngineRun(audited=audited, setup=setup)
     gc.collect()
-    start = perf_counter()
-    for command in commands:
-        answer = exchange.submit((command,))
-        answers += answer
-        if audited:
-            auditor.watch(Record(step=command, answers=answer))
-    if audited:
-        auditor.look(exchange.view())
-    seconds = perf_counter() - start
-    assert not auditor.violations, auditor.violations[0]
-    return seconds, answers, storage
+    run.take(commands)
+    run.end()
+    return run.seconds, run.answers, run.storage
+
+
+def run_in_turn(commands: Sequence[Command]) -> tuple[EngineRun, EngineRun]:
+    """The exchange alone and audited, in turn for a block of commands each, so that both see the same machine."""
+    alone, audited = EngineRun(), EngineRun(audited=True)
+    gc.collect()
+    for start in range(0, len(commands), BLOCK):
+        block = commands[start : start + BLOCK]
+        alone.take(block)
+        audited.take(block)
+    audited.end()
+    return alone, audited
+
+
+def run_volume(commands: int, *, setups: Sequence[Setup] = ()) -> tuple[float, Fuzz]:
+    """Seconds and outcome of seeded episodes on the reference exchange, with all invariants, like `holdfast fuzz`."""
+    with EngineSource(REFERENCE) as source:
+        source.engine()
+        gc.collect()
+        start = process_time()
+        outcome = fuzz(source, seed=SEED, commands=commands, setups=setups)
+        return process_time() - start, outcome
 
 
 def run_frost(count: int, *, signers: int, threshold: int) -> float:
@@ -369,7 +417,8 @@ def trades_of(answers: Iterable[Answer]) -> list[Trade]:
 class Figure(Struct, frozen=True, kw_only=True):
     """A measured rate: the median, lowest and highest of its repetitions, and the median ratio to its yardstick.
 
-    A ratio above 1 is faster than the yardstick; without one, `ratio_skipped` says why.
+    A ratio above 1 is faster than the yardstick; without one, `ratio_skipped` says why. `beside` is another
+    measurement that ran in turn with it, and `beside_ratio` the median ratio to that.
     """
 
     name: str
@@ -382,6 +431,8 @@ class Figure(Struct, frozen=True, kw_only=True):
     yardstick: str = ""
     ratio: float | None = None
     ratio_skipped: str = ""
+    beside: str = ""
+    beside_ratio: float | None = None
 
 
 class Benchmarks(Struct, frozen=True, kw_only=True):
@@ -430,7 +481,9 @@ class Bench:
             "book": self.book,
             "engine": lambda: self._engine("engine"),
             "replication": lambda: self._engine("replication", setup=REPLICATED_SETUP),
-            "monitors": lambda: self._engine("monitors", audited=True),
+            "monitors": self.monitors,
+            "volume": self.volume,
+            "volume-spot": lambda: self.volume(spot=True),
             "journal-sync": lambda: self._journal(sync=True),
             "journal": lambda: self._journal(sync=False),
             "snapshot": self.snapshot,
@@ -477,19 +530,53 @@ class Bench:
             "book", what, rates=rates, unit="operations/s", yardstick=NAIVE_BOOK, against=self._against(naive)
         )
 
-    def _engine(self, name: str, *, audited: bool = False, setup: Setup = SETUP) -> Figure:
+    def _engine(self, name: str, *, setup: Setup = SETUP) -> Figure:
         flow = self.flow[:ENGINE_OPERATIONS]
         commands = commands_of_flow(flow)
         rates: list[float] = []
         naive: list[float] = []
         for _ in range(self._repetitions):
             self._yardstick(flow, naive)
-            seconds, answers, _ = run_engine(commands, audited=audited, setup=setup)
+            seconds, answers, _ = run_engine(commands, setup=setup)
             rates.append(len(flow) / seconds)
             self._compare(name, trades_of(answers), len(flow))
         what = f"{ENGINE_OPERATIONS:,} commands: ledger, book, journal in memory"
         followers = len(setup.replicas) - 1
-        what += f", {followers} followers fed" if followers else ", all monitors and a view" if audited else ""
+        what += f", {followers} followers fed" if followers else ""
+        return _figure(name, what, rates=rates, unit="commands/s", yardstick=NAIVE_BOOK, against=self._against(naive))
+
+    def monitors(self) -> Figure:
+        """The exchange with every monitor and a view, in turn with the exchange alone."""
+        flow = self.flow[:ENGINE_OPERATIONS]
+        commands = commands_of_flow(flow)
+        rates: list[float] = []
+        naive: list[float] = []
+        ratios: list[float] = []
+        for _ in range(self._repetitions):
+            self._yardstick(flow, naive)
+            alone, audited = run_in_turn(commands)
+            rates.append(len(flow) / audited.seconds)
+            ratios.append(alone.seconds / audited.seconds)
+            self._compare("monitors", trades_of(audited.answers), len(flow))
+        what = f"{ENGINE_OPERATIONS:,} commands: ledger, book, journal in memory, all monitors and a view"
+        figure = _figure(
+            "monitors", what, rates=rates, unit="commands/s", yardstick=NAIVE_BOOK, against=self._against(naive)
+        )
+        return replace(figure, beside="engine", beside_ratio=round(median(ratios), 4))
+
+    def volume(self, *, spot: bool = False) -> Figure:
+        """Seeded episodes with every invariant on: all setups in turn, or spot trading alone."""
+        rates: list[float] = []
+        naive: list[float] = []
+        for _ in range(self._repetitions):
+            self._yardstick(self.flow, naive)
+            seconds, outcome = run_volume(VOLUME_COMMANDS, setups=(SMALL_SETUP,) if spot else ())
+            rates.append(outcome.commands / seconds)
+            if outcome.violations:
+                self.disagreements.append(f"volume: {outcome.violations[0].invariant} is violated")
+        what = f"{VOLUME_COMMANDS:,} commands of `holdfast fuzz`, all invariants, views, kills, restores: "
+        what += "spot" if spot else "spot, margin, auctions, operations, custody"
+        name = "volume-spot" if spot else "volume"
         return _figure(name, what, rates=rates, unit="commands/s", yardstick=NAIVE_BOOK, against=self._against(naive))
 
     def _journal(self, *, sync: bool) -> Figure:
@@ -701,6 +788,8 @@ def told(figure: Figure) -> str:
     """The line that is printed for a figure."""
     ratio = f"skipped: {figure.ratio_skipped}" if figure.ratio is None else f"{figure.ratio:.3f} x {figure.yardstick}"
     rate = f"{figure.value:10,.0f} {figure.unit:13} ({figure.low:,.0f} to {figure.high:,.0f})"
+    if figure.beside_ratio is not None:
+        ratio += f", {figure.beside_ratio:.3f} x {figure.beside} in turn"
     return f"{figure.name:16}{rate}  {ratio}; {figure.what}"
 
 

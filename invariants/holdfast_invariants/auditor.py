@@ -12,6 +12,7 @@ from holdfast_invariants.monitor import (
     Moment,
     Monitor,
 )
+from holdfast_invariants.plain import Plain
 from holdfast_invariants.rest import restless
 from holdfast_invariants.routing import Calls, OnDemand, Routes, Topic
 from holdfast_invariants.told import Look, Told
@@ -38,14 +39,14 @@ _COMMANDS = frozenset(COMMANDS)
 class Course:
     """All that is done with events of one class, or with entries of one kind: what is called for them, in order.
 
-    `look_up` finds what the event speaks of, and whether it is plain; then follow the calls for plain ones, which are
+    `look` finds what the event speaks of, and whether it is plain; then follow the calls for plain ones, which are
     counted, or all.
     """
 
-    __slots__ = ("look_up", "plain", "plainly", "wholly")
+    __slots__ = ("look", "plain", "plainly", "wholly")
 
-    def __init__(self, look_up: Look, *, plainly: Calls, wholly: Calls) -> None:
-        self.look_up = look_up
+    def __init__(self, look: Look, *, plainly: Calls, wholly: Calls) -> None:
+        self.look = look
         self.plainly, self.wholly = plainly, wholly
         self.plain = 0
 
@@ -87,6 +88,7 @@ class Auditor:
         ]
         self._thorough = thorough
         told, self._routes = self.told, Routes(self._monitors)
+        self._plain_looks = Plain(told).looks()
         calls = self._routes.calls
         self._before = OnDemand(lambda cls: (*told.hearers(cls), *calls(Moment.BEFORE, cls)))
         self._before_plain = OnDemand(lambda cls: (*told.hearers(cls), *calls(Moment.BEFORE, cls, plain=True)))
@@ -111,17 +113,17 @@ class Auditor:
         return (*self.told.closers(command), *self._routes.calls(Moment.AFTER, command))
 
     def _course(self, topic: Topic) -> Course:
-        """An event is looked up, looked at, believed, and looked at again."""
-        told, calls, look_up = self.told, self._routes.calls, self.told.look_up(topic)
-        plainly, wholly = (
-            (
-                *calls(Moment.EVENT, topic, plain=plain),
-                *told.beliefs(topic, plain=plain),
-                *calls(Moment.BELIEVED, topic, plain=plain),
-            )
-            for plain in (True, False)
-        )
-        return Course(_never_plain(look_up) if self._thorough else look_up, plainly=plainly, wholly=wholly)
+        """An event is looked up, looked at, believed, and looked at again.
+
+        A plain one is believed at once: where a monitor looks at all events before that, none is taken for plain.
+        """
+        told, calls = self.told, self._routes.calls
+        look = told.look_up(topic)
+        wholly = (*calls(Moment.EVENT, topic), *told.beliefs(topic), *calls(Moment.BELIEVED, topic))
+        if self._thorough or calls(Moment.EVENT, topic, plain=True):
+            return Course(_never_plain(look), plainly=(), wholly=wholly)
+        plainly = (*told.further_beliefs(topic), *calls(Moment.BELIEVED, topic, plain=True))
+        return Course(self._plain_looks.get(topic, look), plainly=plainly, wholly=wholly)
 
     def watch(self, record: Record) -> list[Violation]:
         """Take the next step of the history; the violations that are new with it."""
@@ -202,7 +204,7 @@ class Auditor:
         told, findings, courses = self.told, self._findings, self._on
         kind, seq = command.__class__, answer.seq
         events: tuple[Any, ...] = answer.events
-        told.command, told.answer = command, answer
+        told.command, told.answer, told.plain_so_far = command, answer, True
         if seq == told.seq + 1 and events and kind in told.ordinary and not (told.resending or self._thorough):
             self._plain_before[kind] += 1
             looks = self._before_plain[kind]
@@ -210,13 +212,15 @@ class Auditor:
             looks = self._before[kind]
         for look in looks:
             look(command, answer)
-        for event in events:
+        told.to_come = to_come = iter(events)
+        for event in to_come:
             cls = event.__class__
             course = courses[cls if cls is not EntryPosted else event.cause_kind]
-            if course.look_up(event):
+            if course.look(event):
                 course.plain += 1
                 calls = course.plainly
             else:
+                told.plain_so_far = False
                 calls = course.wholly
             for call in calls:
                 call(event)

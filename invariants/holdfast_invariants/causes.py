@@ -136,13 +136,13 @@ class CausesBoundEffects(NewRiskIsBorne):
         command = self.told.command
         self._effect(event, is_asked=command.__class__ is cause and essence(command) == essence(event))
 
-    @on(OrderAccepted)
+    @on(OrderAccepted, plain=1)
     def accepted(self, event: OrderAccepted) -> None:
-        """So it is with an order, but for those of a liquidation. These are the many."""
+        """So it is with an order, but for those of a liquidation."""
         self.checked += 1
         if event.order.startswith(LIQUIDATION_ORDER_PREFIX):
             return
-        command, answer = self.told.command, self.told.answer
+        command = self.told.command
         is_asked = (
             command.__class__ is PlaceOrder
             and command.order == event.order
@@ -152,14 +152,12 @@ class CausesBoundEffects(NewRiskIsBorne):
             and command.side is event.side
             and command.market == event.market
         )
-        if is_asked and self._effective is not answer:
-            self._effective, self._effects = answer, 1
-        else:
-            self._effect(event, is_asked=is_asked)
+        self._effect(event, is_asked=is_asked)
 
     def _effect(self, event: Any, *, is_asked: bool) -> None:  # noqa: ANN401 - any of several events
-        if self._effective is not self.told.answer:
-            self._effective, self._effects = self.told.answer, 0
+        answer = self.told.answer
+        if self._effective is not answer:
+            self._effective, self._effects = answer, int(self.told.effect_of is answer)
         self._effects += 1
         if not is_asked or self._effects > 1:
             self._unasked(self.told.command, event)
@@ -251,7 +249,7 @@ class CausesBoundEffects(NewRiskIsBorne):
         if isinstance(event, SweepCompleted) or event.intent.payment.startswith(SWEEP_PREFIX):
             self._explain(CauseKind.NETWORK_FEE, of_sweep(self.told, event))
 
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=0)
     def trade(self, event: TradeExecuted) -> None:
         """What a trade moves: price times size, lots, and fees."""
         market = self.told.market
@@ -307,7 +305,7 @@ class CausesBoundEffects(NewRiskIsBorne):
             self._trade = None
             self._explain(_TRADE, of_trade(self.told, market, event))
 
-    @on_entry(_TRADE)
+    @on_entry(_TRADE, plain=1)
     def traded(self, event: EntryPosted) -> None:
         """The entry of a trade: mostly of the spot trade that was just told."""
         trade = self._trade

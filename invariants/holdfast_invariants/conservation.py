@@ -162,7 +162,7 @@ class RemaindersArePosted(Monitor):
         super().__init__(*arguments)
         self._expected: dict[str, tuple[AssetId, int, int]] = {}
 
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=2)
     def trade(self, event: TradeExecuted) -> None:
         """Reckon both fees anew."""
         told = self.told
@@ -189,7 +189,7 @@ class RemaindersArePosted(Monitor):
             evidence=[event],
         )
 
-    @on_entry(CauseKind.TRADE)
+    @on_entry(CauseKind.TRADE, plain=2)
     def entry(self, event: EntryPosted) -> None:
         """Look where the fee of a trade went."""
         expected = self._expected.pop(event.cause, None)

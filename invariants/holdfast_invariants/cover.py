@@ -36,6 +36,8 @@ class NewRiskIsBorne(Monitor):
         super().__init__(*arguments)
         margin: ToldMargin | None = self.told.margin
         self._accounts = Accounts(self.told) if margin is not None and self.told.setup.margin is not None else None
+        if self._accounts is None:
+            self.idle = frozenset({"placed", "amended", "transferred", "borrowed"})
 
     @before(PlaceOrder)
     def placed(self, command: PlaceOrder, answer: Answer) -> None:

@@ -264,7 +264,7 @@ class ProductsAreIsolated(Monitor):
 
     # Isolated accounts ----------------------------------------------------------------------------------------------
 
-    @on(TradeExecuted, FundingSettled, Deleveraged)
+    @once_believed(TradeExecuted, FundingSettled, Deleveraged)
     def moves(self, event: TradeExecuted | FundingSettled | Deleveraged) -> None:
         """The entry that follows is of the market's product."""
         self._mover = product_of(self.told, event.market)

@@ -52,7 +52,7 @@ class PositionsAreRecomputable(Monitor):
         if self.told.margin is None:
             self.idle = frozenset({"trade", "done"})
 
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=0)
     def trade(self, event: TradeExecuted) -> None:
         """What a trade in a perpetual makes of both positions."""
         market = self.told.market

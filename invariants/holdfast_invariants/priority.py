@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from holdfast_invariants.monitor import Monitor, after, on
+from holdfast_invariants.monitor import Monitor, on
 from holdfast_invariants.reckoning import Uncrossed, auction_price
 from holdfast_invariants.told import OrderKey, ToldOrder
 from holdfast_invariants.told_book import MarketBook
@@ -15,9 +15,7 @@ from holdfast_model.vocabulary import (
     OrderRested,
     Phase,
     PriceTicks,
-    SetPhase,
     Side,
-    StopTriggered,
     TradeExecuted,
     View,
 )
@@ -40,9 +38,8 @@ class PriceTimePriority(Monitor):
         super().__init__(*arguments)
         self._crossed: set[MarketId] = set()
         """The books that an order joined so that it crossed the other side, until they may no longer be crossed."""
-        self._uncrossing: AuctionUncrossed | None = None
 
-    @on(OrderRested)
+    @on(OrderRested, plain=1)
     def rested(self, event: OrderRested) -> None:
         """An order joins the back of its queue; only then can its book become crossed."""
         order = self.told.order
@@ -87,7 +84,6 @@ class PriceTimePriority(Monitor):
     def uncrossing(self, event: AuctionUncrossed) -> None:
         """The price is the published rule's; the trades that follow in this market are the auction's."""
         self.checked += 1
-        self._uncrossing = event
         book, market = self.told.book.markets.get(event.market, _NO_BOOK), self.told.markets.get(event.market)
         reference = self.told.triggers.last.get(event.market, market.reference_ticks if market is not None else None)
         expected = auction_price(book.bids.lots(), book.asks.lots(), reference)
@@ -100,12 +96,7 @@ class PriceTimePriority(Monitor):
                 evidence=[event],
             )
 
-    @on(StopTriggered)
-    def triggered(self, event: StopTriggered) -> None:  # noqa: ARG002 - that there was one
-        """Stops are triggered once the auctions are done: what trades now is not the auction's."""
-        self._uncrossing = None
-
-    @on(TradeExecuted)
+    @on(TradeExecuted, plain=1)
     def trade(self, event: TradeExecuted) -> None:
         """The maker is the head of the best queue, the price is its price, and within the taker's limit."""
         self.checked += 1
@@ -113,8 +104,9 @@ class PriceTimePriority(Monitor):
         queues = book.asks if event.taker_side is _BUY else book.bids
         best = queues.best()
         head = None if best is None else next(iter(queues.levels[best]))
-        if self._uncrossing is not None and self._uncrossing.market == event.market:
-            self._in_auction(event, book, self._uncrossing)
+        auction = self.told.book.uncrossing
+        if auction is not None and auction.market == event.market:
+            self._in_auction(event, book, auction)
         elif head != (event.maker_client, event.maker_order) or best != event.price_ticks:
             self._out_of_turn(event, head, best)
         taker = self.told.taker
@@ -165,11 +157,6 @@ class PriceTimePriority(Monitor):
                 expected=f"{auction.price_ticks}, the auction's price, within the maker's limit",
                 evidence=[event],
             )
-
-    @after(SetPhase)
-    def opened(self, command: SetPhase, answer: Answer) -> None:  # noqa: ARG002 - the auctions are done
-        """What trades from now on trades in the book."""
-        self._uncrossing = None
 
     def uncrossed(self, command: Command, answer: Answer) -> None:  # noqa: ARG002 - all in the queues
         """No book is crossed when a command is done and orders may trade; only an order that joins makes it so."""

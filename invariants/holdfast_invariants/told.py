@@ -50,6 +50,7 @@ from holdfast_model.vocabulary import (
     ReplicaId,
     ReplicaPromoted,
     ReplicaStatus,
+    SetPhase,
     Setup,
     Sha256,
     Side,
@@ -67,6 +68,16 @@ from holdfast_model.vocabulary import (
 )
 from holdfast_model.vocabulary.chain import GENESIS
 
+_OF_ORDERS = (
+    OrderAccepted,
+    OrderRested,
+    OrderFilled,
+    OrderCancelled,
+    OrderReduced,
+    OrderAmended,
+    StopArmed,
+    StopTriggered,
+)
 OrderKey = tuple[ClientId, OrderId]
 Place = tuple[str, Bucket, AssetId]
 OrderEvent = (
@@ -100,13 +111,13 @@ TERMINAL = frozenset({ToldStatus.FILLED, ToldStatus.CANCELLED})
 
 # Until Python 3.12 a member costs ten times as much to look up in its enum as a name of the module.
 _ACCEPTED, _RESTING, _FILLED, _CANCELLED = ToldStatus
-_OPEN, _GTC, _FREE, _HELD = Phase.OPEN, TimeInForce.GTC, Bucket.FREE, Bucket.HELD
+_OPEN, _FREE, _HELD = Phase.OPEN, Bucket.FREE, Bucket.HELD
 _HOLDS = (CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEASE)
-_PLAINLY_CANCELLED = frozenset(
+ORDINARILY_CANCELLED = frozenset(
     {CancelReason.REQUESTED, CancelReason.IOC_REMAINDER, CancelReason.MARKET_REMAINDER, CancelReason.SELF_TRADE}
 )
 """Why orders are cancelled of which nothing else is to be known."""
-_NOTHING_BELOW: list[Place] = []
+NOTHING_BELOW: list[Place] = []
 _NONE_ORDINARY: frozenset[type] = frozenset()
 
 
@@ -155,9 +166,11 @@ class Told:
     are the places that one of its postings left below zero. Of all these, only those of the event at hand mean
     anything.
 
-    The lookups also see whether an event is plain, no more than what follows from what was told before (see
-    `monitor`). So is an answer to one of the `ordinary` commands, those that the phase allows while no product is
-    halted and the primary can decide: there are none else.
+    A lookup of an entry also sees whether it is plain, no more than what follows from what was told before (see
+    `monitor`); of the events of orders `plain` sees that. So is an answer to one of the `ordinary` commands, those
+    that the phase allows while no product is halted and the primary can decide: there are none else. Of the answer at
+    hand `to_come` are the events that were not looked at yet, `plain_so_far` says that all others were plain, and
+    `effect_of` is the last answer of which the effect that its command asks for was plain.
 
     `book`, `triggers`, `owed`, `margin` and `custody` are parts of the record that are told each event after it;
     there is no `margin` where the setup has none and no marks, and no `custody` where it has none. `up` are the
@@ -172,7 +185,9 @@ class Told:
         "amounts",
         "answer",
         "below",
+        "book",
         "command",
+        "effect_of",
         "head",
         "key",
         "maker",
@@ -182,10 +197,12 @@ class Told:
         "orders",
         "ordinary",
         "phase",
+        "plain_so_far",
         "resting",
         "seq",
         "shown",
         "taker",
+        "to_come",
         "trade",
         "triggers",
         "withdrawal",
@@ -218,26 +235,25 @@ class Told:
 
         self.command: Command | None = None
         self.answer: Answer | None = None
+        self.to_come: Any = iter(())
+        self.plain_so_far = True
+        self.effect_of: Answer | None = None
         self.market: Market | None = None
         self.key: OrderKey = ("", "")
         self.order: ToldOrder | None = None
         self.maker: ToldOrder | None = None
         self.taker: ToldOrder | None = None
         self.withdrawal: ToldWithdrawal | None = None
-        self.below = _NOTHING_BELOW
+        self.below = NOTHING_BELOW
         self.shown: list[tuple[OpenOrder, OrderKey, ToldOrder | None]] = []
 
         self._lookups: dict[type, Look] = {
-            OrderAccepted: self._look_up_accepted,
-            OrderRested: self._look_up_rested,
+            **dict.fromkeys(_OF_ORDERS, self._look_up_order),
             TradeExecuted: self._look_up_trade,
-            OrderFilled: self._look_up_filled,
-            OrderCancelled: self._look_up_cancelled,
-            **dict.fromkeys((OrderReduced, OrderAmended, StopArmed, StopTriggered), self._look_up_order),
             **dict.fromkeys((WithdrawalRequested, WithdrawalPaid, WithdrawalRefunded), self._look_up_withdrawal),
         }
         self._acts: dict[type, Acts] = {
-            OrderAccepted: (self._accepted,),
+            OrderAccepted: (self.believe_accepted,),
             OrderRested: (self._rested,),
             TradeExecuted: (self._traded,),
             OrderFilled: (self._filled,),
@@ -254,6 +270,8 @@ class Told:
             ReleaseDeployed: (self._deployed,),
             ReleaseActivated: (self._activated,),
         }
+
+        self._believed_if_plain = (self.believe_accepted, self._rested, self._traded, self._filled, self._cancelled)
 
         self.book = ToldBook(self.orders)
         self.triggers = ToldTriggers(setup, self.orders)
@@ -272,13 +290,17 @@ class Told:
     def look_up(self, topic: type | CauseKind) -> Look:
         """What looks up what events of this class, or entries of this kind, speak of."""
         if isinstance(topic, CauseKind):
-            return self._held if topic in _HOLDS else self._posted
+            return self._held if topic in _HOLDS else self.believe_entry
         return self._lookups.get(topic, _nothing_to_find)
 
-    def beliefs(self, topic: type | CauseKind, *, plain: bool = False) -> Acts:
-        """What believes events of this class, once `look_up` has looked at them: all, or those that are plain."""
-        acts = self._acts.get(EntryPosted if isinstance(topic, CauseKind) else topic, ())
-        return tuple(act for act in acts if act not in self.triggers.of_conditions) if plain else acts
+    def beliefs(self, topic: type | CauseKind) -> Acts:
+        """What believes events of this class, once `look_up` has looked at them."""
+        return self._acts.get(EntryPosted if isinstance(topic, CauseKind) else topic, ())
+
+    def further_beliefs(self, topic: type | CauseKind) -> Acts:
+        """What else believes events of this class, once `Plain` has believed a plain one."""
+        done = {*self.triggers.of_conditions, *self._believed_if_plain}
+        return tuple(act for act in self.beliefs(topic) if act not in done)
 
     def hearers(self, command: type | CauseKind) -> tuple[Hearer, ...]:
         """What hears commands of this class, which report what is true outside, before their answer is looked at."""
@@ -288,6 +310,8 @@ class Told:
     def closers(self, command: type) -> tuple[Hearer, ...]:
         """What is called at the end of each answer to commands of this class, before it is looked at as a whole."""
         closers = self.owed.closers(command)
+        if command is SetPhase:
+            closers = (*closers, self.book.opened)
         return closers if self.custody is None else (*closers, self.custody.close)
 
     def deposit_key(self, event: DepositCredited) -> DepositKey:
@@ -318,75 +342,11 @@ class Told:
         self.order = self.orders.get(key)
         return False
 
-    def _look_up_accepted(self, event: OrderAccepted) -> bool:
-        """Plain: the first of its name, with a price and without conditions, in a market without a band."""
-        self.key = key = (event.client, event.order)
-        self.order = order = self.orders.get(key)
-        market = self.markets.get(event.market)
-        return (
-            order is None
-            and event.conditions is None
-            and event.price_ticks is not None
-            and market is not None
-            and not market.band_ppm
-        )
-
-    def _look_up_rested(self, event: OrderRested) -> bool:
-        """Plain: what was accepted to rest at a price, without conditions, rests with what is left of it."""
-        self.key = key = (event.client, event.order)
-        self.order = order = self.orders.get(key)
-        return (
-            order is not None
-            and order.status is _ACCEPTED
-            and order.left_lots == event.left_lots
-            and order.time_in_force is _GTC
-            and order.price_ticks is not None
-            and not order.conditional
-        )
-
     def _look_up_trade(self, event: TradeExecuted) -> bool:
-        """Plain: the next trade, in the open phase, of a resting order and one that just came, with enough left.
-
-        Of two clients, and of a taker with a price that may take; neither has conditions, and no stop waits.
-        """
-        orders, size = self.orders, event.size_lots
-        self.maker = maker = orders.get((event.maker_client, event.maker_order))
-        self.taker = taker = orders.get((event.taker_client, event.taker_order))
-        self.market = market = self.markets.get(event.market)
-        return (
-            maker is not None
-            and taker is not None
-            and market is not None
-            and event.trade == self.trade + 1
-            and maker.status is _RESTING
-            and taker.status is _ACCEPTED
-            and 0 < size <= maker.left_lots
-            and size <= taker.left_lots
-            and taker.price_ticks is not None
-            and not taker.post_only
-            and event.maker_client != event.taker_client
-            and not (maker.conditional or taker.conditional)
-            and self.phase is _OPEN
-            and not self.triggers.stops
-        )
-
-    def _look_up_filled(self, event: OrderFilled) -> bool:
-        """Plain: an open order without conditions of which nothing is left."""
-        self.key = key = (event.client, event.order)
-        self.order = order = self.orders.get(key)
-        return order is not None and not order.left_lots and order.status not in TERMINAL and not order.conditional
-
-    def _look_up_cancelled(self, event: OrderCancelled) -> bool:
-        """Plain: an open order without conditions, with what is left of it."""
-        self.key = key = (event.client, event.order)
-        self.order = order = self.orders.get(key)
-        return (
-            order is not None
-            and order.status not in TERMINAL
-            and event.left_lots == order.left_lots
-            and event.reason in _PLAINLY_CANCELLED
-            and not order.conditional
-        )
+        self.maker = self.orders.get((event.maker_client, event.maker_order))
+        self.taker = self.orders.get((event.taker_client, event.taker_order))
+        self.market = self.markets.get(event.market)
+        return False
 
     def _look_up_withdrawal(self, event: WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded) -> bool:
         self.withdrawal = self.withdrawals.get((event.client, event.withdrawal))
@@ -394,9 +354,9 @@ class Told:
 
     # Believing: each event once, after it was looked up -------------------------------------------------------------
 
-    def _posted(self, event: EntryPosted) -> bool:
-        """Plain: it sums to zero per asset, and leaves nothing that it touches below zero."""
-        amounts, below = self.amounts, _NOTHING_BELOW
+    def believe_entry(self, event: EntryPosted) -> bool:
+        """Believe an entry; a plain one sums to zero per asset, and leaves nothing that it touches below zero."""
+        amounts, below = self.amounts, NOTHING_BELOW
         first, in_first = "", 0
         others: dict[AssetId, int] = {}
         for posting in event.postings:
@@ -422,29 +382,34 @@ class Told:
         """Plain: one amount, between free and held of one account, which leaves neither below zero."""
         if len(event.postings) == 2:  # noqa: PLR2004 - all of an exchange that is well
             one, other = event.postings
-            account, asset, added = one.account, one.asset, one.amount
-            source, target = one.bucket, other.bucket
+            account, asset, source, target, added = one.account, one.asset, one.bucket, other.bucket, one.amount
             if (
-                account == other.account
-                and asset == other.asset
+                ((source is _FREE and target is _HELD) or (source is _HELD and target is _FREE))
                 and added == -other.amount
-                and source is not target
-                and (source is _FREE or source is _HELD)
-                and (target is _FREE or target is _HELD)
+                and account == other.account
+                and asset == other.asset
             ):
                 amounts = self.amounts
                 place, opposite = (account, source, asset), (account, target, asset)
-                amounts[place] = after = amounts.get(place, 0) + added
-                amounts[opposite] = there = amounts.get(opposite, 0) - added
+                try:
+                    after = amounts[place] + added
+                except KeyError:
+                    after = added
+                try:
+                    there = amounts[opposite] - added
+                except KeyError:
+                    there = -added
+                amounts[place], amounts[opposite] = after, there
                 if after >= 0 and there >= 0:
-                    self.below = _NOTHING_BELOW
+                    self.below = NOTHING_BELOW
                     return True
                 self.below = [where for where in (place, opposite) if amounts[where] < 0]
                 return False
-        self._posted(event)
+        self.believe_entry(event)
         return False
 
-    def _accepted(self, event: OrderAccepted) -> None:
+    def believe_accepted(self, event: OrderAccepted) -> None:
+        """Believe in a new order."""
         key, triggers = self.key, self.triggers
         self.orders[key] = ToldOrder(
             key=key,

@@ -6,10 +6,13 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from holdfast_model.vocabulary import (
+    Answer,
+    AuctionUncrossed,
     ClientId,
     MarketId,
     OrderId,
     PriceTicks,
+    SetPhase,
     Side,
     StopArmed,
     StopTriggered,
@@ -33,13 +36,10 @@ class Queues:
         self._direction = direction
         self._best_first: list[int] = []
 
-    def join(self, order: "ToldOrder", price: PriceTicks) -> Queue:
-        """The queue of the price, with the order at its back."""
-        queue = self.levels.get(price)
-        if queue is None:
-            queue = self.levels[price] = OrderedDict()
-            heappush(self._best_first, price * self._direction)
-        queue[order.key] = order
+    def begin(self, price: PriceTicks) -> Queue:
+        """A queue at a price at which there is none."""
+        queue = self.levels[price] = OrderedDict()
+        heappush(self._best_first, price * self._direction)
         return queue
 
     def best(self) -> int | None:
@@ -102,10 +102,16 @@ class ToldBook:
         """The queue and the price of each order that rests."""
         self.open: dict[ClientId, dict[OrderKey, ToldOrder]] = {}
         """Resting orders and waiting stops by client."""
+        self.uncrossing: AuctionUncrossed | None = None
+        """The auction whose trades are told now."""
 
     def appliers(self) -> Mapping[type, Callable[[Any], None]]:
-        """What folds events of stops; `join` and `leave` are called where an order is believed to rest or to end."""
-        return {StopArmed: self._on_armed, StopTriggered: self._on_triggered}
+        """What folds events of stops and auctions; `join` and `leave` are called where an order rests or ends."""
+        return {
+            StopArmed: self._on_armed,
+            StopTriggered: self._on_triggered,
+            AuctionUncrossed: self._on_uncrossed,
+        }
 
     def crossed(self, market: MarketId) -> bool:
         """Whether the best bid of a market is at or above its best ask."""
@@ -120,8 +126,16 @@ class ToldBook:
         book = self.markets.get(order.market)
         if book is None:
             book = self.markets[order.market] = MarketBook()
-        self.where[key] = ((book.bids if order.side is _BUY else book.asks).join(order, price), price)
-        self._opened(order)
+        queues = book.bids if order.side is _BUY else book.asks
+        queue = queues.levels.get(price)
+        if queue is None:
+            queue = queues.begin(price)
+        queue[key] = order
+        self.where[key] = (queue, price)
+        try:
+            self.open[key[0]][key] = order
+        except KeyError:
+            self.open[key[0]] = {key: order}
 
     def leave(self, key: OrderKey) -> None:
         """An order is open no longer, or loses its place."""
@@ -135,13 +149,16 @@ class ToldBook:
     def _on_armed(self, event: StopArmed) -> None:
         order = self._orders.get((event.client, event.order))
         if order is not None:
-            self._opened(order)
-
-    def _opened(self, order: "ToldOrder") -> None:
-        opened = self.open.get(order.client)
-        if opened is None:
-            opened = self.open[order.client] = {}
-        opened[order.key] = order
+            self.open.setdefault(order.client, {})[order.key] = order
 
     def _on_triggered(self, event: StopTriggered) -> None:
+        """Stops are triggered once the auctions are done: what trades now is not the auction's."""
+        self.uncrossing = None
         self.leave((event.client, event.order))
+
+    def _on_uncrossed(self, event: AuctionUncrossed) -> None:
+        self.uncrossing = event
+
+    def opened(self, command: SetPhase, answer: Answer) -> None:  # noqa: ARG002 - the auctions are done
+        """What trades from now on trades in the book."""
+        self.uncrossing = None

@@ -86,6 +86,9 @@ class ToldOwed:
 
     def _answered(self, command: ClientCommand, answer: Answer) -> None:
         """Whether a client was turned away, or was answered now."""
+        events = answer.events
+        if events and not self.away and events[0].__class__ is not Rejected:
+            return
         reason = _refusal(answer)
         if reason in TURNED_AWAY:
             self.away[command.client] = (command, reason)

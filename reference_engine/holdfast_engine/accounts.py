@@ -14,7 +14,7 @@ from holdfast_engine.arithmetic import (
     notional,
     unrealised,
 )
-from holdfast_engine.core import BORROWED, COLLATERAL, FREE, HELD, Deciders, Evolvers
+from holdfast_engine.core import BORROWED, COLLATERAL, FREE, HELD, Deciders, Evolvers, by_key
 from holdfast_engine.order import OPEN_STATUSES, Order, OrderStatus
 from holdfast_engine.state import Request, VenueState
 from holdfast_engine.trading import Trading
@@ -498,11 +498,13 @@ class Accounts(Trading):
         del self.transfers[event.client, event.request]
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "positions": tuple(self.positions[key] for key in sorted(self.positions)),
+        parts = super()._parts()
+        parts |= {
+            "positions": self.listed("positions", self.positions, by_key),
             "transfers": tuple(self.transfers.values()),
-            "requests": tuple(Request(client=client, request=request) for client, request in sorted(self.requests)),
+            "requests": self.listed("requests", self.requests, _requests),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
@@ -513,3 +515,7 @@ class Accounts(Trading):
         self.working = {}
         for order in self.orders.values():
             self._note(order)
+
+
+def _requests(requests: dict[tuple[ClientId, RequestId], None]) -> list[Request]:
+    return [Request(client=client, request=request) for client, request in sorted(requests)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from holdfast_engine.core import FREE, Deciders, Evolvers
+from holdfast_engine.core import FREE, Deciders, Evolvers, by_key
 from holdfast_engine.funds import Funds
 from holdfast_engine.house import House
 from holdfast_engine.state import Arrival, Deposit, DepositStatus, VenueState
@@ -409,16 +409,14 @@ class Chains(Funds, House):
         )
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "chains": tuple(self.chains[asset] for asset in sorted(self.chains)),
-            "tiers": tuple(
-                Custody(tier=tier, asset=asset, amount=Amount(amount))
-                for (tier, asset), amount in sorted(self.tiers.items())
-                if amount
-            ),
-            "chain_deposits": tuple(self.chain_deposits[key] for key in sorted(self.chain_deposits)),
+        parts = super()._parts()
+        parts |= {
+            "chains": self.listed("chains", self.chains, by_key),
+            "tiers": self.listed("tiers", self.tiers, _tiers),
+            "chain_deposits": self.listed("chain_deposits", self.chain_deposits, by_key),
             "arrivals": tuple(Arrival(asset=asset, transaction=name) for asset, name in self.arrivals),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
@@ -432,3 +430,11 @@ class Chains(Funds, House):
         for deposit in state.chain_deposits:
             self._set_deposit(deposit)
         self.arrivals = dict.fromkeys((arrival.asset, arrival.transaction) for arrival in state.arrivals)
+
+
+def _tiers(tiers: dict[tuple[TierId, AssetId], int]) -> list[Custody]:
+    return [
+        Custody(tier=tier, asset=asset, amount=Amount(amount))
+        for (tier, asset), amount in sorted(tiers.items())
+        if amount
+    ]

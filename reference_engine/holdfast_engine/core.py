@@ -11,7 +11,7 @@ each through `super()`:
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast_engine.ledger import Ledger
 from holdfast_engine.order import Order
@@ -41,6 +41,9 @@ from holdfast_model.vocabulary.phases import legal
 
 FREE, HELD, COLLATERAL, BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 Lines = list[tuple[str, Bucket, AssetId, int]]
 """Lines of an entry: account, bucket, asset, and what is added."""
 
@@ -53,6 +56,11 @@ Evolvers = dict[type, Callable[[Any], None]]
 
 _posting: Callable[..., Posting] = Posting
 """A line of an entry, without a call that only tells a type checker that an integer is an amount."""
+
+
+def by_key(mapping: dict[Any, V]) -> list[V]:
+    """The values of a dictionary in the order of its keys."""
+    return [mapping[key] for key in sorted(mapping)]
 
 
 def combined(lines: Lines) -> Lines:
@@ -75,6 +83,7 @@ class Core:
         "_decider_of",
         "_events",
         "_evolver_of",
+        "_listed",
         "activated_seq",
         "announced_ms",
         "assets",
@@ -117,6 +126,7 @@ class Core:
         self.waiting: dict[tuple[ClientId, OrderId], Order] = {}
         self.ledger = self.ledger_class()
         self._events: list[Event] = []
+        self._listed: dict[str, tuple[dict[Any, Any], tuple[Any, ...]]] = {}
         self._decider_of = self._deciders()
         self._evolver_of = self._evolvers()
 
@@ -209,7 +219,7 @@ class Core:
         return VenueState(**self._parts())
 
     def _parts(self) -> dict[str, Any]:
-        """The chapter's fields of the state; a further chapter adds its own to what `super()` returns."""
+        """The chapter's fields of the state; a further chapter adds its own to what `super()` returns, in place."""
         return {
             "seq": self.seq,
             "epoch": self.epoch,
@@ -219,6 +229,21 @@ class Core:
             "time_ms": self.time_ms,
             "balances": self.ledger.balances(),
         }
+
+    def listed(
+        self, field: str, mapping: dict[K, V], make: Callable[[dict[K, V]], Iterable[object]]
+    ) -> tuple[Any, ...]:
+        """A field of the state that is made of one dictionary of values, and made again only when that has changed.
+
+        `make` goes by keys and values alone, whatever their order. Complexity: comparing the dictionary with what it
+        was; mostly the very same values are in both.
+        """
+        if not mapping:
+            return ()
+        known = self._listed.get(field)
+        if known is None or known[0] != mapping:
+            known = self._listed[field] = (dict(mapping), tuple(make(mapping)))
+        return known[1]
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's; a further chapter loads its own part after `super()`'s."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from holdfast_engine.core import FREE, HELD, Core, Deciders, Evolvers
+from holdfast_engine.core import FREE, HELD, Core, Deciders, Evolvers, by_key
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
     OUTSIDE,
@@ -225,10 +225,12 @@ class Funds(Core):
     # Snapshots ----------------------------------------------------------------------------------------------------
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "deposits": tuple(sorted(self.deposits)),
-            "withdrawals": tuple(self.withdrawals[key] for key in sorted(self.withdrawals)),
+        parts = super()._parts()
+        parts |= {
+            "deposits": self.listed("deposits", self.deposits, sorted),
+            "withdrawals": self.listed("withdrawals", self.withdrawals, by_key),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -108,10 +108,12 @@ class House(Core):
         self.grants[event.grant] = None
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "house_payments": tuple(sorted(self.house_payments)),
-            "grants": tuple(sorted(self.grants)),
+        parts = super()._parts()
+        parts |= {
+            "house_payments": self.listed("house_payments", self.house_payments, sorted),
+            "grants": self.listed("grants", self.grants, sorted),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

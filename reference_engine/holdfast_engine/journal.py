@@ -6,6 +6,7 @@ any line that was changed, lost or put in is seen at the next start, without a r
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import overload
 
@@ -18,6 +19,8 @@ LOG = "journal"
 
 _HEAD_LENGTH = len(GENESIS)
 _BEGINNING = re.compile(rb'[0-9a-f]{64}{"seq":([0-9]{1,19}),')
+_LINES_KNOWN_MAX = 2_000
+"""Of how many lines is known what they say: a journal is read again after every kill, and most of it is as it was."""
 
 
 class JournalCorruptError(Exception):
@@ -57,6 +60,16 @@ class Records(Sequence[JournalRecord]):
                     break
 
 
+@lru_cache(_LINES_KNOWN_MAX)
+def _link(line: bytes) -> tuple[bytes, int, bytes] | None:
+    """Which head a line continues, the number of its record, and the head after it; None: it is no record."""
+    beginning = _BEGINNING.match(line)
+    if beginning is None:
+        return None
+    return line[:_HEAD_LENGTH], int(beginning[1]), sha256(line).hexdigest().encode("ascii")
+
+
+@lru_cache(_LINES_KNOWN_MAX)
 def _record(line: bytes) -> JournalRecord:
     body = from_canonical(memoryview(line)[_HEAD_LENGTH:], JournalBody)
     return JournalRecord(
@@ -102,18 +115,19 @@ class Journal:
         sequence has a gap.
         """
         lines: list[bytes] = []
-        head = GENESIS
+        head = GENESIS.encode("ascii")
         for number, line in enumerate(self._storage.lines(LOG), start=1):
-            beginning = _BEGINNING.match(line)
-            if beginning is None:
+            link = _link(line)
+            if link is None:
                 raise JournalCorruptError(f"journal record {number}: is no record")
-            self.chain(lines, line, seq=int(beginning[1]))
-            if not line.startswith(head.encode("ascii")):
+            before, seq, after = link
+            self.chain(lines, line, seq=seq)
+            if before != head:
                 raise JournalCorruptError(f"journal record {number}: does not continue the record before it")
-            head = sha256(line).hexdigest()
+            head = after
         if lines:
             self._check_last(lines[-1], number=len(lines))
-        self.head = head
+        self.head = head.decode("ascii")
         return Records(lines)
 
     def _check_last(self, line: bytes, *, number: int) -> None:

@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from holdfast_engine.core import COLLATERAL, FREE, HELD, Deciders, Evolvers
+from holdfast_engine.core import COLLATERAL, FREE, HELD, Deciders, Evolvers, by_key
 from holdfast_engine.reconciliation import Reconciliation
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
@@ -79,9 +79,11 @@ class Publishing(Reconciliation):
         )
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "liabilities": tuple(self.liabilities[asset] for asset in sorted(self.liabilities))
+        parts = super()._parts()
+        parts |= {
+            "liabilities": self.listed("liabilities", self.liabilities, by_key),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -429,7 +429,9 @@ class Liquidation(Perpetuals, Loans):
         self.liquidations += 1
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {"liquidations": self.liquidations}
+        parts = super()._parts()
+        parts |= {"liquidations": self.liquidations}
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

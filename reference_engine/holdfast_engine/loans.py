@@ -165,7 +165,9 @@ class Loans(Accounts):
         self.interest_periods[event.asset] = event.period
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {"interest_periods": Period.of(self.interest_periods)}
+        parts = super()._parts()
+        parts |= {"interest_periods": self.listed("interest_periods", self.interest_periods, Period.of)}
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -224,13 +224,15 @@ class Maintenance(Liquidation, Auction):
     # Snapshots ----------------------------------------------------------------------------------------------------
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
+        parts = super()._parts()
+        parts |= {
             "announced_ms": self.announced_ms,
             "maintenance_seq": self.maintenance_seq,
             "activated_seq": self.activated_seq,
             "confirmed_seq": self.confirmed_seq,
             "reconciled_seq": self.reconciled_seq,
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast_engine.arithmetic import agreeing, mark_price
-from holdfast_engine.core import Core, Deciders, Evolvers
+from holdfast_engine.core import Core, Deciders, Evolvers, by_key
 from holdfast_engine.state import Report, Rescaled, VenueState
 from holdfast_model.vocabulary import (
     Mark,
@@ -105,13 +105,13 @@ class Marks(Core):
         self.marks[event.market] = event.mark_ticks
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "reports": tuple(self.reports[key] for key in sorted(self.reports)),
-            "rescaled": tuple(
-                Rescaled(market=market, time_ms=self.rescaled[market]) for market in sorted(self.rescaled)
-            ),
-            "marks": tuple(Mark(market=market, mark_ticks=self.marks[market]) for market in sorted(self.marks)),
+        parts = super()._parts()
+        parts |= {
+            "reports": self.listed("reports", self.reports, by_key),
+            "rescaled": self.listed("rescaled", self.rescaled, _rescaled),
+            "marks": self.listed("marks", self.marks, _marks),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
@@ -119,3 +119,11 @@ class Marks(Core):
         self.reports = {(report.market, report.source): report for report in state.reports}
         self.rescaled = {item.market: item.time_ms for item in state.rescaled}
         self.marks = {mark.market: mark.mark_ticks for mark in state.marks}
+
+
+def _rescaled(times: dict[MarketId, Timestamp]) -> list[Rescaled]:
+    return [Rescaled(market=market, time_ms=times[market]) for market in sorted(times)]
+
+
+def _marks(marks: dict[MarketId, PriceTicks | None]) -> list[Mark]:
+    return [Mark(market=market, mark_ticks=marks[market]) for market in sorted(marks)]

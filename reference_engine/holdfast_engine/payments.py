@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast_engine.chains import Chains
-from holdfast_engine.core import FREE, HELD, Deciders, Evolvers
+from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, by_key
 from holdfast_engine.quorums import Verifier, verifier_of
 from holdfast_engine.state import OutgoingPayment, Said, VenueState
 from holdfast_model.vocabulary import (
@@ -559,10 +559,12 @@ class Payments(Chains):
         )
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "payments": tuple(self.payments[name] for name in sorted(self.payments)),
-            "nonces": tuple(sorted(self.nonces)),
+        parts = super()._parts()
+        parts |= {
+            "payments": self.listed("payments", self.payments, by_key),
+            "nonces": self.listed("nonces", self.nonces, sorted),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

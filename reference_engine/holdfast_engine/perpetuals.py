@@ -222,7 +222,9 @@ class Perpetuals(Accounts):
         self.funding_periods[event.market] = event.period
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {"funding_periods": Period.of(self.funding_periods)}
+        parts = super()._parts()
+        parts |= {"funding_periods": self.listed("funding_periods", self.funding_periods, Period.of)}
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

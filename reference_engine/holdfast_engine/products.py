@@ -105,13 +105,17 @@ class Products(Marks):
         self.restricted = frozenset(product for product in stages if stages[product] is not Stage.OPEN)
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "stages": tuple(
-                ProductStage(product=product, stage=self.stages[product]) for product in sorted(self.stages)
-            )
+        parts = super()._parts()
+        parts |= {
+            "stages": self.listed("stages", self.stages, _stages),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
         super().load(state)
         self._set_stages({item.product: item.stage for item in state.stages})
+
+
+def _stages(stages: dict[ProductId, Stage]) -> list[ProductStage]:
+    return [ProductStage(product=product, stage=stages[product]) for product in sorted(stages)]

@@ -206,17 +206,20 @@ class Reconciliation(Payments):
     # Snapshots ----------------------------------------------------------------------------------------------------
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
-            "attributed": tuple(
-                _attributed(account=place[0], asset=place[1], amount=amount)
-                for place in self._attributed_places.of(self.attributed)
-                if (amount := self.attributed[place])
-            ),
-            "gaps": tuple(
-                Gap(place=place, asset=asset, amount=Amount(amount))
-                for (place, asset), amount in sorted(self.gaps.items())
-            ),
+        parts = super()._parts()
+        parts |= {
+            "attributed": self.listed("attributed", self.attributed, self._attributions),
+            "gaps": self.listed("gaps", self.gaps, _gaps),
         }
+        return parts
+
+    def _attributions(self, amounts: dict[tuple[str, AssetId], int]) -> list[Attributed]:
+        places = self._attributed_places.of(amounts)
+        return [
+            _attributed(account=place[0], asset=place[1], amount=amount)
+            for place in places
+            if (amount := amounts[place])
+        ]
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
@@ -224,3 +227,7 @@ class Reconciliation(Payments):
         self.attributed = {(item.account, item.asset): item.amount for item in state.attributed}
         self._attributed_places = SortedKeys()
         self.gaps = {(item.place, item.asset): item.amount for item in state.gaps}
+
+
+def _gaps(gaps: dict[Placed, int]) -> list[Gap]:
+    return [Gap(place=place, asset=asset, amount=Amount(amount)) for (place, asset), amount in sorted(gaps.items())]

@@ -4,6 +4,7 @@ Refusals are decided in the order in which the checks stand in each `_decide_…
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from holdfast_engine.arithmetic import (
@@ -66,13 +67,14 @@ LASTING = (TimeInForce.GTC, GTT)
 """What is left of a limit order with these rests."""
 AUCTION = Phase.AUCTION
 REQUESTED, ONE_CANCELS_OTHER = CancelReason.REQUESTED, CancelReason.ONE_CANCELS_OTHER
+_WAITING = OrderStatus.WAITING
 ORDER_HOLD, ORDER_RELEASE, TRADED = CauseKind.ORDER_HOLD, CauseKind.ORDER_RELEASE, CauseKind.TRADE
 
 
 class Trading(Products):
     """The orders of all clients, and the books in which they rest."""
 
-    __slots__ = ("_fee_ppm", "_order_keys", "accepted", "books", "last_trades", "orders", "trades")
+    __slots__ = ("_fee_ppm", "_order_keys", "_queues", "accepted", "books", "last_trades", "orders", "trades")
 
     book_class: type[Book] = Book
 
@@ -84,6 +86,8 @@ class Trading(Products):
         self.accepted = 0
         self.last_trades: dict[MarketId, PriceTicks] = {}
         self.books = {market: self.book_class() for market in self.markets}
+        self._queues = [(market, side) for market in sorted(self.markets) for side in (Side.BUY, Side.SELL)]
+        """The sides of all books, as snapshots list them."""
         self.orders: dict[tuple[ClientId, OrderId], Order] = {}
         self._order_keys: SortedKeys[tuple[ClientId, OrderId]] = SortedKeys()
 
@@ -717,25 +721,22 @@ class Trading(Products):
     # Snapshots ----------------------------------------------------------------------------------------------------
 
     def _parts(self) -> dict[str, Any]:
-        return super()._parts() | {
+        parts = super()._parts()
+        parts |= {
             "trades": self.trades,
             "accepted": self.accepted,
-            "last_trades": tuple(
-                LastTrade(market=market, price_ticks=self.last_trades[market]) for market in sorted(self.last_trades)
-            ),
-            "resting": tuple(
-                order
-                for market in sorted(self.books)
-                for side in (Side.BUY, Side.SELL)
-                for order in self.books[market].orders(side)
-            ),
+            "last_trades": self.listed("last_trades", self.last_trades, _last_trades),
+            "resting": tuple(chain.from_iterable(self.books[market].orders(side) for market, side in self._queues)),
             "waiting": tuple(self.waiting.values()),
             "closed": tuple(
-                order
-                for order in map(self.orders.__getitem__, self._order_keys.of(self.orders))
-                if order.status not in OPEN_STATUSES
+                [
+                    order
+                    for order in map(self.orders.__getitem__, self._order_keys.of(self.orders))
+                    if (status := order.status) is not RESTING and status is not _WAITING
+                ]
             ),
         }
+        return parts
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
@@ -750,3 +751,7 @@ class Trading(Products):
         self.waiting = {order.key: order for order in state.waiting}
         for order in (*state.waiting, *state.closed):
             self.orders[order.key] = order
+
+
+def _last_trades(prices: dict[MarketId, PriceTicks]) -> list[LastTrade]:
+    return [LastTrade(market=market, price_ticks=prices[market]) for market in sorted(prices)]

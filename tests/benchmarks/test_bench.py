@@ -46,6 +46,36 @@ def test_the_exchange_trades_as_the_naive_book(audited: bool) -> None:  # noqa: 
     assert bench.digest(bench.trades_of(answers)) == FLOW_SHA256
 
 
+def test_the_audited_exchange_is_measured_in_turn_with_the_exchange_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "ENGINE_OPERATIONS", 2_000)
+    monkeypatch.setattr(bench, "TRADES_SHA256", {2_000: FLOW_SHA256})
+    result = bench.run(only="monitors", repetitions=1, tell=lambda _: None)
+    (figure,) = result.figures
+    assert result.disagreements == ()
+    assert figure.beside == "engine"
+    assert figure.beside_ratio is not None
+    assert 0 < figure.beside_ratio < 1
+    assert "x engine in turn" in bench.told(figure)
+
+
+@pytest.mark.parametrize("name", ["volume", "volume-spot"])
+def test_volume_is_that_of_whole_episodes_without_violations(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "VOLUME_COMMANDS", 600)
+    monkeypatch.setattr(bench, "BOOK_OPERATIONS", 2_000)
+    monkeypatch.setattr(bench, "TRADES_SHA256", {2_000: FLOW_SHA256})
+    result = bench.run(only=name, repetitions=1, tell=lambda _: None)
+    assert result.disagreements == ()
+    assert [figure.name for figure in result.figures] == [name]
+
+
+def test_a_violation_in_the_volume_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "VOLUME_COMMANDS", 200)
+    monkeypatch.setattr(bench, "BOOK_OPERATIONS", 2_000)
+    monkeypatch.setattr(bench, "TRADES_SHA256", {2_000: FLOW_SHA256})
+    monkeypatch.setattr(bench, "REFERENCE", "fault:fee-from-nowhere")
+    assert bench.run(only="volume-spot", repetitions=1, tell=lambda _: None).disagreements
+
+
 def test_a_wrong_digest_is_told_and_ends_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,14 @@ from holdfast_model.vocabulary.events import Event
 from holdfast_model.vocabulary.wire import CANONICAL
 
 GENESIS: Sha256 = "0" * 64
+_LATELY_MAX = 64
+_Encoded = tuple[tuple[Event, ...], Command, int, int, bytes]
+_lately: dict[int, _Encoded] = {}
+"""The JSON of the last records by the identity of their events, and what else is in it.
+
+Who looks at an exchange in the same process looks at the very values that the exchange sealed: they are frozen, so
+that their JSON is the same. That of equal values which are not the same is made anew.
+"""
 
 
 class JournalBody(Struct, frozen=True, kw_only=True, gc=False):
@@ -27,10 +35,30 @@ class JournalBody(Struct, frozen=True, kw_only=True, gc=False):
 
 def seal(previous: Sha256, body: JournalBody) -> tuple[bytes, Sha256]:
     """The link of the chain, which is the previous head and the record's JSON, and its hash: the head after it."""
-    link = previous.encode("ascii") + CANONICAL.encode(body)
+    link = previous.encode("ascii") + _encoded(body)
     return link, sha256(link).hexdigest()
 
 
 def head_after(previous: Sha256, body: JournalBody) -> Sha256:
     """The head after a record, for those who keep no links: `seal(previous, body)[1]`."""
-    return sha256(previous.encode("ascii") + CANONICAL.encode(body)).hexdigest()
+    return sha256(previous.encode("ascii") + _encoded(body)).hexdigest()
+
+
+def _encoded(body: JournalBody) -> bytes:
+    """The canonical JSON of a record."""
+    events, seq, epoch = body.events, body.seq, body.epoch
+    known = _lately.get(id(events))
+    # What is kept here keeps its identity: no other events can have it meanwhile.
+    if (
+        known is not None
+        and known[0] is events
+        and known[1] is body.command
+        and known[2] == seq
+        and known[3] == epoch
+    ):
+        return known[4]
+    if len(_lately) >= _LATELY_MAX:
+        _lately.clear()
+    encoded = CANONICAL.encode(body)
+    _lately[id(events)] = (events, body.command, seq, epoch, encoded)
+    return encoded
