@@ -1,0 +1,19 @@
+"""Which slow form belongs to which entry of the catalogue."""
+
+from collections.abc import Callable, Mapping
+
+from slow_forms.contracts import pos_2
+from slow_forms.logs import fence_1, read_1, repl_1
+from slow_forms.marks import mark_1
+from slow_forms.phases import phase_1, phase_2
+from slow_forms.tale import Tale, Violations
+
+SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
+    "POS-2": pos_2,
+    "MARK-1": mark_1,
+    "REPL-1": repl_1,
+    "PHASE-1": phase_1,
+    "PHASE-2": phase_2,
+    "READ-1": read_1,
+    "FENCE-1": fence_1,
+}
