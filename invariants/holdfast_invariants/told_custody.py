@@ -210,7 +210,7 @@ class Chains:
                 payment.height, payment.counted = None, False
 
     def _on_payment(self, command: ReportPayment, answer: Answer) -> None:
-        """A payment that was broadcast is in its block, also where the exchange does not know it, or calls it over."""
+        """A payment that was broadcast is in its block, also where the exchange says that it is not open."""
         payment = self.payments.get(command.payment)
         if payment is None or payment.height is not None or command.height > self.tips[payment.intent.asset]:
             return

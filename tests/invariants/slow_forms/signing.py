@@ -1,7 +1,8 @@
 """CUST-4, CUST-5 and CUST-6, slowly: what was signed by whom, with which nonces, and within which limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from typing import TypeVar
 
 from holdfast_model.vocabulary import (
     SWEEP_PREFIX,
@@ -36,6 +37,7 @@ from slow_forms.standing import chains_at, label_of, payments_at
 from slow_forms.tale import Asked, Moment, Tale, Violations
 
 TIER_PREFIX = "@tier/"
+Spoken = TypeVar("Spoken", CommitNonce, SubmitShare)
 
 
 def _tiers(tale: Tale) -> Mapping[str, TierRule]:
@@ -78,12 +80,13 @@ def _approved(tale: Tale, end: int, label: str) -> PaymentIntent | None:
 
 
 def _asked(tale: Tale, end: int, label: str) -> tuple[str, ...]:
-    """Who was asked for shares in the attempt at hand, or in the one before it if nobody was yet."""
-    asked = [event.signers for event in tale.before(end, SigningBegan) if event.payment == label]
+    """Who was asked for shares in the attempt at hand."""
+    attempt = (label, _attempt(tale, end, label))
+    asked = [event.signers for event in tale.before(end, SigningBegan) if (event.payment, event.attempt) == attempt]
     return asked[-1] if asked else ()
 
 
-def _said(tale: Tale, end: int, kind: type, label: str, signer: str) -> list[CommitNonce | SubmitShare]:
+def _said(tale: Tale, end: int, kind: type[Spoken], label: str, signer: str) -> list[Spoken]:
     """What a signer said in the attempt at hand, and was not refused."""
     return [
         moment.what.command
@@ -104,7 +107,7 @@ def _commitments(tale: Tale, end: int, label: str) -> dict[str, str]:
     """The first commitment of each signer who was asked."""
     first = {}
     for signer in _asked(tale, end, label):
-        said = [command.commitment for command in _said(tale, end, CommitNonce, label, signer)]  # type: ignore[union-attr]  # of that kind
+        said = [command.commitment for command in _said(tale, end, CommitNonce, label, signer)]
         first[signer] = said[0] if said else ""
     return first
 
@@ -127,7 +130,7 @@ def _is_signed(tale: Tale, moment: Moment, intent: PaymentIntent) -> bool:
     if tier is None:
         return False
     shares = {
-        signer: [command.share for command in _said(tale, end, SubmitShare, label, signer)]  # type: ignore[union-attr]  # of that kind
+        signer: [command.share for command in _said(tale, end, SubmitShare, label, signer)]
         for signer in _asked(tale, end, label)
     }
     valid = [
@@ -166,13 +169,14 @@ def cust_5(tale: Tale) -> Violations:
         else:
             commitment = _goes_with(command, before)
             shares = [place for place, other in enumerate(before) if isinstance(other, SubmitShare)]
-            used = [_goes_with(before[place], before[:place]) for place in shares]  # type: ignore[arg-type]  # shares
+            used = [_goes_with(before[place], before[:place]) for place in shares]
             if commitment is not None and commitment in used:
                 yield moment.step, f"nonce {commitment}"
 
 
-def _goes_with(share: SubmitShare, before: list[object]) -> str | None:
+def _goes_with(share: object, before: Sequence[object]) -> str | None:
     """The commitment that a share was made with: its signer's last one for that payment."""
+    assert isinstance(share, SubmitShare)
     own = [
         other.commitment
         for other in before
