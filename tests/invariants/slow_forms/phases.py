@@ -174,21 +174,21 @@ def _barriers(tale: Tale) -> Violations:
         if after is Phase.OPEN and moment.what.before not in {Phase.POST_ONLY, Phase.AUCTION}:
             yield moment.step, f"post-only phase before {after}"
     for moment in tale.all(LiquidationStepped):
-        if _was_rebuilt(tale, moment.at, LoadConfirmed):
+        if was_rebuilt(tale, moment.at, LoadConfirmed):
             yield moment.step, f"liquidation of {moment.what.client}"
 
 
 def _is_owed(tale: Tale, end: int, by: type) -> bool:
     """Whether something happened since the last time that makes the step necessary."""
-    start = _last_time(tale, end, by)
+    start = last_time(tale, end, by)
     began = any(moment.what.after is Phase.MAINTENANCE for moment in tale.between(start, end, PhaseChanged))
     released = bool(tale.between(start, end, ReleaseDeployed, ReleaseActivated))
-    return began or released or _was_rebuilt(tale, end, by)
+    return began or released or was_rebuilt(tale, end, by)
 
 
-def _was_rebuilt(tale: Tale, end: int, by: type) -> bool:
+def was_rebuilt(tale: Tale, end: int, by: type) -> bool:
     """Whether a primary, or who has become it since, was rebuilt since the last time."""
-    start = _last_time(tale, end, by)
+    start = last_time(tale, end, by)
     for moment in tale.between(start, end, Acted, ReplicaChanged):
         if isinstance(moment.what, Acted):
             if isinstance(moment.what.record.step, Restart | RestoreSnapshot):
@@ -200,7 +200,7 @@ def _was_rebuilt(tale: Tale, end: int, by: type) -> bool:
     return False
 
 
-def _last_time(tale: Tale, end: int, by: type) -> int:
+def last_time(tale: Tale, end: int, by: type) -> int:
     return max((tale.happened_at(moment) for moment in tale.between(0, end, by)), default=0)
 
 
