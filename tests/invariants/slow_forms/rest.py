@@ -42,7 +42,15 @@ _TURNED_AWAY = {
     Reason.NOT_PRIMARY,
 }
 _OF_CLIENTS = (
-    PlaceOrder | AmendOrder | CancelOrder | CancelAll | RequestWithdrawal | TransferMargin | Borrow | Repay | ReadAccount
+    PlaceOrder
+    | AmendOrder
+    | CancelOrder
+    | CancelAll
+    | RequestWithdrawal
+    | TransferMargin
+    | Borrow
+    | Repay
+    | ReadAccount
 )
 
 
