@@ -59,6 +59,7 @@ _ORDER_EVENTS = (
 def orders_at(tale: Tale, end: int) -> dict[OrderKey, Order]:
     """All orders that were ever accepted, as they stand before a place, in the order of acceptance."""
     orders: dict[OrderKey, Order] = {}
+    armed: set[OrderKey] = set()
     for moment in tale.between(0, end, *_ORDER_EVENTS):
         event = moment.what
         if isinstance(event, OrderAccepted):
@@ -66,6 +67,10 @@ def orders_at(tale: Tale, end: int) -> dict[OrderKey, Order]:
             orders[event.client, event.order] = Order(
                 event, moment.at, event.size_lots, event.size_lots, event.price_ticks
             )
+            if (event.client, event.order) in armed:
+                orders[event.client, event.order].state = "waiting"
+        elif isinstance(event, StopArmed) and (event.client, event.order) not in orders:
+            armed.add((event.client, event.order))
         elif isinstance(event, TradeExecuted):
             for key in parties(event):
                 if key in orders:

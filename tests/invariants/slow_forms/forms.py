@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from slow_forms.contracts import pos_2
 from slow_forms.custody import cust_1, cust_2, cust_3
+from slow_forms.door import surge_1
 from slow_forms.kept import final_2, maint_1
 from slow_forms.logs import fence_1, read_1, repl_1
 from slow_forms.marks import mark_1
@@ -24,6 +25,7 @@ SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
     "CUST-6": cust_6,
     "LIVE-1": live_1,
     "ISOL-1": isol_1,
+    "SURGE-1": surge_1,
     "POS-2": pos_2,
     "MARK-1": mark_1,
     "REPL-1": repl_1,

@@ -1,7 +1,5 @@
 """LIVE-1, slowly: once everybody has done what is theirs, nothing is pending that was ever told of."""
 
-from typing import get_args
-
 from holdfast_model.vocabulary import (
     OUTSIDE,
     SWEEP_PREFIX,
@@ -42,15 +40,15 @@ _TURNED_AWAY = {
     Reason.NOT_PRIMARY,
 }
 _OF_CLIENTS = (
-    PlaceOrder
-    | AmendOrder
-    | CancelOrder
-    | CancelAll
-    | RequestWithdrawal
-    | TransferMargin
-    | Borrow
-    | Repay
-    | ReadAccount
+    PlaceOrder,
+    AmendOrder,
+    CancelOrder,
+    CancelAll,
+    RequestWithdrawal,
+    TransferMargin,
+    Borrow,
+    Repay,
+    ReadAccount,
 )
 
 
@@ -82,7 +80,7 @@ def _of_operations(tale: Tale, end: int) -> list[str]:
 def _of_clients(tale: Tale, end: int) -> list[str]:
     last: dict[ClientId, bool] = {}
     for moment in tale.between(0, end, Asked):
-        if isinstance(moment.what.command, get_args(_OF_CLIENTS)) and moment.what.answer.events:
+        if isinstance(moment.what.command, _OF_CLIENTS) and moment.what.answer.events:
             first = moment.what.answer.events[0]
             last[moment.what.command.client] = isinstance(first, Rejected) and first.reason in _TURNED_AWAY
     pending = [f"commands of {client}" for client, turned_away in last.items() if turned_away]

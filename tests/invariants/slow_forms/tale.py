@@ -247,6 +247,8 @@ class Tale:
     def unknown(self, end: int) -> list[Command]:
         """The commands in flight of which nobody knows what became of them."""
         unknown: list[Command] = []
+        if not self.between(0, end, Lost):
+            return unknown
         for moment in self.between(0, end, Lost, Asked, Settled):
             if isinstance(moment.what, Lost):
                 unknown.append(moment.what.command)
