@@ -353,11 +353,17 @@ class LimitsHold(Monitor):
             self._wrong(f"sweep {intent.payment}", in_words(intent), f"{in_words(asked)}, as asked for", event)
         target = custody.tiers.get(command.target)
         most = {item.asset: item.amount for item in target.balance_max} if target is not None else {}
-        after = custody.true.held.get((command.target, command.asset), 0) + intent.amount
+        coming = sum(
+            payment.intent.amount
+            for payment in custody.payments.values()
+            if (payment.intent.destination, payment.intent.asset) == (asked.destination, intent.asset)
+            and payment.status not in OVER
+        )
+        after = custody.true.held.get((command.target, command.asset), 0) + coming + intent.amount
         if intent.asset in most and after > most[intent.asset]:
             self._wrong(
                 f"limit of {intent.payment}",
-                f"it brings {command.target} to {after} {intent.asset}",
+                f"it brings {command.target} to {after} {intent.asset}, with the sweeps under way",
                 f"at most {most[intent.asset]}",
                 event,
             )

@@ -513,6 +513,7 @@ class Told:
             self._settled()
         elif replica in self.replicas:
             self._replica_is(replica, ReplicaStatus.DOWN)
+            self.owed.killed(replica)
             self._settled()
 
     @property

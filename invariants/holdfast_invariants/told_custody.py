@@ -81,6 +81,10 @@ class ToldWithdrawal(Struct, kw_only=True):
     destination: Label = ""
 
 
+_NOT_ITS_PAYMENT = (Reason.UNKNOWN_PAYMENT, Reason.PAYMENT_NOT_OPEN)
+"""What an exchange says to the report of a payment that it does not take for one that was broadcast."""
+
+
 class TrueDeposit(Struct, kw_only=True):
     """A deposit as its chain has it; `height` is None while no block of the chain holds it."""
 
@@ -206,11 +210,11 @@ class Chains:
                 payment.height, payment.counted = None, False
 
     def _on_payment(self, command: ReportPayment, answer: Answer) -> None:
-        """A payment that was broadcast is in its block, also where the exchange says that it does not know it."""
+        """A payment that was broadcast is in its block, also where the exchange says that it is not open."""
         payment = self.payments.get(command.payment)
         if payment is None or payment.height is not None or command.height > self.tips[payment.intent.asset]:
             return
-        if refused(answer) and Rejected(reason=Reason.UNKNOWN_PAYMENT) not in answer.events:
+        if refused(answer) and not any(Rejected(reason=reason) in answer.events for reason in _NOT_ITS_PAYMENT):
             return
         payment.height = command.height
         self.included[payment.intent.asset][command.payment] = payment

@@ -56,6 +56,8 @@ class ToldOwed:
         self._by_procedure = setup.procedure
         self._primary = setup.replicas[0]
         self._down: set[ReplicaId] = set()
+        self._unconfirmed: set[ReplicaId] = set()
+        """The replicas that were started again since the load was confirmed last."""
         self.away: dict[ClientId, tuple[ClientCommand, Reason]] = {}
         """The last command of each client whose last command was turned away, and why."""
         self.unheard: dict[tuple[AssetId, TransactionId], ReportDeposit] = {}
@@ -77,6 +79,10 @@ class ToldOwed:
         """The state in memory is another one: where there is a procedure, the load is to be confirmed."""
         if self._by_procedure:
             self.barrier = since
+
+    def killed(self, replica: ReplicaId) -> None:
+        """A replica died, and will be another one in memory once it is started."""
+        self._down.add(replica)
 
     def closers(self, command: type) -> tuple[Callable[[Any, Answer], None], ...]:
         """What is called at the end of each answer to commands of this class."""
@@ -105,6 +111,7 @@ class ToldOwed:
 
     def _on_confirmed(self, event: LoadConfirmed) -> None:  # noqa: ARG002 - that it happened is enough
         self.barrier = ""
+        self._unconfirmed.clear()
 
     def _on_deployed(self, event: ReleaseDeployed) -> None:
         self.rebuilt(f"{event.release} was deployed on {event.replica}")
@@ -114,11 +121,14 @@ class ToldOwed:
             self._down.add(event.replica)
         elif event.replica in self._down:
             self._down.discard(event.replica)
+            self._unconfirmed.add(event.replica)
             if event.replica == self._primary:
                 self.rebuilt(f"{event.replica} was started again")
 
     def _on_promoted(self, event: ReplicaPromoted) -> None:
         self._primary = event.replica
+        if event.replica in self._unconfirmed:
+            self.rebuilt(f"{event.replica} was started again and promoted")
 
 
 def _refusal(answer: Answer) -> Reason | None:

@@ -1,0 +1,36 @@
+"""Which slow form belongs to which entry of the catalogue."""
+
+from collections.abc import Callable, Mapping
+
+from slow_forms.contracts import pos_2
+from slow_forms.custody import cust_1, cust_2, cust_3
+from slow_forms.door import surge_1
+from slow_forms.kept import final_2, maint_1
+from slow_forms.logs import fence_1, read_1, repl_1
+from slow_forms.marks import mark_1
+from slow_forms.phases import phase_1, phase_2
+from slow_forms.products import isol_1
+from slow_forms.rest import live_1
+from slow_forms.signing import cust_4, cust_5, cust_6
+from slow_forms.tale import Tale, Violations
+
+SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
+    "FINAL-2": final_2,
+    "MAINT-1": maint_1,
+    "CUST-1": cust_1,
+    "CUST-2": cust_2,
+    "CUST-3": cust_3,
+    "CUST-4": cust_4,
+    "CUST-5": cust_5,
+    "CUST-6": cust_6,
+    "LIVE-1": live_1,
+    "ISOL-1": isol_1,
+    "SURGE-1": surge_1,
+    "POS-2": pos_2,
+    "MARK-1": mark_1,
+    "REPL-1": repl_1,
+    "PHASE-1": phase_1,
+    "PHASE-2": phase_2,
+    "READ-1": read_1,
+    "FENCE-1": fence_1,
+}
