@@ -5,7 +5,7 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from holdfast.machines import ExchangeMachine, needs
+from holdfast.machines import ExchangeMachine, move, needs
 from holdfast.setups import MARGIN_SETUP
 from holdfast_model.vocabulary import (
     INSURANCE,
@@ -246,6 +246,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.MARGIN)
     @rule(market=_index, buyer=_index, seller=_index, size=st.integers(1, 40))
+    @move
     def open_positions(self, market: int, buyer: int, seller: int, size: int) -> None:
         """Two clients take positions against each other at the mark."""
         self._oppose(self._perpetual(market), buyer, seller, size)
@@ -262,6 +263,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.MARGIN)
     @rule(index=_index, beyond=st.integers(0, 3), taker=_index)
+    @move
     def reduce(self, index: int, beyond: int, taker: int) -> None:
         """A reduce-only order closes a position and would go beyond it."""
         held = self._held(index)
@@ -308,6 +310,7 @@ class MarginMachine(ExchangeMachine):
         buyer=_index,
         times=st.integers(1, 12),
     )
+    @move
     def squeeze(self, *, index: int, size: int, percent: int, offer: int | None, buyer: int, times: int) -> None:
         """The mark moves against a position, which is liquidated; in a thin book the other side pays for it."""
         held = self._squeezed(index, size, percent, thin=offer is None)
@@ -329,6 +332,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.LIQUIDATION, Capability.RESTART, Capability.RESEND)
     @rule(index=_index, size=st.integers(0, 40), percent=st.integers(4, 35), point=st.sampled_from(CrashPoint))
+    @move
     def crash_in_a_liquidation(self, index: int, size: int, percent: int, point: CrashPoint) -> None:
         """The process is killed in the middle of a step, and the step is asked for again."""
         held = self._squeezed(index, size, percent, thin=False)
@@ -343,6 +347,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.PRODUCT_HALTS, Capability.MARGIN)
     @rule(index=_index, size=st.integers(1, 40), percent=_percent, amount=st.integers(1, 300), out=st.booleans())
+    @move
     def halt_while_margin_is_late(self, *, index: int, size: int, percent: int, amount: int, out: bool) -> None:
         """A product is halted, its marks move, a transfer into it waits, nobody is liquidated; it opens by stages."""
         market = self._perpetual(index)
@@ -364,6 +369,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.BORROWING, Capability.LIQUIDATION)
     @rule(client=_index, percent=st.integers(40, 95), amount=st.integers(500, 900), times=st.integers(1, 12))
+    @move
     def default(self, client: int, percent: int, amount: int, times: int) -> None:
         """A loan against bitcoin, whose price falls: collateral is seized, and what is left written off."""
         name = self._client(client)
