@@ -233,8 +233,8 @@ def _search_by_machine(
             """Whether there are rules to run: after the engine has failed, steps are skipped to the example's end."""
             return bool(self.runner.failed or not self.runner.down)
 
-        def do(self, step: Step) -> None:
-            """Take a step. A violation of what the fault does not name ends nothing, as in the generator."""
+        def take(self, step: Step) -> None:
+            """Let the exchange take a step. What the fault does not name ends nothing, as in the generator."""
             self.runner.do(step)
             meter.look(self.runner)
 

@@ -11,7 +11,6 @@ from holdfast.setups import OPERATIONS_SETUP
 from holdfast_model.vocabulary import (
     ActivateRelease,
     Amount,
-    AnnounceMaintenance,
     AskReplica,
     Burst,
     CancelAllOrders,
@@ -75,12 +74,6 @@ class OperationsMachine(MarginMachine):
         """Every replica is up again."""
         for name in self.setup.replicas:
             self.cure(name)
-
-    def _begin_maintenance(self, *, announced: bool) -> None:
-        self.do(SetPhase(phase=Phase.CANCEL_ONLY))
-        if announced:
-            self.do(AnnounceMaintenance(begins_ms=self.runner.known.time_ms))
-        self.do(SetPhase(phase=Phase.MAINTENANCE))
 
     def _leave_maintenance(self, *, confirmed: bool) -> None:
         if confirmed:
@@ -181,11 +174,11 @@ class OperationsMachine(MarginMachine):
         restored: bool,
     ) -> None:
         """Maintenance by the procedure, or with a step left out: a release, node by node, activated and confirmed."""
-        self._begin_maintenance(announced=announced)
+        self.begin_maintenance(announced=announced)
         if emptied:
             self.do(SetPhase(phase=Phase.CANCEL_ONLY))
             self.do(CancelAllOrders())
-            self._begin_maintenance(announced=announced)
+            self.begin_maintenance(announced=announced)
         name = self.setup.releases[release % len(self.setup.releases)].release
         self._deploy(name, count)
         if activated:
@@ -209,7 +202,7 @@ class OperationsMachine(MarginMachine):
         placed = [self._order_of(client, price) for client, price in orders]
         for order in placed:
             self.do(order)
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self._deploy(name, count)
         self.do(SetPhase(phase=Phase.CANCEL_ONLY))
         for order in placed[::2]:
@@ -217,7 +210,7 @@ class OperationsMachine(MarginMachine):
         self._leave_maintenance(confirmed=False)
         if cancelled:
             self.do(CancelAllOrders())
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self._deploy(self.setup.releases[0].release if back else name, len(self.setup.replicas))
         self.do(ActivateRelease(release=self.setup.releases[0].release if back else name))
         self._leave_maintenance(confirmed=True)
@@ -227,7 +220,7 @@ class OperationsMachine(MarginMachine):
     @move
     def rebuild_after_the_barrier(self, *, replica: int, way: int, aborted: bool) -> None:
         """Once the load was confirmed something is rebuilt after all, and the venue goes on, over an abort or not."""
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self.discharge()
         name = self._other(replica)
         if way == 0:
@@ -248,7 +241,7 @@ class OperationsMachine(MarginMachine):
     @move
     def take_a_wrong_turn(self, *, opened: bool) -> None:
         """Trading is to open out of maintenance at once, or maintenance begins again without an announcement."""
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         if opened:
             self.discharge()
             self.do(SetPhase(phase=Phase.OPEN))
@@ -265,7 +258,7 @@ class OperationsMachine(MarginMachine):
         name = self.setup.releases[-1].release
         for order in (self._order_of(client, price), self._order_of(client, price)):
             self.do(order)
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self._deploy(name, len(self.setup.replicas))
         self.do(ActivateRelease(release=name))
         self._leave_maintenance(confirmed=True)
@@ -279,7 +272,7 @@ class OperationsMachine(MarginMachine):
         owner, name = self._client(client), self._id("w")
         asset = self.setup.assets[client % len(self.setup.assets)]
         self.do(RequestWithdrawal(client=owner, withdrawal=name, asset=asset, amount=Amount(5)))
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self.do(PayWithdrawal(client=owner, withdrawal=name))
         self._leave_maintenance(confirmed=True)
 
@@ -350,6 +343,6 @@ class OperationsMachine(MarginMachine):
         told = self.runner.auditor.told
         if Capability.PROCEDURE in self.runner.capabilities and set(told.installed.values()) != {told.release}:
             if told.phase is not Phase.MAINTENANCE:
-                self._begin_maintenance(announced=True)
+                self.begin_maintenance(announced=True)
             self._deploy(told.release, len(self.setup.replicas))
         super().discharge()
