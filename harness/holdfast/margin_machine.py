@@ -406,7 +406,7 @@ class MarginMachine(ExchangeMachine):
     @rule(
         client=_index,
         asset=st.sampled_from(("USD", "BTC")),
-        amount=st.sampled_from(("some", "all", "beyond", "beyond the pool")),
+        amount=st.sampled_from(("some", "all", "beyond", "beyond all")),
         secured=_mostly,
         rate=st.sampled_from((777, 1, 10_000, 100_000)),
         way=st.none() | _index,
@@ -420,9 +420,7 @@ class MarginMachine(ExchangeMachine):
         owner, margin = self._client(client), self.setup.margin
         assert margin is not None
         credit = next((item.amount for item in margin.credit if item.asset == asset), Amount(0))
-        lent = {"some": max(1, credit // 7), "all": credit, "beyond": credit + 1, "beyond the pool": 3 * credit}[
-            amount
-        ]
+        lent = {"some": max(1, credit // 7), "all": credit, "beyond": credit + 1, "beyond all": 3 * credit}[amount]
         if secured:
             pledge = "BTC" if asset == "USD" else "USD"
             enough = 1 + lent // 4 if asset == "USD" else 25 * lent
@@ -451,7 +449,7 @@ class MarginMachine(ExchangeMachine):
     def pay_funding(
         self, *, market: int, buyer: int, seller: int, size: int, rates: tuple[int, int], way: int | None
     ) -> None:
-        """Two clients have positions against each other and pay funding, perhaps with the state rebuilt in between."""
+        """Two clients have positions against each other and pay funding, perhaps over a restart."""
         chosen = self._perpetual(market)
         self._oppose(chosen, buyer, seller, size)
         for number, rate in enumerate(rates):
@@ -484,7 +482,7 @@ class MarginMachine(ExchangeMachine):
     @rule(market=_index, client=_index, side=st.sampled_from(Side), size=st.integers(20, 400))
     @move
     def outgrow(self, market: int, client: int, side: Side, size: int) -> None:
-        """An order in a perpetual, small enough for its account, is amended to one that is not, and one is placed so."""
+        """An order in a perpetual, small enough for its account, is amended to one that is not; one is placed so."""
         chosen = self._perpetual(market)
         price = self._outside[chosen.base]
         self._transfer(self._client(client), "USD", 30, SPOT, chosen.product)
