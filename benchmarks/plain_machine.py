@@ -149,7 +149,11 @@ class PlainMachine(RuleBasedStateMachine):
             self.runner.engine.close()
 
     def do(self, step: Step) -> None:
-        """Take a step. Raises `InvariantViolatedError` when something new is wrong."""
+        """Take a step."""
+        self.take(step)
+
+    def take(self, step: Step) -> None:
+        """Let the exchange take a step. Raises `InvariantViolatedError` when something new is wrong."""
         known = len(self.runner.violations)
         self.runner.do(step)
         new = self.runner.violations[known:]

@@ -18,12 +18,8 @@ from pathlib import Path
 from statistics import median_low
 from time import process_time
 
-import hypothesis
 import msgspec
-from hypothesis import HealthCheck, Verbosity, settings
 from hypothesis.errors import Flaky
-from hypothesis.reporting import with_reporter
-from hypothesis.stateful import run_state_machine_as_test
 from msgspec import Struct
 
 if not __package__:  # run as a script: only this folder is on the path, and not the one that it lies in
@@ -35,9 +31,9 @@ from benchmarks.plain_machine import PlainMachine
 from holdfast.console import say
 from holdfast.custody_machine import CustodyMachine
 from holdfast.engines import FAULT_PREFIX, EngineSource
-from holdfast.faulting import turns
+from holdfast.faulting import needs_of, turns
 from holdfast.fuzzing import episode
-from holdfast.machines import ExchangeMachine
+from holdfast.machines import ExchangeMachine, run_examples
 from holdfast.margin_machine import MarginMachine
 from holdfast.operations_machine import OperationsMachine
 from holdfast.reporting import Session, write_json
@@ -201,14 +197,15 @@ def machine_for(fault: Fault) -> tuple[Machine, Setup]:
     """The machine of the part that a fault is in, or that it needs, with its setup; what hangs may hang anywhere."""
     if fault.name in _SHOWS_IN:
         return _SHOWS_IN[fault.name]
-    if fault in liveness.FAULTS:
-        machine: Machine = WholeMachine
-    elif fault in custody.FAULTS or Capability.CUSTODY in fault.needs:
-        machine = CustodyMachine
-    elif fault in _OPERATED:
+    hangs, needs = fault in liveness.FAULTS, needs_of(fault)
+    if fault in custody.FAULTS or Capability.CUSTODY in fault.needs or (hangs and Capability.CUSTODY in needs):
+        machine: Machine = CustodyMachine
+    elif fault in _OPERATED or (hangs and Capability.PROCEDURE in needs):
         machine = OperationsMachine
-    elif fault in margin.FAULTS or fault in cover.FAULTS:
+    elif fault in margin.FAULTS or fault in cover.FAULTS or (hangs and Capability.MARGIN in needs):
         machine = MarginMachine
+    elif hangs:
+        machine = WholeMachine
     else:
         setup = _setups(fault)[0]
         if setup in (SMALL_SETUP, AUCTION_SETUP):
@@ -236,8 +233,8 @@ def _search_by_machine(
             """Whether there are rules to run: after the engine has failed, steps are skipped to the example's end."""
             return bool(self.runner.failed or not self.runner.down)
 
-        def do(self, step: Step) -> None:
-            """Take a step. A violation of what the fault does not name ends nothing, as in the generator."""
+        def take(self, step: Step) -> None:
+            """Let the exchange take a step. What the fault does not name ends nothing, as in the generator."""
             self.runner.do(step)
             meter.look(self.runner)
 
@@ -249,24 +246,12 @@ def _search_by_machine(
                 source.discard()
 
     Subject.setup = setup
-    chosen = settings(
-        max_examples=_EXAMPLES_MAX,
-        stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
-        print_blob=False,
-        report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
-        phases=(hypothesis.Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    with with_reporter(lambda _: None):
-        try:
-            run_state_machine_as_test(hypothesis.seed(seed)(Subject), settings=chosen)
-        except Flaky:
-            # An example that begins as an earlier one did, and that a bound cuts short, seems flaky to Hypothesis.
-            if meter.result is None:
-                raise
+    try:
+        run_examples(Subject, seed=seed, examples=_EXAMPLES_MAX, steps=STEPS)
+    except Flaky:
+        # An example that begins as an earlier one did, and that a bound cuts short, seems flaky to Hypothesis.
+        if meter.result is None:
+            raise
 
 
 def _search_by_generator(source: EngineSource, setups: Sequence[Setup], seed: int, meter: Meter) -> None:

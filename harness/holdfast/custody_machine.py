@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from msgspec.structs import replace
 
-from holdfast.machines import ExchangeMachine, needs
+from holdfast.machines import ExchangeMachine, move, needs
 from holdfast.setups import CUSTODY_SETUP
 from holdfast_invariants.told_custody import ToldCustody
 from holdfast_model.vocabulary import (
@@ -179,6 +179,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(asset=_index, amount=_amounts, confirmed=st.integers(0, 3), back=st.booleans(), healed=st.booleans())
+    @move
     def reorganise(self, *, asset: int, amount: int, confirmed: int, back: bool, healed: bool) -> None:
         """A chain loses a deposit, final or not, and all above it; it comes back in another block, or does not."""
         name = self._asset(asset)
@@ -206,6 +207,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(client=_index, asset=_index, amount=_amounts, blocks=st.integers(0, 1))
+    @move
     def come_back(self, client: int, asset: int, amount: int, blocks: int) -> None:
         """A final deposit is lost to a reorganisation, found again in a later block, and final once more."""
         name = self._asset(asset)
@@ -221,6 +223,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(asset=_index, client=_index, amount=_amounts)
+    @move
     def outage(self, asset: int, client: int, amount: int) -> None:
         """The provider is down; what it could not tell it tells when it is there again."""
         name = self._asset(asset)
@@ -234,6 +237,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(asset=_index, deposits=st.booleans(), withdrawals=st.booleans(), amount=_amounts)
+    @move
     def suspend(self, *, asset: int, deposits: bool, withdrawals: bool, amount: int) -> None:
         """Deposits and withdrawals of an asset are closed; some happen meanwhile; they are open again."""
         name = self._asset(asset)
@@ -298,6 +302,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(client=_index)
+    @move
     def pay_out_of_cold_storage(self, client: int) -> None:
         """A withdrawal beyond the first tier's limit is signed for the second tier, and broadcast too early."""
         asset = self._stock_cold(client)
@@ -308,6 +313,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(client=_index)
+    @move
     def fill_the_first_tier(self, client: int) -> None:
         """So much comes in that a sweep back from the second tier would bring the first beyond what it may hold."""
         asset = self._stock_cold(client)
@@ -320,6 +326,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(client=_index)
+    @move
     def promise_all(self, client: int) -> None:
         """Sweeps are approved until the first tier has nothing left to promise."""
         asset, (hot, cold) = self.setup.assets[0], list(self._custody.tiers)[:2]
@@ -329,6 +336,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(client=_index)
+    @move
     def share_twice(self, client: int) -> None:
         """A signer gives its share twice, and nobody else theirs."""
         asset = self._asset(client)
@@ -342,6 +350,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(client=_index, turns=st.integers(2, 5))
+    @move
     def forge_a_share(self, client: int, turns: int) -> None:
         """A share is forged, be it the first or the last that a payment needs."""
         asset = self._asset(client)
@@ -366,6 +375,7 @@ class CustodyMachine(ExchangeMachine):
         spoken=st.sampled_from((0, 1, 2, 2, 3)),
         what=st.sampled_from(("forged", "another", "twice", "again", "restart")),
     )
+    @move
     def misbehave(self, index: int, spoken: int, what: str) -> None:
         """After others, a signer says something forged, in another's name, twice, or with a nonce of before."""
         label = self._unsigned(index)
@@ -435,6 +445,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY)
     @rule(client=_index, asset=_index, amount=_amounts, sweep=st.booleans(), changed=st.booleans())
+    @move
     def pay(self, *, client: int, asset: int, amount: int, sweep: bool, changed: bool) -> None:
         """A payment from beginning to end: what random choice alone rarely puts together."""
         name = self._asset(asset)
@@ -452,6 +463,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY, Capability.RESTART, Capability.RESEND)
     @rule(index=_index, point=st.sampled_from(CrashPoint), flying=st.booleans())
+    @move
     def killed_while_signing(self, *, index: int, point: CrashPoint, flying: bool) -> None:
         """The exchange dies while a signer speaks; signing goes on after the restart."""
         label = self._unsigned(index)
@@ -464,6 +476,7 @@ class CustodyMachine(ExchangeMachine):
 
     @needs(Capability.CUSTODY, Capability.SNAPSHOT)
     @rule(index=_index)
+    @move
     def restored_while_signing(self, index: int) -> None:
         """The exchange is restored while it is signing, and signing begins again with what was said before."""
         label = self._unsigned(index)
@@ -524,6 +537,7 @@ class CustodyMachine(ExchangeMachine):
         aborted=st.booleans(),
         restored=st.booleans(),
     )
+    @move
     def maintain(self, *, confirmed: bool, reconciled: bool, aborted: bool, restored: bool) -> None:
         """Maintenance by the procedure, or with a step left out, or called off; then what is owed is done."""
         self.do(SetPhase(phase=Phase.CANCEL_ONLY))

@@ -79,17 +79,27 @@ _HAS: Mapping[Capability, Callable[[Setup], bool]] = {
     Capability.CUSTODY: lambda setup: setup.custody is not None,
     Capability.MARKS: lambda setup: setup.margin is not None,
     Capability.MARGIN: lambda setup: setup.margin is not None,
-    Capability.PROCEDURE: lambda setup: setup.procedure and len(setup.releases) > 1,
+    Capability.PROCEDURE: lambda setup: setup.procedure,
     Capability.PRICE_BANDS: lambda setup: any(market.band_ppm for market in setup.markets),
 }
 """Whether a setup has something to do with a capability; with all others each has."""
 
 
 def turns(fault: Fault, capabilities: frozenset[Capability]) -> tuple[Setup, ...]:
-    """The setups in which a fault can show: what speaks of custody or margin says nothing where there is none."""
-    needs = fault.needs.union(*(invariant_by_id(identifier).needs for identifier in fault.violates))
+    """The setups in which a fault can show: what speaks of custody or margin says nothing where there is none.
+
+    What is about maintenance by procedure shows best where there is another release to install, if there is one.
+    """
+    needs = needs_of(fault)
     wanted = [_HAS[need] for need in sorted(needs & _HAS.keys())]
-    return tuple(setup for setup in setups_for(capabilities) if all(has(setup) for has in wanted))
+    found = tuple(setup for setup in setups_for(capabilities) if all(has(setup) for has in wanted))
+    upgraded = tuple(setup for setup in found if len(setup.releases) > 1)
+    return upgraded if upgraded and Capability.PROCEDURE in needs else found
+
+
+def needs_of(fault: Fault) -> frozenset[Capability]:
+    """What a setup must have for a fault to show: what the fault needs, and what its invariants speak of."""
+    return fault.needs.union(*(invariant_by_id(identifier).needs for identifier in fault.violates))
 
 
 def _run(name: str, *, seed: int, commands: int) -> FaultOutcome | Run:

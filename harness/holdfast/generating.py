@@ -62,6 +62,7 @@ __all__ = [
     "EPISODE_STEPS",
     "MARGIN_SETUP",
     "OPERATIONS_SETUP",
+    "REPEATED",
     "SELF_TRADE_NEEDS",
     "SMALL_SETUP",
     "Source",
@@ -77,7 +78,7 @@ _ENDOWMENT = 20_000
 """What everybody has of everything in the beginning."""
 _RETRIES_KEPT = 40
 _NESTED_MAX = 2
-_REPEATED = (
+REPEATED = (
     PlaceOrder,
     CreditDeposit,
     RequestWithdrawal,
@@ -214,7 +215,7 @@ class Source(Keeping):
         self.known = self.known if known is None else known
         step = self._next()
         self._killed = isinstance(step, Crash) and step.replica is None
-        if isinstance(step, _REPEATED):
+        if isinstance(step, REPEATED):
             self._given.append(step)
             del self._given[:-_RETRIES_KEPT]
         return step

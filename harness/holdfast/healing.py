@@ -116,6 +116,15 @@ class Healing:
             in_flight = []
             yield from [command for command, _ in self._told.owed.away.values()]
 
+    def to_trade(self) -> Moves:
+        """What operators alone do so that clients can trade: replicas, products, the phase, and what these need."""
+        yield from self._replicas()
+        yield from self._products()
+        yield from self._open()
+        if self._told.phase is not Phase.OPEN:
+            yield from self._release()
+            yield from self._open()
+
     def _can(self, *capabilities: Capability) -> bool:
         return self._capabilities.issuperset(capabilities)
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from holdfast.machines import ExchangeMachine, needs
+from holdfast.machines import ExchangeMachine, move, needs
 from holdfast.setups import MARGIN_SETUP
 from holdfast_model.vocabulary import (
     INSURANCE,
@@ -13,6 +13,7 @@ from holdfast_model.vocabulary import (
     PROMOTIONS,
     SPOT,
     AccrueInterest,
+    AmendOrder,
     Amount,
     Borrow,
     Bucket,
@@ -21,6 +22,7 @@ from holdfast_model.vocabulary import (
     Conditions,
     Crash,
     CrashPoint,
+    CreditDeposit,
     FundHouse,
     GrantPromotion,
     HaltProduct,
@@ -40,11 +42,15 @@ from holdfast_model.vocabulary import (
     Side,
     SizeLots,
     Stage,
+    TakeSnapshot,
     TransferMargin,
+    margin_account,
 )
 
 _index = st.integers(0, 2**16)
 _percent = st.integers(-35, 50)
+_rates = st.integers(-10_000, 10_000)
+_mostly = st.sampled_from((True, True, True, False))
 _LIQUIDATION_ENDS = (Reason.NOT_BELOW_MAINTENANCE, Reason.NOTHING_TO_LIQUIDATE)
 
 
@@ -246,6 +252,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.MARGIN)
     @rule(market=_index, buyer=_index, seller=_index, size=st.integers(1, 40))
+    @move
     def open_positions(self, market: int, buyer: int, seller: int, size: int) -> None:
         """Two clients take positions against each other at the mark."""
         self._oppose(self._perpetual(market), buyer, seller, size)
@@ -262,6 +269,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.MARGIN)
     @rule(index=_index, beyond=st.integers(0, 3), taker=_index)
+    @move
     def reduce(self, index: int, beyond: int, taker: int) -> None:
         """A reduce-only order closes a position and would go beyond it."""
         held = self._held(index)
@@ -308,6 +316,7 @@ class MarginMachine(ExchangeMachine):
         buyer=_index,
         times=st.integers(1, 12),
     )
+    @move
     def squeeze(self, *, index: int, size: int, percent: int, offer: int | None, buyer: int, times: int) -> None:
         """The mark moves against a position, which is liquidated; in a thin book the other side pays for it."""
         held = self._squeezed(index, size, percent, thin=offer is None)
@@ -329,6 +338,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.LIQUIDATION, Capability.RESTART, Capability.RESEND)
     @rule(index=_index, size=st.integers(0, 40), percent=st.integers(4, 35), point=st.sampled_from(CrashPoint))
+    @move
     def crash_in_a_liquidation(self, index: int, size: int, percent: int, point: CrashPoint) -> None:
         """The process is killed in the middle of a step, and the step is asked for again."""
         held = self._squeezed(index, size, percent, thin=False)
@@ -342,8 +352,18 @@ class MarginMachine(ExchangeMachine):
         self.do(RestoreSnapshot())
 
     @needs(Capability.PRODUCT_HALTS, Capability.MARGIN)
-    @rule(index=_index, size=st.integers(1, 40), percent=_percent, amount=st.integers(1, 300), out=st.booleans())
-    def halt_while_margin_is_late(self, *, index: int, size: int, percent: int, amount: int, out: bool) -> None:
+    @rule(
+        index=_index,
+        size=st.integers(1, 40),
+        percent=_percent,
+        amount=st.integers(1, 300),
+        out=st.booleans(),
+        restored=st.booleans(),
+    )
+    @move
+    def halt_while_margin_is_late(
+        self, *, index: int, size: int, percent: int, amount: int, out: bool, restored: bool
+    ) -> None:
         """A product is halted, its marks move, a transfer into it waits, nobody is liquidated; it opens by stages."""
         market = self._perpetual(index)
         self._oppose(market, index, index // 7, size)
@@ -351,6 +371,9 @@ class MarginMachine(ExchangeMachine):
         self.do(HaltProduct(product=name, cause="margin is late"))
         self.move_all(percent)
         self._transfer(client, "USD", amount, *((name, SPOT) if out else (SPOT, name)))
+        if restored and Capability.SNAPSHOT in self.runner.capabilities:
+            self.do(TakeSnapshot())
+            self.do(RestoreSnapshot())
         if Capability.LIQUIDATION in self.runner.capabilities:
             self.do(Liquidate(client=client, product=name))
         for stage in (Stage.CANCEL_ONLY, Stage.POST_ONLY, Stage.OPEN):
@@ -364,6 +387,7 @@ class MarginMachine(ExchangeMachine):
 
     @needs(Capability.BORROWING, Capability.LIQUIDATION)
     @rule(client=_index, percent=st.integers(40, 95), amount=st.integers(500, 900), times=st.integers(1, 12))
+    @move
     def default(self, client: int, percent: int, amount: int, times: int) -> None:
         """A loan against bitcoin, whose price falls: collateral is seized, and what is left written off."""
         name = self._client(client)
@@ -372,3 +396,101 @@ class MarginMachine(ExchangeMachine):
         self._move("BTC", -percent)
         self._quote("BTC")
         self._liquidate(name, SPOT, times)
+
+    def _margined(self, client: str, product: ProductId) -> tuple[str, Bucket]:
+        """Where a client's collateral in a product stands."""
+        isolated = any(item.product == product and item.isolated for item in self.setup.products)
+        return margin_account(client, product, isolated=isolated), Bucket.COLLATERAL
+
+    @needs(Capability.BORROWING, Capability.MARGIN)
+    @rule(
+        client=_index,
+        asset=st.sampled_from(("USD", "BTC")),
+        amount=st.sampled_from(("some", "all", "beyond", "beyond all")),
+        secured=_mostly,
+        rate=st.sampled_from((777, 1, 10_000, 100_000)),
+        way=st.none() | _index,
+        back=st.integers(-1, 1),
+    )
+    @move
+    def owe(
+        self, *, client: int, asset: str, amount: str, secured: bool, rate: int, way: int | None, back: int
+    ) -> None:
+        """A loan, mostly secured, within the credit or beyond it; it bears interest, and is paid back to the unit."""
+        owner, margin = self._client(client), self.setup.margin
+        assert margin is not None
+        credit = next((item.amount for item in margin.credit if item.asset == asset), Amount(0))
+        lent = {"some": max(1, credit // 7), "all": credit, "beyond": credit + 1, "beyond all": 3 * credit}[amount]
+        if secured:
+            pledge = "BTC" if asset == "USD" else "USD"
+            enough = 1 + lent // 4 if asset == "USD" else 25 * lent
+            self.do(CreditDeposit(client=owner, asset=pledge, amount=Amount(enough), transaction=self._id("t")))
+            self._transfer(owner, pledge, enough, SPOT, "linear")
+        self.do(Borrow(client=owner, request=self._id("r"), asset=asset, amount=Amount(lent)))
+        for number in range(2):
+            period = self.runner.known.periods.get(asset, 0) + 1
+            self.do(AccrueInterest(asset=asset, period=period, rate_ppm=rate))
+            if way is not None and not number:
+                self.rebuild(way)
+        debt = -self.runner.auditor.told.amounts.get((owner, Bucket.BORROWED, asset), 0)
+        if debt > 0:
+            self.do(Repay(client=owner, request=self._id("r"), asset=asset, amount=Amount(debt + back)))
+
+    @needs(Capability.MARGIN)
+    @rule(
+        market=_index,
+        buyer=_index,
+        seller=_index,
+        size=st.integers(1, 40),
+        rates=st.tuples(_rates, _rates),
+        way=st.none() | _index,
+    )
+    @move
+    def pay_funding(
+        self, *, market: int, buyer: int, seller: int, size: int, rates: tuple[int, int], way: int | None
+    ) -> None:
+        """Two clients have positions against each other and pay funding, perhaps over a restart."""
+        chosen = self._perpetual(market)
+        self._oppose(chosen, buyer, seller, size)
+        for number, rate in enumerate(rates):
+            period = self.runner.known.periods.get(chosen.market, 0) + 1
+            self.do(SettleFunding(market=chosen.market, period=period, rate_ppm=rate))
+            if way is not None and not number:
+                self.rebuild(way)
+
+    @needs(Capability.MARGIN)
+    @rule(
+        market=_index,
+        buyer=_index,
+        seller=_index,
+        size=st.integers(1, 40),
+        asset=st.sampled_from(("USD", "BTC")),
+        left=st.integers(0, 3),
+    )
+    @move
+    def strip(self, *, market: int, buyer: int, seller: int, size: int, asset: str, left: int) -> None:
+        """A client opens a position and takes its collateral away, all of it or all but little."""
+        chosen, client = self._perpetual(market), self._client(buyer)
+        if asset != "USD":
+            self._transfer(client, asset, 20, SPOT, chosen.product)
+        self._oppose(chosen, buyer, seller, size)
+        account, bucket = self._margined(client, chosen.product)
+        there = self.runner.auditor.told.amounts.get((account, bucket, asset), 0)
+        self._transfer(client, asset, max(1, there - left), chosen.product, SPOT)
+
+    @needs(Capability.MARGIN, Capability.AMEND)
+    @rule(market=_index, client=_index, side=st.sampled_from(Side), size=st.integers(20, 400))
+    @move
+    def outgrow(self, market: int, client: int, side: Side, size: int) -> None:
+        """An order in a perpetual, small enough for its account, is amended to one that is not; one is placed so."""
+        chosen = self._perpetual(market)
+        price = self._outside[chosen.base]
+        self._transfer(self._client(client), "USD", 30, SPOT, chosen.product)
+        order = self._order_in(chosen, self._client(client), side, 1, price)
+        self.do(order)
+        self.do(
+            AmendOrder(
+                client=order.client, order=order.order, size_lots=SizeLots(size), price_ticks=PriceTicks(price)
+            )
+        )
+        self.do(self._order_in(chosen, self._client(client), side, size, price))

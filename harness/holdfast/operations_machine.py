@@ -5,13 +5,12 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from holdfast.machines import needs
+from holdfast.machines import move, needs
 from holdfast.margin_machine import MarginMachine
 from holdfast.setups import OPERATIONS_SETUP
 from holdfast_model.vocabulary import (
     ActivateRelease,
     Amount,
-    AnnounceMaintenance,
     AskReplica,
     Burst,
     CancelAllOrders,
@@ -76,12 +75,6 @@ class OperationsMachine(MarginMachine):
         for name in self.setup.replicas:
             self.cure(name)
 
-    def _begin_maintenance(self, *, announced: bool) -> None:
-        self.do(SetPhase(phase=Phase.CANCEL_ONLY))
-        if announced:
-            self.do(AnnounceMaintenance(begins_ms=self.runner.known.time_ms))
-        self.do(SetPhase(phase=Phase.MAINTENANCE))
-
     def _leave_maintenance(self, *, confirmed: bool) -> None:
         if confirmed:
             self.do(ConfirmLoad())
@@ -96,6 +89,7 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.REPLICAS)
     @rule(trouble=_troubles, heir=_index, client=_index, price=_prices, back=st.booleans())
+    @move
     def replace_primary(self, *, trouble: type[KillReplica], heir: int, client: int, price: int, back: bool) -> None:
         """The primary is lost, another one promoted; clients go on asking the old one; perhaps it comes back."""
         first = self._primary
@@ -111,6 +105,7 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.REPLICAS, Capability.RESEND)
     @rule(client=_index, price=_prices, point=st.sampled_from(CrashPoint), heir=_index, times=st.integers(1, 3))
+    @move
     def lose_primary_in_flight(self, client: int, price: int, point: CrashPoint, heir: int, times: int) -> None:
         """The primary dies with an order in flight, whose client gives it again and again."""
         order = self._order_of(client, price)
@@ -122,6 +117,7 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.REPLICAS)
     @rule(trouble=_troubles, client=_index, price=_prices, lost=st.booleans(), heir=_index)
+    @move
     def lose_quorum(self, *, trouble: type[KillReplica], client: int, price: int, lost: bool, heir: int) -> None:
         """The primary is left alone; then it is lost as well, and the others are back without it."""
         first, others = self._primary, [name for name in self.setup.replicas if name != self._primary]
@@ -139,6 +135,7 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.REPLICAS, Capability.READS, Capability.FUNDS)
     @rule(client=_index, price=_prices, replica=_index, amount=st.sampled_from((1, 30)))
+    @move
     def read_while_lagging(self, client: int, price: int, replica: int, amount: int) -> None:
         """A replica misses what is decided and is read; then the primary is lost, and it is read once more."""
         first, lagging = self._primary, self._other(replica)
@@ -164,6 +161,7 @@ class OperationsMachine(MarginMachine):
         activated=st.booleans(),
         restored=st.booleans(),
     )
+    @move
     def upgrade(
         self,
         *,
@@ -176,11 +174,11 @@ class OperationsMachine(MarginMachine):
         restored: bool,
     ) -> None:
         """Maintenance by the procedure, or with a step left out: a release, node by node, activated and confirmed."""
-        self._begin_maintenance(announced=announced)
+        self.begin_maintenance(announced=announced)
         if emptied:
             self.do(SetPhase(phase=Phase.CANCEL_ONLY))
             self.do(CancelAllOrders())
-            self._begin_maintenance(announced=announced)
+            self.begin_maintenance(announced=announced)
         name = self.setup.releases[release % len(self.setup.releases)].release
         self._deploy(name, count)
         if activated:
@@ -197,13 +195,14 @@ class OperationsMachine(MarginMachine):
         cancelled=st.booleans(),
         back=st.booleans(),
     )
+    @move
     def abort(self, *, release: int, count: int, orders: list[tuple[int, int]], cancelled: bool, back: bool) -> None:
         """Maintenance is called off in the middle of a deployment, cancels come under skew, and it is begun again."""
         name = self.setup.releases[release % len(self.setup.releases)].release
         placed = [self._order_of(client, price) for client, price in orders]
         for order in placed:
             self.do(order)
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self._deploy(name, count)
         self.do(SetPhase(phase=Phase.CANCEL_ONLY))
         for order in placed[::2]:
@@ -211,16 +210,17 @@ class OperationsMachine(MarginMachine):
         self._leave_maintenance(confirmed=False)
         if cancelled:
             self.do(CancelAllOrders())
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self._deploy(self.setup.releases[0].release if back else name, len(self.setup.replicas))
         self.do(ActivateRelease(release=self.setup.releases[0].release if back else name))
         self._leave_maintenance(confirmed=True)
 
     @needs(Capability.PROCEDURE, Capability.PHASES)
     @rule(replica=_index, way=st.integers(0, 2), aborted=st.booleans())
+    @move
     def rebuild_after_the_barrier(self, *, replica: int, way: int, aborted: bool) -> None:
         """Once the load was confirmed something is rebuilt after all, and the venue goes on, over an abort or not."""
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self.discharge()
         name = self._other(replica)
         if way == 0:
@@ -238,9 +238,10 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.PROCEDURE, Capability.PHASES)
     @rule(opened=st.booleans())
+    @move
     def take_a_wrong_turn(self, *, opened: bool) -> None:
         """Trading is to open out of maintenance at once, or maintenance begins again without an announcement."""
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         if opened:
             self.discharge()
             self.do(SetPhase(phase=Phase.OPEN))
@@ -251,12 +252,13 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.PROCEDURE, Capability.PHASES)
     @rule(client=_index, price=_prices)
+    @move
     def activate_over_open_orders(self, client: int, price: int) -> None:
         """A release that changes the worth of a tick is to be activated while orders rest."""
         name = self.setup.releases[-1].release
         for order in (self._order_of(client, price), self._order_of(client, price)):
             self.do(order)
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self._deploy(name, len(self.setup.replicas))
         self.do(ActivateRelease(release=name))
         self._leave_maintenance(confirmed=True)
@@ -264,12 +266,13 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.PROCEDURE, Capability.PHASES, Capability.FUNDS)
     @rule(client=_index)
+    @move
     def pay_in_maintenance(self, client: int) -> None:
         """A withdrawal that was requested before is to be paid while the venue is in maintenance."""
         owner, name = self._client(client), self._id("w")
         asset = self.setup.assets[client % len(self.setup.assets)]
         self.do(RequestWithdrawal(client=owner, withdrawal=name, asset=asset, amount=Amount(5)))
-        self._begin_maintenance(announced=True)
+        self.begin_maintenance(announced=True)
         self.do(PayWithdrawal(client=owner, withdrawal=name))
         self._leave_maintenance(confirmed=True)
 
@@ -287,6 +290,7 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.PROCEDURE, Capability.LIQUIDATION, Capability.RESTART)
     @rule(index=_index, size=st.integers(8, 40), percent=st.integers(8, 30), way=st.integers(0, 2))
+    @move
     def liquidate_after_a_restart(self, index: int, size: int, percent: int, way: int) -> None:
         """A position is below maintenance when the state is rebuilt; the barrier comes between two attempts."""
         held = self._squeezed(index, size, percent, thin=False)
@@ -310,6 +314,7 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.INGRESS)
     @rule(orders=st.integers(0, 5), reads=st.integers(0, 3), cancels=st.integers(0, 4), price=_prices, again=_index)
+    @move
     def surge(self, *, orders: int, reads: int, cancels: int, price: int, again: int) -> None:
         """Reads, orders and cancels arrive all at once, the most important last; what was shed is given again."""
         commands: list[Command] = [command for index in range(reads) for command in self._reads(index)]
@@ -324,6 +329,7 @@ class OperationsMachine(MarginMachine):
 
     @needs(Capability.RATE_LIMITS, Capability.READS)
     @rule(client=_index, more=st.integers(0, 3), pause=st.sampled_from((1, 400, 1_000)))
+    @move
     def hurry(self, client: int, more: int, pause: int) -> None:
         """A client asks as often as it may within a second, and more; then time goes on."""
         for _ in range(self.setup.rate_max + more):
@@ -337,6 +343,6 @@ class OperationsMachine(MarginMachine):
         told = self.runner.auditor.told
         if Capability.PROCEDURE in self.runner.capabilities and set(told.installed.values()) != {told.release}:
             if told.phase is not Phase.MAINTENANCE:
-                self._begin_maintenance(announced=True)
+                self.begin_maintenance(announced=True)
             self._deploy(told.release, len(self.setup.replicas))
         super().discharge()

@@ -9,14 +9,10 @@ chance does not. `EXAMPLES` are many times what most faults need; each run stops
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, Verbosity, seed, settings
-from hypothesis import Phase as HypothesisPhase
-from hypothesis.reporting import with_reporter
-from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.custody_machine import CustodyMachine
 from holdfast.engine import Engine, LocalEngine
-from holdfast.machines import ExchangeMachine, InvariantViolatedError
+from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_examples
 from holdfast.operations_machine import OperationsMachine
 from holdfast.setups import CUSTODY_FROST_SETUP, CUSTODY_SETUP, OPERATIONS_SETUP, WHOLE_SETUP
 from holdfast.whole_machine import WholeMachine
@@ -65,23 +61,11 @@ def violations(
             super().teardown()
 
     Subject.setup = setup
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
-        print_blob=False,
-        report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
-        phases=(HypothesisPhase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
     found: set[str] = set()
-    with with_reporter(lambda _: None):
-        try:
-            run_state_machine_as_test(seed(SEED)(Subject), settings=chosen)
-        except InvariantViolatedError as error:
-            found = {violation.invariant for violation in error.violations}
+    try:
+        run_examples(Subject, seed=SEED, examples=examples, steps=STEPS)
+    except InvariantViolatedError as error:
+        found = {violation.invariant for violation in error.violations}
     return found, taken
 
 

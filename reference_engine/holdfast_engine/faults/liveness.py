@@ -126,6 +126,7 @@ FAULTS = (
         name="payments-never-resumed",
         sentence="Once a chain's provider was down, no payment is ever broadcast on it again.",
         violates=("LIVE-1",),
+        needs=frozenset({Capability.CUSTODY}),
         parts=Parts(venue=_NeverResumesPayments),
     ),
     Fault(
@@ -138,6 +139,7 @@ FAULTS = (
         name="signing-never-restarted",
         sentence="Once signing began again, no commitment is taken any more, and the payment is never signed.",
         violates=("LIVE-1",),
+        needs=frozenset({Capability.CUSTODY}),
         parts=Parts(venue=_NeverSignsAgain),
     ),
     Fault(
