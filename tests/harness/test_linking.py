@@ -152,14 +152,20 @@ REFUSED = {
         "trade_position(u1, u2, p1, price=1, size=1)",
     ),
     "a liquidation beyond insurance": ("margin", POSITION + "set_mark(p1, price=1)", "liquidate(u1, u2, p1, long)"),
+    "a phase while it is down": ("maintenance", "restrict; crash", "admit_orders"),
+    "a phase without a quorum": ("maintenance+replication", "cut_off(r1); cut_off(r2)", "restrict"),
+    "an announcement without a quorum": ("maintenance+replication", "cut_off(r1); cut_off(r2)", "announce"),
 }
 """What the model could once do and the exchange refuses, as docs/exchange.md says."""
 ALIKE = {
     "custody": "send_deposit(d1, u1, USDT, amount=1); report_block; report_deposit(d1); mine; suspend_asset; "
     "report_block; replace_blocks(height=2); report_reorganisation; resume_asset; mine; report_block",
     "replication": "deposit(u1, USDT, amount=1); stop(r1); start(r1); crash; load(r1); promote(r1)",
+    "maintenance+replication": "cut_off(r1); deposit(u1, USDT, amount=1); snapshot; reconnect(r1); load(r1); "
+    "promote(r1)",
 }
-"""What the model once did otherwise: credit what a shorter chain does not confirm; forget a dead replica's log."""
+"""What the model once did otherwise: credit what a shorter chain does not confirm; forget a dead replica's log; ask
+for the load barrier where the new primary was cut off, and never died."""
 
 
 def along(model: Model, path: str) -> list[Instance]:

@@ -332,7 +332,7 @@ def _send(world: World, taken: Taken) -> None:
 def _set_provider(world: World, *, up: bool) -> None:
     world.chain.provider_up = up
     for asset in ASSETS:
-        world.decide(SetProvider(asset=asset, up=up))
+        world.tell(SetProvider(asset=asset, up=up))
 
 
 def _report_block(world: World, _: Taken) -> None:

@@ -11,7 +11,7 @@ from holdfast.linking.world import World
 from holdfast_model.specs.exchange.custody import Custody
 from holdfast_model.specs.exchange.meetings import MaintenanceFailover
 from holdfast_model.specs.exchange.operations import Phase as ModelPhase
-from holdfast_model.specs.exchange.operations import Phased, Procedure, Recovery, Replication
+from holdfast_model.specs.exchange.operations import Phased, Procedure, Recovery, Replication, Standby
 from holdfast_model.vocabulary import (
     ActivateRelease,
     AnnounceMaintenance,
@@ -24,6 +24,7 @@ from holdfast_model.vocabulary import (
     PhaseChanged,
     Reconcile,
     Reconciled,
+    ReplicaStatus,
     SetPhase,
     StartReplica,
 )
@@ -44,17 +45,10 @@ def has_mismatch(state: Mapping[str, int]) -> bool:
 
 
 def enter(world: World, phase: Phase) -> None:
-    """The venue enters a phase, at the latest when it acts again; while a mismatch stands it stays halted."""
+    """The venue enters a phase; while a mismatch stands it stays halted."""
     if world.view.phase is Phase.HALTED and world.is_halted_for_good:
         return
-    world.decide(SetPhase(phase=phase))
-
-
-def _why_not_opened(world: World, _: Taken) -> str:
-    """A restart owes the load barrier again, so that nothing can be opened on behalf of an exchange that is down."""
-    if world.has(Procedure) and (world.pending or not world.acts):
-        return "the exchange does not act: what it must do before orders are taken is owed when it acts again"
-    return ""
+    world.do(SetPhase(phase=phase))
 
 
 class PhasesLink(Subject):
@@ -71,18 +65,13 @@ class PhasesLink(Subject):
     )
     actions = (
         ActionRule("restrict", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY), rarity=2),
-        ActionRule(
-            "admit_orders",
-            "`SetPhase` post-only",
-            lambda world, _: enter(world, Phase.POST_ONLY),
-            is_linked=_why_not_opened,
-        ),
-        ActionRule("open", "`SetPhase` open", lambda world, _: enter(world, Phase.OPEN), is_linked=_why_not_opened),
+        ActionRule("admit_orders", "`SetPhase` post-only", lambda world, _: enter(world, Phase.POST_ONLY)),
+        ActionRule("open", "`SetPhase` open", lambda world, _: enter(world, Phase.OPEN)),
     )
 
     def beside(self, world: World) -> Values:
-        """The phase as the view shows it; without a venue that acts the view shows the last one."""
-        if world.down or world.pending or (world.is_halted_for_good and not world.has_primary):
+        """The phase as the view shows it; of a process that is down, as it showed it last."""
+        if world.is_halted_for_good and not world.has_primary:
             return {}
         return {PHASE: PHASES[world.view.phase]}
 
@@ -164,7 +153,6 @@ class RecoveryLink(Subject):
 
 
 CRASHES = 0.5
-WAITS = "maintenance waits for the exchange to act, which the model's does not"
 HALTED = "the exchange is halted by a mismatch, and does not go into maintenance"
 NOTHING = Taken({}, {}, {})
 
@@ -217,14 +205,12 @@ def _deploy(world: World, _: Taken) -> None:
 
 
 def _why_not_deployed(world: World, _: Taken) -> str:
-    if world.is_halted_for_good:
-        return HALTED
-    return WAITS if world.pending else ""
+    return HALTED if world.is_halted_for_good else ""
 
 
 def _reconcile(world: World, _: Taken) -> None:
     if world.has(Custody):
-        world.decide(Reconcile())
+        world.do(Reconcile())
 
 
 def _confirm_load(world: World, _: Taken) -> None:
@@ -232,7 +218,7 @@ def _confirm_load(world: World, _: Taken) -> None:
 
 
 def _announce(world: World, _: Taken) -> None:
-    world.decide(AnnounceMaintenance(begins_ms=world.view.time_ms))
+    world.do(AnnounceMaintenance(begins_ms=world.view.time_ms))
 
 
 class MaintenanceLink(Subject):
@@ -266,20 +252,15 @@ class MaintenanceLink(Subject):
         ),
         ActionRule("confirm_load", "`ConfirmLoad`", _confirm_load),
         ActionRule("reconcile", "`Reconcile`; nothing where there is no custody", _reconcile),
-        ActionRule(
-            "end_maintenance",
-            "`SetPhase` post-only",
-            lambda world, _: enter(world, Phase.POST_ONLY),
-            is_linked=_why_not_opened,
-        ),
+        ActionRule("end_maintenance", "`SetPhase` post-only", lambda world, _: enter(world, Phase.POST_ONLY)),
         ActionRule(
             "abort_maintenance", "`SetPhase` cancel-only", lambda world, _: enter(world, Phase.CANCEL_ONLY), rarity=2
         ),
     )
 
     def beside(self, world: World) -> Values:
-        """What of the procedure is done, unless some of it waits for the exchange to act, or a mismatch stands."""
-        if world.down or world.pending or world.is_halted_for_good:
+        """What of the procedure is done, unless a mismatch stands."""
+        if world.is_halted_for_good:
             return {}
         found = {
             "announced": int(_since(world, MaintenanceAnnounced) > max(0, _maintenance_began(world))),
@@ -332,8 +313,32 @@ class RebuiltLink(Subject):
     variables = (
         VariableRule(
             "reloaded",
-            Reading.NOT_COMPARED,
-            "that a standby was rebuilt is not shown; that it then owes the load barrier as a primary is compared",
+            Reading.TOGETHER,
+            "commands and journal: it was started since the load was last confirmed, or the load barrier is due "
+            "anyway; not compared while it is down or kept away",
             of_engine=False,
         ),
     )
+
+    def beside(self, world: World) -> Values:
+        """Whether each standby would owe the load barrier as a primary, unless a mismatch stands."""
+        if world.is_halted_for_good:
+            return {}
+        due = not _is_done(world, LoadConfirmed)
+        running = {item.replica for item in world.view.replicas if item.status is not ReplicaStatus.DOWN}
+        standbys = zip(world.names(Standby), world.roles[1:], strict=True)
+        return {
+            owing(name): int(due or world.was_reloaded(replica))
+            for name, replica in standbys
+            if replica in running and not world.notes.get(f"away {replica}")
+        }
+
+    def together(self, world: World, state: Mapping[str, int]) -> Values:
+        """The same of the model's standbys."""
+        due = not state["load_confirmed"]
+        return {owing(name): int(due or state[f"reloaded[{name}]"]) for name in world.names(Standby)}
+
+
+def owing(standby: str) -> str:
+    """What is compared of a standby and of the load barrier together, by name."""
+    return f"reloaded[{standby}] (or due anyway)"

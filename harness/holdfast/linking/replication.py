@@ -19,7 +19,6 @@ from holdfast_model.vocabulary import (
     CreditDeposit,
     HealReplica,
     KillReplica,
-    LoadConfirmed,
     PartitionReplica,
     PromoteReplica,
     Reason,
@@ -257,8 +256,7 @@ def swap(world: World, role: int) -> None:
     One that was rebuilt since the load was confirmed last is a primary that was.
     """
     world.look()
-    confirmed = [r.seq for r in world.records for event in r.events if isinstance(event, LoadConfirmed)]
-    if world.notes.get(f"reloaded {world.roles[role]}", -1) >= max(confirmed, default=0):
+    if world.was_reloaded(world.roles[role]):
         world.notes["rebuilt"] = world.view.seq
     world.roles[0], world.roles[role] = world.roles[role], world.roles[0]
     world.forget()

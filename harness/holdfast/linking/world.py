@@ -21,6 +21,7 @@ from holdfast_model.vocabulary import (
     DeployRelease,
     Event,
     JournalRecord,
+    LoadConfirmed,
     MismatchFound,
     Reason,
     Rejected,
@@ -61,7 +62,7 @@ class World:
         self.followed: Values | None = None
         """The state of the model that the exchange follows, where it follows one."""
         self.pending: list[Command] = []
-        """What operators decided while nothing acted; it is given as soon as something does."""
+        """What the world outside told while nothing acted; it is given as soon as something does."""
         self.notes: dict[str, int] = {}
         """What subjects remember of what is outside of the exchange."""
         self._fields: dict[int, Values] = {}
@@ -94,8 +95,8 @@ class World:
             item.replica == self.roles[0] and item.status is not ReplicaStatus.DOWN for item in self.view.replicas
         )
 
-    def decide(self, command: Command) -> None:
-        """An operator decides something: now, or as soon as the exchange acts."""
+    def tell(self, command: Command) -> None:
+        """The world outside tells something: now, or as soon as the exchange acts."""
         if self.acts and not self.pending:
             self.do(command)
         else:
@@ -163,6 +164,11 @@ class World:
         if isinstance(step, StartReplica | DeployRelease) and not any(isinstance(e, Rejected) for e in events):
             self.notes[f"reloaded {step.replica}"] = self.runner.auditor.told.seq
         return events
+
+    def was_reloaded(self, replica: ReplicaId) -> bool:
+        """Whether a replica was started, or a release was deployed on it, since the load was last confirmed."""
+        confirmed = [r.seq for r in self.records for event in r.events if isinstance(event, LoadConfirmed)]
+        return self.notes.get(f"reloaded {replica}", -1) >= max(confirmed, default=0)
 
     def attempt(self, *steps: Step) -> None:
         """Take steps, whatever is answered."""

@@ -193,6 +193,10 @@ class Exchange(Spec):
         """Whether there is a live engine."""
         return True
 
+    def decides(self) -> Condition:
+        """Whether what is decided now takes effect."""
+        return self.operating()
+
     def allows(self, kind: Kind) -> Condition:
         """Whether a command of this kind is legal now."""
         del kind

@@ -116,12 +116,12 @@ class MaintenanceFailover(Procedure, Replication):
 
     failover_in_maintenance = Bool.ghost()
     reloaded = Bool.per(Standby)
-    """Whether a standby was rebuilt from snapshot and log since the load barrier."""
+    """Whether a standby was started since the load barrier, and so is rebuilt from snapshot and log."""
 
     @action
-    def load(self, standby: Standby) -> None:
-        """A standby loads the snapshot, which nobody has compared with anything yet."""
-        super().load(standby)
+    def start(self, standby: Standby) -> None:
+        """A dead standby runs again, and what it will load nobody has compared with anything."""
+        super().start(standby)
         self.reloaded[standby] = True
 
     @action

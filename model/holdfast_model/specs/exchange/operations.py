@@ -1,6 +1,7 @@
 """Operations: phases, recovery from snapshot and log, maintenance by procedure, replicas and failover, surge.
 
-**Phases** allow commands by kind, as the table in docs/exchange.md does. **Recovery** logs every command; a crash
+**Phases** allow commands by kind, as the table in docs/exchange.md does; they change only by decisions, which an
+exchange without a primary or a quorum does not take. **Recovery** logs every command; a crash
 loses the live engine, and a restore replays the log on the snapshot through the very code that executed it.
 **Maintenance** is announced, entered from cancel-only, may deploy, and like a restore obliges to load barrier and
 reconciliation before orders are taken again, also where it was called off. **Replication** adds standbys that follow
@@ -108,20 +109,21 @@ class Phased(Exchange):
     @action
     def restrict(self) -> None:
         """Trading stops; cancels and funds go on. Also the first step out of a halt."""
-        self.require(any_of(*(self.phase == each for each in (Phase.OPEN, Phase.POST_ONLY, Phase.HALTED))))
+        phases = Phase.OPEN, Phase.POST_ONLY, Phase.HALTED
+        self.require(self.decides(), any_of(*(self.phase == each for each in phases)))
         self.phase = Phase.CANCEL_ONLY
 
     @action
     def admit_orders(self) -> None:
         """Orders that do not trade are taken in."""
-        self.require(self.phase == Phase.CANCEL_ONLY)
+        self.require(self.decides(), self.phase == Phase.CANCEL_ONLY)
         self.phase = Phase.POST_ONLY
 
     @action
     def open(self) -> None:
         """Trading goes on, after post-only."""
         phases = (Phase.POST_ONLY, Phase.CANCEL_ONLY) if self.bug == "open-unprepared" else (Phase.POST_ONLY,)
-        self.require(any_of(*(self.phase == each for each in phases)))
+        self.require(self.decides(), any_of(*(self.phase == each for each in phases)))
         self.phase = Phase.OPEN
 
     @always("PHASE-1")
@@ -275,13 +277,13 @@ class Procedure(Phased, Recovery):
     @action
     def announce(self) -> None:
         """Maintenance is announced; one announcement serves one maintenance."""
-        self.require(self.up, negation(self.announced), self.phase != Phase.MAINTENANCE)
+        self.require(self.decides(), negation(self.announced), self.phase != Phase.MAINTENANCE)
         self.announced = True
 
     @action
     def begin_maintenance(self) -> None:
         """Trading has stopped and maintenance was announced: it begins."""
-        self.require(self.up, self.phase == Phase.CANCEL_ONLY, self.announced)
+        self.require(self.decides(), self.phase == Phase.CANCEL_ONLY, self.announced)
         self.phase = Phase.MAINTENANCE
         self.announced = False
         self.deployed_with_log = self.crashed_in_maintenance = self.aborted = False
@@ -323,7 +325,7 @@ class Procedure(Phased, Recovery):
     def reconcile(self) -> None:
         """The ledger is compared with what is outside of it, after the load barrier."""
         self.require(
-            self.up,
+            self.decides(),
             self.load_confirmed,
             negation(self.reconciled),
             forall(self.reconciles(asset) for asset in Asset),
@@ -334,7 +336,7 @@ class Procedure(Phased, Recovery):
     @action
     def end_maintenance(self) -> None:
         """Maintenance ends: post-only, once the load is confirmed and the ledger reconciled."""
-        self.require(self.up, self.phase == Phase.MAINTENANCE)
+        self.require(self.decides(), self.phase == Phase.MAINTENANCE)
         if self.bug != "barrier-skipped":
             self.require(self.load_confirmed, self.reconciled)
         self.phase = Phase.POST_ONLY
@@ -356,7 +358,7 @@ class Procedure(Phased, Recovery):
     @action
     def abort_maintenance(self) -> None:
         """Maintenance is called off: back to cancel-only. What it obliges to stays owed."""
-        self.require(self.up, self.phase == Phase.MAINTENANCE)
+        self.require(self.decides(), self.phase == Phase.MAINTENANCE)
         self.phase = Phase.CANCEL_ONLY
         self.aborted = True
 
@@ -460,10 +462,15 @@ class Replication(Recovery):
         """Whether a primary and this many standbys are more than half of all replicas."""
         return 2 * (1 + standbys) > 1 + self.parameters["standbys"]
 
+    def decides(self) -> Condition:
+        """Whether a quorum would have it, too."""
+        current = total(ite(self.current(standby), 1, 0) for standby in Standby)
+        return all_of(super().decides(), self.quorum(current))
+
     def submit(self, command: Command) -> None:
         """The command is on a quorum before it is acknowledged: every current standby gets and executes it."""
         current = {standby: self.current(standby) for standby in Standby}
-        self.require(self.quorum(total(ite(is_current, 1, 0) for is_current in current.values())))
+        self.require(self.decides())
         self._write(self.epoch)
         self.fenced = self.failed_over = self.promoted_after_refusal = False
         for standby, is_current in current.items():
