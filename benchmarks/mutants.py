@@ -1,0 +1,292 @@
+"""The mutants of a plan: all that Cosmic Ray can make of its modules, and a sample of them that a seed draws.
+
+A mutant is named by its module, its function, the operator, and the text of its line before and after, never by a
+line number, so that its name survives changes elsewhere. The sample takes places, and of each place one mutant: else
+the places for which the tool has many mutants would count many times. Each place has a rank that depends on the seed
+and on its name alone, so that a change of the code changes little of the sample.
+"""
+
+import ast
+import re
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from holdfast_model.errors import HoldfastError
+
+
+class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Modules that are sampled together, and the tests that judge them, the quickest to find something first."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is mutated, and what judges it: `benchmarks/mutation/plan.toml`."""
+
+    copied: tuple[str, ...]
+    source_roots: tuple[str, ...]
+    package: str
+    preloaded: tuple[str, ...]
+    generators: str
+    deselected: tuple[str, ...]
+    tests_seconds: int
+    generators_seconds: int
+    excluded: dict[str, str]
+    groups: dict[str, Group]
+
+    def path(self, module: str) -> str:
+        """The file of a module, seen from the root of the tree."""
+        return f"{self.package}/{module}.py"
+
+
+class Mutant(Struct, frozen=True, kw_only=True):
+    """One mutation; `number` counts the lines of the function that read the same, `line` is where it is now."""
+
+    group: str
+    module: str
+    function: str
+    operator: str
+    before: str
+    after: str
+    number: int
+    line: int
+    source: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str, int]:
+        """What it is named by."""
+        return (self.module, self.function, self.operator, self.before, self.after, self.number)
+
+    @property
+    def id(self) -> str:
+        """Its name, in short."""
+        return sha256(repr(self.key).encode()).hexdigest()[:10]
+
+
+class Span(Struct, frozen=True):
+    """A stretch of source, and why nothing in it is mutated."""
+
+    start: tuple[int, int]
+    end: tuple[int, int]
+    why: str
+
+
+ANNOTATION = "type annotations"
+ASSERTION = "assertions, which say what is true anyway: a weaker one changes nothing, a false one stops everything"
+PATTERN = "alternatives of a pattern or of isinstance"
+SIGNATURE = "the stars and slashes of a signature"
+TEXT = "docstrings"
+IMPORT = "imports"
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file. Raises `HoldfastError`."""
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Plan)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise HoldfastError(f"{path}: {error}; a plan of mutation is expected") from error
+
+
+def spans_left_out(tree: ast.Module) -> Iterator[Span]:
+    """The parts of a module in which a mutation is no question."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assert():
+                yield _span(node, ASSERTION)
+            case ast.Import() | ast.ImportFrom():
+                yield _span(node, IMPORT)
+            case ast.AnnAssign(annotation=annotation) | ast.arg(annotation=ast.expr() as annotation):
+                yield _span(annotation, ANNOTATION)
+            case ast.Call(func=ast.Name(id="isinstance"), args=[_, kinds]):
+                yield _span(kinds, PATTERN)
+            case ast.match_case(pattern=pattern):
+                yield _span(pattern, PATTERN)
+            case ast.Expr(value=ast.Constant(value=str())):
+                yield _span(node, TEXT)
+            case _:
+                pass
+        if isinstance(node, ast.FunctionDef):
+            yield from _signature(node)
+        if isinstance(node, ast.Module | ast.ClassDef):
+            yield from (
+                _span(part.value, ANNOTATION)
+                for part in node.body
+                if isinstance(part, ast.Assign) and isinstance(part.value, ast.BinOp) and _is_a_type(part.value)
+            )
+
+
+def _is_a_type(value: ast.expr) -> bool:
+    """Whether a value is a union of names, such as `Money = Micros | Cents`."""
+    if isinstance(value, ast.BinOp):
+        return isinstance(value.op, ast.BitOr) and _is_a_type(value.left) and _is_a_type(value.right)
+    return isinstance(value, ast.Subscript) or (isinstance(value, ast.Name) and not value.id.isupper())
+
+
+def _signature(function: ast.FunctionDef) -> Iterator[Span]:
+    """All of a signature but its default values."""
+    at = (function.lineno, function.col_offset)
+    arguments = function.args
+    defaults = [value for value in (*arguments.defaults, *arguments.kw_defaults) if value is not None]
+    for value in sorted(defaults, key=lambda value: (value.lineno, value.col_offset)):
+        yield Span(at, (value.lineno, value.col_offset), SIGNATURE)
+        assert value.end_lineno is not None
+        assert value.end_col_offset is not None
+        at = (value.end_lineno, value.end_col_offset)
+    yield Span(at, (function.body[0].lineno, function.body[0].col_offset), SIGNATURE)
+
+
+def _span(node: ast.expr | ast.stmt | ast.pattern, why: str) -> Span:
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    return Span((node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset), why)
+
+
+def function_at(tree: ast.Module, line: int) -> str:
+    """The qualified name of the function or class that a line is in; "" at the top."""
+    names: list[str] = []
+    body: Iterable[ast.AST] = tree.body
+    while True:
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.lineno <= line <= (node.end_lineno or 0):
+                names.append(node.name)
+                body = node.body
+                break
+        else:
+            return ".".join(names)
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where something can be mutated, and the mutations there are: operators, and which of the module it would be."""
+
+    group: str
+    module: str
+    function: str
+    before: str
+    number: int
+    line: int
+    column: int
+    choices: tuple[tuple[str, int], ...]
+
+    def rank(self, seed: int, choice: str = "") -> bytes:
+        """The order in which places are drawn, and one of a place's choices."""
+        name = (seed, self.module, self.function, self.before, self.number, self.column, choice)
+        return sha256(repr(name).encode()).digest()
+
+
+class Sample:
+    """The mutants that a seed draws, and what was left out, by the reason."""
+
+    def __init__(self, root: Path, plan: Plan, *, seed: int, size: int) -> None:
+        self.left_out: Counter[str] = Counter()
+        self.places: Counter[str] = Counter()
+        self.possible: Counter[str] = Counter()
+        self.mutants: list[Mutant] = []
+        quota, more = divmod(size, len(plan.groups))
+        for position, (name, group) in enumerate(plan.groups.items()):
+            sources = {module: _read(root / plan.path(module)) for module in group.modules}
+            places = [place for module in sources for place in self._places(name, module, sources[module], plan)]
+            self.places[name] = len(places)
+            self.possible[name] = sum(len(place.choices) for place in places)
+            drawn = self._drawn(places, sources, seed)
+            self.mutants += (mutant for _, mutant in zip(range(quota + (position < more)), drawn, strict=False))
+
+    def _places(self, group: str, module: str, source: str, plan: Plan) -> Iterator[Place]:
+        """Where a module can be mutated."""
+        tree, lines = ast.parse(source), source.splitlines()
+        spans = list(spans_left_out(tree))
+        excluded = {re.compile(pattern): why for pattern, why in plan.excluded.items()}
+        found: defaultdict[tuple[tuple[int, int], tuple[int, int]], list[tuple[str, int]]] = defaultdict(list)
+        for operator, occurrence, start, end in _mutations(source):
+            why = next((why for pattern, why in excluded.items() if pattern.fullmatch(operator)), "")
+            why = why or next((span.why for span in spans if span.start <= start < span.end), "")
+            if why:
+                self.left_out[why] += 1
+            else:
+                found[start, end].append((operator, occurrence))
+        alike: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        for (start, _), choices in sorted(found.items()):
+            line, column = start
+            function, before = function_at(tree, line), lines[line - 1].strip()
+            same = alike[function, before]
+            if line not in same:
+                same.append(line)
+            indent = len(lines[line - 1]) - len(lines[line - 1].lstrip())
+            yield Place(
+                group=group,
+                module=module,
+                function=function,
+                before=before,
+                number=same.index(line),
+                line=line,
+                column=column - indent,
+                choices=tuple(choices),
+            )
+
+    def _drawn(self, places: list[Place], sources: Mapping[str, str], seed: int) -> Iterator[Mutant]:
+        """One mutant for each place, in the order of the ranks; what is no program is left out."""
+        for place in sorted(places, key=lambda place: place.rank(seed)):
+            for operator, occurrence in sorted(place.choices, key=lambda choice: place.rank(seed, repr(choice[0]))):
+                mutated = _mutated(sources[place.module], operator, occurrence)
+                if _is_a_program(mutated):
+                    yield Mutant(
+                        group=place.group,
+                        module=place.module,
+                        function=place.function,
+                        operator=operator.removeprefix("core/"),
+                        before=place.before,
+                        after=mutated.splitlines()[place.line - 1].strip(),
+                        number=place.number,
+                        line=place.line,
+                        source=mutated,
+                    )
+                    break
+                self.left_out["no program any more"] += 1
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise HoldfastError(f"{path}: {error}; the plan names it as a module to mutate") from error
+
+
+def _is_a_program(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return True
+
+
+def _mutations(source: str) -> Iterator[tuple[str, int, tuple[int, int], tuple[int, int]]]:
+    """All mutations that Cosmic Ray knows for a source: operator, occurrence, start and end. Raises `HoldfastError`."""
+    try:
+        from cosmic_ray.ast import ast_nodes, get_ast  # noqa: PLC0415 - only `make mutation` installs it
+        from cosmic_ray.plugins import get_operator, operator_names  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise HoldfastError("Cosmic Ray is not installed; `make mutation` installs it from its lock") from error
+    nodes = list(ast_nodes(get_ast(source)))
+    for name in sorted(operator_names()):
+        made = get_operator(name)
+        if made.arguments():
+            continue
+        operator = made()
+        positions = (position for node in nodes for position in operator.mutation_positions(node))
+        for occurrence, (start, end) in enumerate(positions):
+            yield name, occurrence, start, end
+
+
+def _mutated(source: str, operator: str, occurrence: int) -> str:
+    from cosmic_ray.mutating import mutate_code  # noqa: PLC0415 - as above
+    from cosmic_ray.plugins import get_operator  # noqa: PLC0415 - as above
+
+    mutated = mutate_code(source, get_operator(operator)(), occurrence)
+    assert isinstance(mutated, str), "the mutation was there a moment ago"
+    return mutated
