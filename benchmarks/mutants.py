@@ -11,7 +11,10 @@ import re
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -180,74 +183,96 @@ class Place(Struct, frozen=True, kw_only=True):
         return sha256(repr(name).encode()).digest()
 
 
-class Sample:
-    """The mutants that a seed draws, and what was left out, by the reason."""
+class Sample(Struct, frozen=True, kw_only=True):
+    """The mutants that a seed draws; how much there is to draw from, by group; what was left out, by the reason."""
 
-    def __init__(self, root: Path, plan: Plan, *, seed: int, size: int) -> None:
-        self.left_out: Counter[str] = Counter()
-        self.places: Counter[str] = Counter()
-        self.possible: Counter[str] = Counter()
-        self.mutants: list[Mutant] = []
-        quota, more = divmod(size, len(plan.groups))
-        for position, (name, group) in enumerate(plan.groups.items()):
-            sources = {module: _read(root / plan.path(module)) for module in group.modules}
-            places = [place for module in sources for place in self._places(name, module, sources[module], plan)]
-            self.places[name] = len(places)
-            self.possible[name] = sum(len(place.choices) for place in places)
-            drawn = self._drawn(places, sources, seed)
-            self.mutants += (mutant for _, mutant in zip(range(quota + (position < more)), drawn, strict=False))
+    drawn_from: str
+    mutants: tuple[Mutant, ...]
+    places: dict[str, int]
+    possible: dict[str, int]
+    left_out: dict[str, int]
 
-    def _places(self, group: str, module: str, source: str, plan: Plan) -> Iterator[Place]:
-        """Where a module can be mutated."""
-        tree, lines = ast.parse(source), source.splitlines()
-        spans = list(spans_left_out(tree))
-        excluded = {re.compile(pattern): why for pattern, why in plan.excluded.items()}
-        found: defaultdict[tuple[tuple[int, int], tuple[int, int]], list[tuple[str, int]]] = defaultdict(list)
-        for operator, occurrence, start, end in _mutations(source):
-            why = next((why for pattern, why in excluded.items() if pattern.fullmatch(operator)), "")
-            why = why or next((span.why for span in spans if span.start <= start < span.end), "")
-            if why:
-                self.left_out[why] += 1
-            else:
-                found[start, end].append((operator, occurrence))
-        alike: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        for (start, _), choices in sorted(found.items()):
-            line, column = start
-            function, before = function_at(tree, line), lines[line - 1].strip()
-            same = alike[function, before]
-            if line not in same:
-                same.append(line)
-            indent = len(lines[line - 1]) - len(lines[line - 1].lstrip())
-            yield Place(
-                group=group,
-                module=module,
-                function=function,
-                before=before,
-                number=same.index(line),
-                line=line,
-                column=column - indent,
-                choices=tuple(choices),
-            )
 
-    def _drawn(self, places: list[Place], sources: Mapping[str, str], seed: int) -> Iterator[Mutant]:
-        """One mutant for each place, in the order of the ranks; what is no program is left out."""
-        for place in sorted(places, key=lambda place: place.rank(seed)):
-            for operator, occurrence in sorted(place.choices, key=lambda choice: place.rank(seed, repr(choice[0]))):
-                mutated = _mutated(sources[place.module], operator, occurrence)
-                if _is_a_program(mutated):
-                    yield Mutant(
-                        group=place.group,
-                        module=place.module,
-                        function=place.function,
-                        operator=operator.removeprefix("core/"),
-                        before=place.before,
-                        after=mutated.splitlines()[place.line - 1].strip(),
-                        number=place.number,
-                        line=place.line,
-                        source=mutated,
-                    )
-                    break
-                self.left_out["no program any more"] += 1
+def sample_of(root: Path, plan: Plan, *, seed: int, size: int, kept: Path) -> Sample:
+    """The sample of a tree, shared evenly among the groups; `kept` is a file that spares drawing it again."""
+    sources = {module: _read(root / plan.path(module)) for group in plan.groups.values() for module in group.modules}
+    drawn_from = sha256(repr((tool(), plan, seed, size, sources)).encode()).hexdigest()
+    if kept.exists():
+        with suppress(msgspec.DecodeError):
+            known = msgspec.json.decode(kept.read_bytes(), type=Sample)
+            if known.drawn_from == drawn_from:
+                return known
+    left_out: Counter[str] = Counter()
+    places = {
+        name: [place for module in group.modules for place in _places(name, module, sources[module], plan, left_out)]
+        for name, group in plan.groups.items()
+    }
+    quota, more = divmod(size, len(plan.groups))
+    sample = Sample(
+        drawn_from=drawn_from,
+        mutants=tuple(
+            mutant
+            for number, name in enumerate(plan.groups)
+            for mutant in islice(_drawn(places[name], sources, seed, left_out), quota + (number < more))
+        ),
+        places={name: len(found) for name, found in places.items()},
+        possible={name: sum(len(place.choices) for place in found) for name, found in places.items()},
+        left_out=dict(sorted(left_out.items(), key=lambda item: (-item[1], item[0]))),
+    )
+    kept.write_bytes(msgspec.json.encode(sample))
+    return sample
+
+
+def _places(group: str, module: str, source: str, plan: Plan, left_out: Counter[str]) -> Iterator[Place]:
+    """Where a module can be mutated."""
+    tree, lines = ast.parse(source), source.splitlines()
+    spans = list(spans_left_out(tree))
+    excluded = {re.compile(pattern): why for pattern, why in plan.excluded.items()}
+    found: defaultdict[tuple[tuple[int, int], tuple[int, int]], list[tuple[str, int]]] = defaultdict(list)
+    for operator, occurrence, start, end in _mutations(source):
+        why = next((why for pattern, why in excluded.items() if pattern.fullmatch(operator)), "")
+        why = why or next((span.why for span in spans if span.start <= start < span.end), "")
+        if why:
+            left_out[why] += 1
+        else:
+            found[start, end].append((operator, occurrence))
+    alike: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for ((line, column), _), choices in sorted(found.items()):
+        function, before = function_at(tree, line), lines[line - 1].strip()
+        same = alike[function, before]
+        if line not in same:
+            same.append(line)
+        yield Place(
+            group=group,
+            module=module,
+            function=function,
+            before=before,
+            number=same.index(line),
+            line=line,
+            column=column - (len(lines[line - 1]) - len(lines[line - 1].lstrip())),
+            choices=tuple(choices),
+        )
+
+
+def _drawn(places: list[Place], sources: Mapping[str, str], seed: int, left_out: Counter[str]) -> Iterator[Mutant]:
+    """One mutant for each place, in the order of the ranks; what is no program is left out."""
+    for place in sorted(places, key=lambda place: place.rank(seed)):
+        for operator, occurrence in sorted(place.choices, key=lambda choice: place.rank(seed, repr(choice[0]))):
+            mutated = _mutated(sources[place.module], operator, occurrence)
+            if _is_a_program(mutated):
+                yield Mutant(
+                    group=place.group,
+                    module=place.module,
+                    function=place.function,
+                    operator=operator.removeprefix("core/"),
+                    before=place.before,
+                    after=mutated.splitlines()[place.line - 1].strip(),
+                    number=place.number,
+                    line=place.line,
+                    source=mutated,
+                )
+                break
+            left_out["what is no program any more"] += 1
 
 
 def _read(path: Path) -> str:
@@ -265,13 +290,19 @@ def _is_a_program(source: str) -> bool:
     return True
 
 
-def _mutations(source: str) -> Iterator[tuple[str, int, tuple[int, int], tuple[int, int]]]:
-    """All mutations that Cosmic Ray knows for a source: operator, occurrence, start and end. Raises `HoldfastError`."""
+def tool() -> str:
+    """The tool and its version. Raises `HoldfastError` where it is not installed."""
     try:
-        from cosmic_ray.ast import ast_nodes, get_ast  # noqa: PLC0415 - only `make mutation` installs it
-        from cosmic_ray.plugins import get_operator, operator_names  # noqa: PLC0415 - as above
-    except ImportError as error:
+        return f"Cosmic Ray {version('cosmic-ray')}"
+    except PackageNotFoundError as error:
         raise HoldfastError("Cosmic Ray is not installed; `make mutation` installs it from its lock") from error
+
+
+def _mutations(source: str) -> Iterator[tuple[str, int, tuple[int, int], tuple[int, int]]]:
+    """All mutations that Cosmic Ray knows for a source: operator, occurrence, start and end."""
+    from cosmic_ray.ast import ast_nodes, get_ast  # noqa: PLC0415 - only `make mutation` installs it
+    from cosmic_ray.plugins import get_operator, operator_names  # noqa: PLC0415 - as above
+
     nodes = list(ast_nodes(get_ast(source)))
     for name in sorted(operator_names()):
         made = get_operator(name)
