@@ -11,15 +11,16 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
 import msgspec
-from benchmarks.mutants import read_plan
+from benchmarks.mutants import Plan, read_plan
 from msgspec import Struct
 
 if TYPE_CHECKING:
@@ -33,19 +34,45 @@ CLOCK_PER_SECOND = 8
 """Seconds on the clock for each second of processor time, before a child counts as hanging."""
 
 HEARD_BYTES_MAX = 4_000
+TRACED = "traced.tmp"
 
 
 class Job(Struct, frozen=True, kw_only=True):
     """What to judge: a file of the tree and its new text, by tests (or, without any, by the generators).
 
-    `first` is what killed it the last time, and is tried before everything else.
+    `tests` are files, of which only those `chosen` are run, in that order; `traced` says instead that all are, and
+    what they call is told. `first` is what killed it the last time, and is tried before everything else.
     """
 
     path: str
     source: str
     tests: tuple[str, ...]
     seconds: int
+    chosen: tuple[str, ...] = ()
     first: str = ""
+    traced: bool = False
+
+
+class Trace(Struct, frozen=True, kw_only=True):
+    """What the tests of a file call: for each test its seconds of processor time, and places in `functions`.
+
+    Functions are named as `module:qualified.name`. "" stands for what is called before any test is, by imports.
+    """
+
+    functions: tuple[str, ...] = ()
+    tests: dict[str, tuple[float, tuple[int, ...]]] = {}
+
+    def of(self, name: str) -> list[tuple[float, str]]:
+        """The tests that call a function, or one within it, with their seconds; all where an import calls it."""
+        places = {
+            place for place, called in enumerate(self.functions) if called == name or called.startswith(f"{name}.")
+        }
+        at_import = name.endswith(":") or not places.isdisjoint(self.tests.get("", (0.0, ()))[1])
+        return [
+            (seconds, test)
+            for test, (seconds, called) in self.tests.items()
+            if test and (at_import or not places.isdisjoint(called))
+        ]
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -54,6 +81,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     killed_by: str = ""
     timed_out: bool = False
     seconds: float = 0.0
+    trace: Trace | None = None
     heard: str = ""
     """The end of what the child wrote."""
 
@@ -69,12 +97,12 @@ def serve(plan_file: Path) -> None:
         import_module(name)
     for line in sys.stdin.buffer:
         job = msgspec.json.decode(line, type=Job)
-        answer = _judged(job, plan.generators, plan.deselected)
+        answer = _judged(job, plan)
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.buffer.flush()
 
 
-def _judged(job: Job, generators: str, deselected: tuple[str, ...]) -> Answer:
+def _judged(job: Job, plan: Plan) -> Answer:
     """Write the module, let a child look at it, put the module back."""
     path = Path(job.path)
     before = path.read_bytes()
@@ -86,7 +114,7 @@ def _judged(job: Job, generators: str, deselected: tuple[str, ...]) -> Answer:
     try:
         child = os.fork()
         if not child:
-            _child(job, generators, deselected, write)
+            _child(job, plan, write)
         os.close(write)
         with os.fdopen(read, "rb") as told:
             answer = _awaited(child, job, told.fileno())
@@ -95,7 +123,7 @@ def _judged(job: Job, generators: str, deselected: tuple[str, ...]) -> Answer:
     return msgspec.structs.replace(answer, seconds=round(monotonic() - start, 2))
 
 
-def _child(job: Job, generators: str, deselected: tuple[str, ...], write: int) -> None:
+def _child(job: Job, plan: Plan, write: int) -> None:
     """Look at the mutant in this process, which then ends."""
     status, by = 1, ""
     try:
@@ -107,10 +135,12 @@ def _child(job: Job, generators: str, deselected: tuple[str, ...], write: int) -
         resource.setrlimit(resource.RLIMIT_AS, (BYTES_MAX, BYTES_MAX))
         sys.dont_write_bytecode = True
         try:
-            if job.tests:
-                by = run_tests(job.tests, deselected, job.first)
+            if job.traced:
+                by = _traced(job, plan)
+            elif job.tests:
+                by = _run_tests(job, plan)
             else:
-                module, _, function = generators.partition(":")
+                module, _, function = plan.generators.partition(":")
                 getattr(import_module(module), function)(job.first)
         except KilledError as killed:
             by = str(killed)
@@ -144,7 +174,8 @@ def _awaited(child: int, job: Job, told: int) -> Answer:
     said = os.read(told, 2**16)
     if not said:
         return Answer(killed_by="the process ended without a word", heard=heard)
-    return msgspec.structs.replace(msgspec.json.decode(said, type=Answer), heard=heard)
+    trace = msgspec.json.decode(Path(TRACED).read_bytes(), type=Trace) if job.traced else None
+    return msgspec.structs.replace(msgspec.json.decode(said, type=Answer), heard=heard, trace=trace)
 
 
 def _kill_group(group: int) -> None:
@@ -170,18 +201,15 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 class FirstFailure:
-    """A plugin of pytest that knows the first thing that failed, and how much ran."""
+    """A plugin of pytest that knows the first thing that failed."""
 
     def __init__(self) -> None:
         self.name = ""
-        self.passed = 0
 
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
         """A test, or what goes before or after it, has run."""
         if report.failed:
             self.name = self.name or report.nodeid
-        elif report.when == "call":
-            self.passed += 1
 
     def pytest_collectreport(self, report: "pytest.CollectReport") -> None:
         """A file was collected."""
@@ -189,28 +217,103 @@ class FirstFailure:
             self.name = self.name or report.nodeid or "the collection of the tests"
 
 
-def run_tests(tests: tuple[str, ...], deselected: tuple[str, ...], first: str = "") -> str:
-    """The first test that fails, "" where all pass; `first` is run before the others. Raises where none ran."""
+class Chosen:
+    """A plugin of pytest that runs only some tests, in a certain order."""
+
+    def __init__(self, chosen: Sequence[str]) -> None:
+        self._place = {name: place for place, name in enumerate(chosen)}
+
+    def pytest_collection_modifyitems(self, items: "list[pytest.Item]") -> None:
+        """All are collected."""
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self._place), key=lambda item: self._place[item.nodeid]
+        )
+
+
+class Tracing:
+    """A plugin of pytest that notes which functions of a package each test calls, and how long it takes."""
+
+    def __init__(self, package: Path) -> None:
+        self._folder = f"{package.resolve()}{os.sep}"
+        self._places: dict[str, int] = {}
+        self._by_code: dict[CodeType, int | None] = {}
+        self._called: set[int] = set()
+        self._tests: dict[str, tuple[float, tuple[int, ...]]] = {}
+        sys.setprofile(self._note)
+
+    @property
+    def trace(self) -> Trace:
+        """What was noted."""
+        return Trace(functions=tuple(self._places), tests=self._tests)
+
+    def _note(self, frame: FrameType, event: str, argument: object) -> None:
+        del argument
+        if event != "call":
+            return
+        code = frame.f_code
+        if code not in self._by_code:
+            self._by_code[code] = self._place(code)
+        place = self._by_code[code]
+        if place is not None:
+            self._called.add(place)
+
+    def _place(self, code: CodeType) -> int | None:
+        if not code.co_filename.startswith(self._folder):
+            return None
+        parts = [part for part in code.co_qualname.split(".") if not part.startswith("<")]
+        name = f"{Path(code.co_filename).stem}:{'.'.join(parts)}"
+        return self._places.setdefault(name, len(self._places)) if parts else None
+
+    def _end(self, name: str, seconds: float) -> None:
+        self._tests[name] = (round(seconds, 4), tuple(sorted(self._called)))
+        self._called.clear()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test begins, with all that goes before it."""
+        del nodeid
+        if "" not in self._tests:
+            self._end("", 0.0)
+        self._start = process_time()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """A test is over, with all that comes after it."""
+        self._end(nodeid, process_time() - self._start)
+
+
+def _traced(job: Job, plan: Plan) -> str:
+    """The first test that fails, "" where all pass or there are none; what they call is in a file then."""
+    tracing = Tracing(Path(plan.package))
+    try:
+        failed = _pytest(job.tests, plan, tracing)
+    finally:
+        sys.setprofile(None)
+    Path(TRACED).write_bytes(msgspec.json.encode(tracing.trace))
+    return failed
+
+
+def _run_tests(job: Job, plan: Plan) -> str:
+    """The first of the chosen tests that fails, "" where all pass; the one to begin with is run before the others."""
+    if job.first and (failed := _pytest((job.first,), plan)):
+        return failed
+    return _pytest(job.tests, plan, Chosen(job.chosen))
+
+
+def _pytest(tests: tuple[str, ...], plan: Plan, *plugins: object) -> str:
+    """The first test that fails, or what else went wrong; "" where all pass, or there are none."""
     import pytest  # noqa: PLC0415 - the modules to import first are the plan's matter
-    from hypothesis import settings  # noqa: PLC0415 - as above
+    from hypothesis import Phase, settings  # noqa: PLC0415 - as above
 
     # Seeded and without shrinking: a verdict is the same each time, and one counterexample is enough.
-    kept = [phase for phase in settings.default.phases if phase.name in {"explicit", "generate"}]
+    kept = (Phase.explicit, Phase.generate)
     settings.register_profile("mutation", database=None, derandomize=True, deadline=None, phases=kept)
     settings.load_profile("mutation")
     options = ["-q", "-x", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-m", "not slow and not deep"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is preloaded cannot be rewritten any more
-    options += ["-k", " and ".join(f"not {name}" for name in deselected)] if deselected else []
-    for chosen in ((first,), tests) if first else (tests,):
-        seen = FirstFailure()
-        status = pytest.main([*options, *chosen], plugins=[seen])
-        if chosen == tests and status not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED} and not seen.name:
-            return f"pytest ended with {status!r}"
-        if status is pytest.ExitCode.TESTS_FAILED or seen.name:
-            return seen.name
-        if chosen == tests and not seen.passed:
-            return "no test was run"
-    return ""
+    options += ["-k", " and ".join(f"not {name}" for name in plan.deselected)] if plan.deselected else []
+    seen = FirstFailure()
+    status = pytest.main([*options, *tests], plugins=[seen, *plugins])
+    well = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.TESTS_FAILED}
+    return seen.name or ("" if status in well else f"pytest ended with {status!r}")
 
 
 def smoke_gate(first: str = "") -> None:

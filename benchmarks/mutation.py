@@ -16,9 +16,11 @@ import subprocess
 import sys
 import tomllib
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from queue import Empty, Queue
 from shutil import copy2, copytree, ignore_patterns
@@ -34,7 +36,7 @@ from msgspec.structs import replace
 if not __package__:  # run as a script: only this folder is on the path, and not the one that it lies in
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.judging import Answer, Job
+from benchmarks.judging import Answer, Job, Trace
 from benchmarks.mutants import Mutant, Plan, read_plan, sample_of, tool
 
 from holdfast.console import say
@@ -48,6 +50,11 @@ SAMPLE = 300
 SEED = 1
 KILLED_PERCENT_MIN = 85
 
+STARTING_SECONDS = 5
+TRACING_FACTOR = 3
+"""How many times what its tests take while they are traced a mutant may take, of processor time."""
+
+UNCHANGED = "unchanged"
 NOT_COPIED = {"node_modules", "__pycache__"}
 
 TESTS, GENERATORS, TIME_OUT, SURVIVED = "tests", "generators", "time-out", "survived"
@@ -66,6 +73,8 @@ class Judged(Struct, frozen=True, kw_only=True):
     verdict: str
     by: str = ""
     seconds: float = 0.0
+    survived_generators_of: str = ""
+    """The program with which it survived the generators, which need not be asked again when only tests change."""
 
 
 class Reason(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +150,40 @@ class Verdicts:
             self.known[judged.id] = judged
 
 
+class Traced(Struct, frozen=True, kw_only=True):
+    """The trace of a file of tests, and the hash of what it depends on."""
+
+    test: str
+    of: str
+    trace: Trace
+
+
+class Traces:
+    """Traces in a file of lines, as `Verdicts` are."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._known: dict[str, Traced] = {}
+        if path.exists():
+            for line in path.read_bytes().splitlines():
+                with suppress(msgspec.DecodeError):
+                    traced = msgspec.json.decode(line, type=Traced)
+                    self._known[traced.test] = traced
+
+    def get(self, test: str, of: str) -> Trace | None:
+        """What a file of tests calls, as it and the program are now."""
+        traced = self._known.get(test)
+        return traced.trace if traced is not None and traced.of == of else None
+
+    def add(self, test: str, of: str, trace: Trace) -> None:
+        """One more, or another one."""
+        traced = Traced(test=test, of=of, trace=trace)
+        with self._lock, self._path.open("ab") as file:
+            file.write(msgspec.json.encode(traced) + b"\n")
+            self._known[test] = traced
+
+
 class Judge:
     """A copy of the tree, and a process in it that judges one job after the other."""
 
@@ -195,6 +238,7 @@ class State:
 
     def __init__(self, root: Path, plan: Plan) -> None:
         self._root = root
+        self._known: dict[tuple[str, ...], str] = {}
         self._shared = sha256(repr((plan.preloaded, plan.generators, plan.deselected)).encode())
         tests = {test for group in plan.groups.values() for test in group.tests}
         for name in plan.copied:
@@ -206,10 +250,13 @@ class State:
 
     def sha256_with(self, tests: Iterable[str]) -> str:
         """The hash of what a verdict of these files of tests depends on."""
-        total = self._shared.copy()
-        for test in tests:
-            total.update(f"{test}\0".encode() + (self._root / test).read_bytes())
-        return total.hexdigest()
+        wanted = tuple(tests)
+        if wanted not in self._known:
+            total = self._shared.copy()
+            for test in wanted:
+                total.update(f"{test}\0".encode() + (self._root / test).read_bytes())
+            self._known[wanted] = total.hexdigest()
+        return self._known[wanted]
 
 
 class NotGreenError(Exception):
@@ -226,10 +273,9 @@ class Campaign:
         out.mkdir(parents=True, exist_ok=True)
         self.sample = sample_of(root, self.plan, seed=seed, size=size, kept=out / "sample.json")
         self.verdicts = Verdicts(out / "verdicts.jsonl")
+        self.traces = Traces(out / "traces.jsonl")
         self.mutants = {mutant.id: mutant for mutant in self.sample.mutants}
         self.seed = seed
-        self._waiting: Queue[tuple[Mutant, str]] = Queue()
-        self._left = Lock()
 
     def is_done(self, mutant: Mutant) -> bool:
         """Whether there is a verdict on it, of the tree as it is."""
@@ -259,16 +305,25 @@ class Campaign:
                 stack.enter_context(Judge(self.root, self.plan, self.plan_file))
                 for _ in range(min(workers, len(todo)))
             ]
-            self._demand_green(judges[0], {mutant.group for mutant in todo}, stages)
+            self._trace(judges, sorted({test for mutant in todo for test in self._tests(mutant.group)}))
             for stage in stages:
-                for mutant in todo:
-                    if not self.is_done(mutant) and not (stage == TESTS and self.has_passed_tests(mutant)):
-                        self._waiting.put((mutant, stage))
-                self._share(judges)
+                if stage == GENERATORS and not all(map(self.is_done, todo)):
+                    self._demand_green(judges[0], todo[0])
+                self._share(
+                    judges,
+                    [
+                        partial(self._judge, mutant=mutant, stage=stage)
+                        for mutant in todo
+                        if not self.is_done(mutant) and not (stage == TESTS and self.has_passed_tests(mutant))
+                    ],
+                )
 
-    def _share(self, judges: Sequence[Judge]) -> None:
-        """Let the judges work until nothing waits; an interrupt ends them."""
-        threads = [Thread(target=self._work, args=(judge,)) for judge in judges]
+    def _share(self, judges: Sequence[Judge], work: Iterable[Callable[[Judge], bool]]) -> None:
+        """Let the judges do all of the work; an interrupt, or work that says False, ends them."""
+        waiting: Queue[Callable[[Judge], bool]] = Queue()
+        for piece in work:
+            waiting.put(piece)
+        threads = [Thread(target=_drain, args=(judge, waiting)) for judge in judges]
         for thread in threads:
             thread.start()
         try:
@@ -281,66 +336,115 @@ class Campaign:
                 thread.join()
             raise
 
-    def _work(self, judge: Judge) -> None:
-        while True:
-            try:
-                mutant, stage = self._waiting.get_nowait()
-            except Empty:
-                return
-            last = self.verdicts.known.get(mutant.id)
-            first = last.by if last is not None and last.verdict == stage else ""
-            answer = judge.ask(self._job(mutant, stage, first))
-            if answer is None:
-                return
-            self._take(mutant, stage, answer)
+    def _tests(self, group: str) -> tuple[str, ...]:
+        """The files of tests of a group, the examples in its modules included."""
+        chosen = self.plan.groups[group]
+        return (*chosen.tests, *map(self.plan.path, chosen.modules))
 
-    def _job(self, mutant: Mutant, stage: str, first: str = "") -> Job:
-        group = self.plan.groups[mutant.group]
+    def _trace(self, judges: Sequence[Judge], tests: Sequence[str]) -> None:
+        """Learn what each test calls. Raises `NotGreenError` where one fails unmutated, or there is none."""
+        wrong: list[str] = []
+        self._share(
+            judges,
+            [
+                partial(self._trace_one, test=test, wrong=wrong)
+                for test in tests
+                if self.traces.get(test, self.state.sha256_with((test,))) is None
+            ],
+        )
+        if wrong:
+            raise NotGreenError("without a mutation these are not green:\n" + "\n".join(wrong))
+        if not any(self._trace_of(test).tests for test in tests):
+            raise NotGreenError(f"there is no test in {', '.join(tests)}")
+
+    def _trace_one(self, judge: Judge, *, test: str, wrong: list[str]) -> bool:
+        any_module = self.plan.path(next(iter(self.plan.groups.values())).modules[0])
+        source = (self.root / any_module).read_text()
+        seconds = TRACING_FACTOR * self.plan.tests_seconds
+        answer = judge.ask(Job(path=any_module, source=source, tests=(test,), seconds=seconds, traced=True))
+        if answer is None:
+            return False
+        if answer.killed_by or answer.trace is None:
+            wrong.append(f"{test}: {answer.killed_by}\n{answer.heard}")
+        else:
+            self.traces.add(test, self.state.sha256_with((test,)), answer.trace)
+            say(f"{test}: green, {len(answer.trace.tests)} tests traced")
+        return True
+
+    def _trace_of(self, test: str) -> Trace:
+        trace = self.traces.get(test, self.state.sha256_with((test,)))
+        assert trace is not None
+        return trace
+
+    def _judge(self, judge: Judge, *, mutant: Mutant, stage: str) -> bool:
+        last = self.verdicts.known.get(mutant.id)
+        first = last.by if last is not None and last.verdict == stage else ""
+        job = self._by_tests(mutant, first) if stage == TESTS else self._by_generators(mutant, first)
+        nobody_calls_it = stage == TESTS and not job.tests
+        answer = Answer() if nobody_calls_it else judge.ask(job)
+        if answer is not None:
+            self._take(mutant, stage, answer)
+        return answer is not None
+
+    def _by_tests(self, mutant: Mutant, first: str) -> Job:
+        """Judge by the tests that call the mutated function, the quickest first."""
+        name = f"{mutant.module}:{mutant.function}"
+        found = sorted(pair for test in self._tests(mutant.group) for pair in self._trace_of(test).of(name))
+        chosen = tuple(test for _, test in found)
+        needed = STARTING_SECONDS + TRACING_FACTOR * ceil(sum(seconds for seconds, _ in found))
         return Job(
             path=self.plan.path(mutant.module),
             source=mutant.source,
-            tests=(*group.tests, self.plan.path(mutant.module)) if stage == TESTS else (),
-            seconds=self.plan.tests_seconds if stage == TESTS else self.plan.generators_seconds,
+            tests=tuple(dict.fromkeys(test.partition("::")[0] for test in chosen)),
+            seconds=min(self.plan.tests_seconds, needed),
+            chosen=chosen,
             first=first,
         )
 
+    def _by_generators(self, mutant: Mutant, first: str = "") -> Job:
+        seconds = self.plan.generators_seconds
+        path = self.plan.path(mutant.module)
+        return Job(path=path, source=mutant.source, tests=(), seconds=seconds, first=first)
+
     def _take(self, mutant: Mutant, stage: str, answer: Answer) -> None:
-        verdict = stage if answer.killed_by else (SURVIVED if stage == GENERATORS else "")
-        verdict = TIME_OUT if answer.timed_out else verdict
-        by = f"{stage}: {answer.killed_by}" if answer.timed_out else answer.killed_by
-        self._keep(Judged(id=mutant.id, of="", verdict=verdict, by=by, seconds=answer.seconds), mutant.group)
+        last = self.verdicts.known.get(mutant.id)
+        program = self.state.sha256_with(())
+        survived = program if stage == GENERATORS else ("" if last is None else last.survived_generators_of)
+        verdict = SURVIVED if survived == program else ""
+        by = answer.killed_by
+        if answer.timed_out:
+            verdict, by = TIME_OUT, f"{stage}: {by}"
+        elif by:
+            verdict = stage
+        if verdict in KILLED:
+            survived = ""
+        judged = Judged(
+            id=mutant.id, of="", verdict=verdict, by=by, seconds=answer.seconds, survived_generators_of=survived
+        )
+        self.verdicts.add(replace(judged, of=self._depends(judged, mutant.group)))
         done = sum(map(self.is_done, self.sample.mutants))
         say(f"{done}/{len(self.mutants)} {mutant.id} {mutant.module} {verdict or 'survived the tests'} {by[:90]}")
 
-    def _keep(self, judged: Judged, group: str) -> None:
-        self.verdicts.add(replace(judged, of=self._depends(judged, group)))
+    def _demand_green(self, judge: Judge, any_mutant: Mutant) -> None:
+        """Raises `NotGreenError` where the generators do not hold without a mutation."""
+        program = self.state.sha256_with(())
+        known = self.verdicts.known.get(UNCHANGED)
+        if known is not None and known.of == program:
+            return
+        source = (self.root / self.plan.path(any_mutant.module)).read_text()
+        answer = judge.ask(self._by_generators(replace(any_mutant, source=source)))
+        if answer is None or answer.killed_by:
+            found = "no answer" if answer is None else f"{answer.killed_by}\n{answer.heard}"
+            raise NotGreenError(f"without a mutation the generators are not green: {found}")
+        self.verdicts.add(Judged(id=UNCHANGED, of=program, verdict=SURVIVED, seconds=answer.seconds))
+        say(f"the generators: green without a mutation, {answer.seconds:g} s")
 
-    def _demand_green(self, judge: Judge, groups: set[str], stages: Sequence[str]) -> None:
-        """Judge what is not mutated. Raises `NotGreenError` where it does not pass: no verdict would mean a thing."""
-        for name in sorted(groups):
-            group = self.plan.groups[name]
-            unchanged = Mutant(
-                group=name,
-                module=group.modules[0],
-                function="",
-                operator="",
-                before="",
-                after="",
-                number=0,
-                line=0,
-                source=(self.root / self.plan.path(group.modules[0])).read_text(),
-            )
-            for stage in stages:
-                key = f"unchanged:{name if stage == TESTS else ''}:{stage}"
-                known = self.verdicts.known.get(key)
-                if known is not None and known.of == self._depends(known, name):
-                    continue
-                answer = judge.ask(self._job(unchanged, stage))
-                if answer is None or answer.killed_by:
-                    found = "no answer" if answer is None else f"{answer.killed_by}\n{answer.heard}"
-                    raise NotGreenError(f"{name} without a mutation is not green in the {stage}: {found}")
-                self._keep(Judged(id=key, of="", verdict=SURVIVED, seconds=answer.seconds), name)
-                say(f"{name}, not mutated: green in the {stage}, {answer.seconds:g} s")
+
+def _drain(judge: Judge, waiting: "Queue[Callable[[Judge], bool]]") -> None:
+    """Let one judge work until nothing waits."""
+    with suppress(Empty):
+        while waiting.get_nowait()(judge):
+            pass
 
 
 class Line(Struct, frozen=True, kw_only=True):

@@ -213,7 +213,7 @@ def jobs_of(monkeypatch: pytest.MonkeyPatch, *, interrupt_after: int = 1_000) ->
 
 
 def test_an_interrupted_run_goes_on_where_it_was(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs_of(monkeypatch, interrupt_after=3)  # two for what is not mutated, then the first mutant
+    jobs_of(monkeypatch, interrupt_after=3)  # two to trace the tests, then the first mutant
     assert run() == 130
     assert not (run.tree / "page.md").exists()
     monkeypatch.undo()
@@ -247,13 +247,15 @@ def test_a_changed_tree_is_judged_again_and_first_by_what_killed_the_mutant(
 def test_what_is_not_mutated_must_be_green(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (run.tree / "tests" / "test_tiny.py").write_text(TEST.replace("(2, 2)", "(2, 1)"))
     assert run() == 3
-    assert "all without a mutation is not green in the tests: tests/test_tiny.py" in capsys.readouterr().err
+    assert "without a mutation these are not green:\ntests/test_tiny.py: tests/test_tiny.py::test_the_larger" in (
+        capsys.readouterr().err
+    )
 
 
 def test_tests_that_are_all_left_out_judge_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (run.tree / "plan.toml").write_text(PLAN.replace('"nothing"', '"larger"'))
     assert run() == 3
-    assert "is not green in the tests: pytest ended with" in capsys.readouterr().err
+    assert "there is no test in package/tiny.py, tests/test_tiny.py" in capsys.readouterr().err
 
 
 LEFT_OUT = '''\
