@@ -16,6 +16,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
+from types import CodeType
 
 import msgspec
 from msgspec import Struct
@@ -85,6 +86,7 @@ ANNOTATION = "type annotations"
 ASSERTION = "assertions, which say what is true anyway: a weaker one changes nothing, a false one stops everything"
 PATTERN = "alternatives of a pattern or of isinstance"
 SIGNATURE = "the stars and slashes of a signature"
+DECLARATION = "how a class or a function is declared: keywords of its head"
 TEXT = "docstrings"
 IMPORT = "imports"
 
@@ -117,6 +119,8 @@ def spans_left_out(tree: ast.Module) -> Iterator[Span]:
                 pass
         if isinstance(node, ast.FunctionDef):
             yield from _signature(node)
+        if isinstance(node, ast.ClassDef):
+            yield from (_span(keyword.value, DECLARATION) for keyword in node.keywords)
         if isinstance(node, ast.Module | ast.ClassDef):
             yield from (
                 _span(part.value, ANNOTATION)
@@ -196,7 +200,8 @@ class Sample(Struct, frozen=True, kw_only=True):
 def sample_of(root: Path, plan: Plan, *, seed: int, size: int, kept: Path) -> Sample:
     """The sample of a tree, shared evenly among the groups; `kept` is a file that spares drawing it again."""
     sources = {module: _read(root / plan.path(module)) for group in plan.groups.values() for module in group.modules}
-    drawn_from = sha256(repr((tool(), plan, seed, size, sources)).encode()).hexdigest()
+    groups = {name: group.modules for name, group in plan.groups.items()}
+    drawn_from = sha256(repr((tool(), groups, plan.excluded, seed, size, sources)).encode()).hexdigest()
     if kept.exists():
         with suppress(msgspec.DecodeError):
             known = msgspec.json.decode(kept.read_bytes(), type=Sample)
@@ -228,16 +233,16 @@ def _places(group: str, module: str, source: str, plan: Plan, left_out: Counter[
     tree, lines = ast.parse(source), source.splitlines()
     spans = list(spans_left_out(tree))
     excluded = {re.compile(pattern): why for pattern, why in plan.excluded.items()}
-    found: defaultdict[tuple[tuple[int, int], tuple[int, int]], list[tuple[str, int]]] = defaultdict(list)
-    for operator, occurrence, start, end in _mutations(source):
+    found: defaultdict[tuple[int, int], list[tuple[str, int]]] = defaultdict(list)
+    for operator, occurrence, start in _mutations(source):
         why = next((why for pattern, why in excluded.items() if pattern.fullmatch(operator)), "")
         why = why or next((span.why for span in spans if span.start <= start < span.end), "")
         if why:
             left_out[why] += 1
         else:
-            found[start, end].append((operator, occurrence))
+            found[start].append((operator, occurrence))
     alike: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for ((line, column), _), choices in sorted(found.items()):
+    for (line, column), choices in sorted(found.items()):
         function, before = function_at(tree, line), lines[line - 1].strip()
         same = alike[function, before]
         if line not in same:
@@ -255,11 +260,17 @@ def _places(group: str, module: str, source: str, plan: Plan, left_out: Counter[
 
 
 def _drawn(places: list[Place], sources: Mapping[str, str], seed: int, left_out: Counter[str]) -> Iterator[Mutant]:
-    """One mutant for each place, in the order of the ranks; what is no program is left out."""
+    """One mutant for each place, in the order of the ranks.
+
+    Left out is what is no program, and what the interpreter compiles to the same as the source or another mutant.
+    """
+    seen = {module: {_compiled(source)} for module, source in sources.items()}
     for place in sorted(places, key=lambda place: place.rank(seed)):
         for operator, occurrence in sorted(place.choices, key=lambda choice: place.rank(seed, repr(choice[0]))):
             mutated = _mutated(sources[place.module], operator, occurrence)
-            if _is_a_program(mutated):
+            compiled = _compiled(mutated)
+            if compiled is not None and compiled not in seen[place.module]:
+                seen[place.module].add(compiled)
                 yield Mutant(
                     group=place.group,
                     module=place.module,
@@ -272,7 +283,7 @@ def _drawn(places: list[Place], sources: Mapping[str, str], seed: int, left_out:
                     source=mutated,
                 )
                 break
-            left_out["what is no program any more"] += 1
+            left_out["what compiles to nothing, or to the same as the source or another mutant"] += 1
 
 
 def _read(path: Path) -> str:
@@ -282,12 +293,17 @@ def _read(path: Path) -> str:
         raise HoldfastError(f"{path}: {error}; the plan names it as a module to mutate") from error
 
 
-def _is_a_program(source: str) -> bool:
+def _compiled(source: str) -> str | None:
+    """What the interpreter makes of a source, without where it stands; None where it is no program."""
     try:
-        ast.parse(source)
+        return _shape(compile(source, "", "exec"))
     except SyntaxError:
-        return False
-    return True
+        return None
+
+
+def _shape(code: CodeType) -> str:
+    constants = [_shape(item) if isinstance(item, CodeType) else (type(item), item) for item in code.co_consts]
+    return repr((code.co_name, code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants))
 
 
 def tool() -> str:
@@ -298,8 +314,8 @@ def tool() -> str:
         raise HoldfastError("Cosmic Ray is not installed; `make mutation` installs it from its lock") from error
 
 
-def _mutations(source: str) -> Iterator[tuple[str, int, tuple[int, int], tuple[int, int]]]:
-    """All mutations that Cosmic Ray knows for a source: operator, occurrence, start and end."""
+def _mutations(source: str) -> Iterator[tuple[str, int, tuple[int, int]]]:
+    """All mutations that Cosmic Ray knows for a source: operator, occurrence, start."""
     from cosmic_ray.ast import ast_nodes, get_ast  # noqa: PLC0415 - only `make mutation` installs it
     from cosmic_ray.plugins import get_operator, operator_names  # noqa: PLC0415 - as above
 
@@ -310,8 +326,8 @@ def _mutations(source: str) -> Iterator[tuple[str, int, tuple[int, int], tuple[i
             continue
         operator = made()
         positions = (position for node in nodes for position in operator.mutation_positions(node))
-        for occurrence, (start, end) in enumerate(positions):
-            yield name, occurrence, start, end
+        for occurrence, (start, _) in enumerate(positions):
+            yield name, occurrence, start
 
 
 def _mutated(source: str, operator: str, occurrence: int) -> str:

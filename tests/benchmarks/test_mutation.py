@@ -14,6 +14,8 @@ from msgspec.structs import replace
 
 from holdfast_model.errors import HoldfastError
 
+pytestmark = pytest.mark.slow
+
 TINY = '''\
 """A module."""
 
