@@ -120,15 +120,18 @@ def _fewer_steps(steps: Steps, budget: _Budget) -> Steps:
 
 
 def _first_that_shows(steps: Steps, candidates: Callable[[Steps], Iterator[Steps]], budget: _Budget) -> Steps:
-    """Take the first candidate that still shows it, and begin again from there."""
-    progress = True
-    while progress:
-        progress = False
-        for candidate in candidates(steps):
-            if candidate and budget.shows(candidate):
-                steps, progress = candidate, True
-                break
-    return steps
+    """Take candidates that still show it until none does any more.
+
+    After one that does it goes on in the same place: those before it are tried again last, as most fail again.
+    """
+    place = 0
+    while True:
+        those = list(candidates(steps))
+        order = (*range(place, len(those)), *range(min(place, len(those))))
+        place = next((number for number in order if those[number] and budget.shows(those[number])), -1)
+        if place < 0:
+            return steps
+        steps = those[place]
 
 
 def _without_two(steps: Steps) -> Iterator[Steps]:
