@@ -15,6 +15,7 @@ import sys
 import tempfile
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from functools import cached_property
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
@@ -40,6 +41,7 @@ from holdfast_engine.exchange import Exchange
 from holdfast_engine.journal import LOG, Journal
 from holdfast_engine.order import Order, OrderStatus
 from holdfast_engine.storage import FileStorage, MemoryStorage
+from holdfast_engine.venue import Venue
 from holdfast_invariants.auditor import Auditor
 from holdfast_model.checkers.explore import explore
 from holdfast_model.checkers.prove import prove
@@ -54,6 +56,8 @@ from holdfast_model.vocabulary import (
     Command,
     CreditDeposit,
     CustodyRules,
+    EntryPosted,
+    Event,
     Liability,
     Market,
     PlaceOrder,
@@ -379,6 +383,34 @@ def run_volume(commands: int, *, setups: Sequence[Setup] = ()) -> tuple[float, F
         return process_time() - start, outcome
 
 
+def run_records(commands: Sequence[Command], answers: Sequence[Answer]) -> tuple[float, MemoryStorage]:
+    """Seconds and storage for that part of an exchange's work which no decision needs.
+
+    The events of known answers are made again, applied to a venue, sealed into its journal and answered.
+    """
+    storage = MemoryStorage()
+    journal, venue = Journal(storage), Venue(SETUP)
+    for command in _deposits():
+        events = venue.apply(command)
+        journal.append(seq=venue.seq, epoch=venue.epoch, command=command, events=events)
+    answered: list[Answer] = []
+    gc.collect()
+    start = perf_counter()
+    for command, answer in zip(commands, answers, strict=True):
+        events = tuple([_made_again(event) for event in answer.events])
+        venue.replay(events)
+        journal.append(seq=venue.seq, epoch=venue.epoch, command=command, events=events)
+        answered.append(Answer(events=events, seq=venue.seq, journal_sha256=journal.head))
+    return perf_counter() - start, storage
+
+
+def _made_again(event: Event) -> Event:
+    """An equal event with lines of its own: what it costs at least to tell it."""
+    if event.__class__ is EntryPosted:
+        return replace(event, postings=tuple([copy(posting) for posting in event.postings]))
+    return copy(event)
+
+
 def run_frost(count: int, *, signers: int, threshold: int) -> float:
     """Seconds for signatures of a FROST group: both rounds of each signer, the aggregation, its verification."""
     group, shares = frost.deal(range(1, signers + 1), threshold=threshold)
@@ -480,6 +512,7 @@ class Bench:
         return {
             "book": self.book,
             "engine": lambda: self._engine("engine"),
+            "records": self.records,
             "replication": lambda: self._engine("replication", setup=REPLICATED_SETUP),
             "monitors": self.monitors,
             "volume": self.volume,
@@ -578,6 +611,24 @@ class Bench:
         what += "spot" if spot else "spot, margin, auctions, operations, custody"
         name = "volume-spot" if spot else "volume"
         return _figure(name, what, rates=rates, unit="commands/s", yardstick=NAIVE_BOOK, against=self._against(naive))
+
+    def records(self) -> Figure:
+        """What no decision of the exchange needs: the engine cannot be faster than this."""
+        flow = self.flow[:ENGINE_OPERATIONS]
+        commands = commands_of_flow(flow)
+        _, answers, journal = run_engine(commands)
+        rates: list[float] = []
+        naive: list[float] = []
+        for _ in range(self._repetitions):
+            self._yardstick(flow, naive)
+            seconds, again = run_records(commands, answers)
+            rates.append(len(flow) / seconds)
+            if again.lines(LOG) != journal.lines(LOG):
+                self.disagreements.append("records: another journal than the exchange's; expected the same bytes")
+        what = f"{ENGINE_OPERATIONS:,} known answers: events made, applied, sealed; nothing decided"
+        return _figure(
+            "records", what, rates=rates, unit="records/s", yardstick=NAIVE_BOOK, against=self._against(naive)
+        )
 
     def _journal(self, *, sync: bool) -> Figure:
         count = SYNCED_RECORDS if sync else ENGINE_OPERATIONS

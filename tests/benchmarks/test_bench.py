@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench
+from holdfast_engine.journal import LOG
 from holdfast_model.vocabulary import build_liabilities
 
 GENERATOR = Path(__file__).parents[3] / "shared" / "yardsticks" / "book" / "gen.py"
@@ -74,6 +75,23 @@ def test_a_violation_in_the_volume_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(bench, "TRADES_SHA256", {2_000: FLOW_SHA256})
     monkeypatch.setattr(bench, "REFERENCE", "fault:fee-from-nowhere")
     assert bench.run(only="volume-spot", repetitions=1, tell=lambda _: None).disagreements
+
+
+def test_records_made_again_are_sealed_into_the_exchanges_journal() -> None:
+    commands = bench.commands_of_flow(bench.order_flow(2_000))
+    _, answers, journal = bench.run_engine(commands)
+    _, again = bench.run_records(commands, answers)
+    assert again.lines(LOG) == journal.lines(LOG)
+    assert len(again.lines(LOG)) > 2_000
+
+
+def test_records_that_make_another_journal_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "ENGINE_OPERATIONS", 2_000)
+    monkeypatch.setattr(bench, "TRADES_SHA256", {2_000: FLOW_SHA256})
+    run = bench.run_records
+    monkeypatch.setattr(bench, "run_records", lambda commands, answers: run(commands[:-1], answers[:-1]))
+    result = bench.run(only="records", repetitions=1, tell=lambda _: None)
+    assert result.disagreements == ("records: another journal than the exchange's; expected the same bytes",)
 
 
 def test_a_wrong_digest_is_told_and_ends_with_1(
