@@ -183,7 +183,7 @@ class Auditor:
     def look(self, view: View) -> list[Violation]:
         """Take a view at the current step; the violations that are new with it."""
         known = len(self.violations)
-        self.told.look_up_view(view)
+        self.told.look_up_view(view, plain=not self._thorough)
         for look in self._views:
             look(view)
         return self.violations[known:]
