@@ -75,7 +75,7 @@ _MARGIN = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 _LOANS = _MARGIN | {Capability.BORROWING, Capability.ENTRIES}
 _CUSTODY = frozenset({Capability.CUSTODY})
 _PROCEDURE = frozenset({Capability.PROCEDURE, Capability.REPLICAS, Capability.PHASES})
-_NOTED = frozenset({PositionChanged, ShortfallCovered, MismatchFound, PhaseChanged})
+_NOTED: frozenset[type] = frozenset({PositionChanged, ShortfallCovered, MismatchFound, PhaseChanged})
 """The events that `Progress` takes note of."""
 _LIQUIDATION = _MARGIN | {Capability.LIQUIDATION}
 
