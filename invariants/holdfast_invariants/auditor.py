@@ -52,7 +52,7 @@ class Course:
 
 
 class Asking:
-    """What is called for answers to commands of one class: before their events (plain ones are counted), and after."""
+    """What is called for answers to commands of one class: before their events and after. Plain ones are counted."""
 
     __slots__ = ("after", "plain", "plainly", "wholly")
 
