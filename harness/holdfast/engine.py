@@ -118,8 +118,12 @@ class LocalEngine:
 
     def observe(self, since_seq: int | None = None) -> tuple[View, tuple[JournalRecord, ...]]:
         """The view now, and what was decided after a sequence number."""
-        with self._failing("observe"):
+        try:
             return self._exchange.view(), () if since_seq is None else self._exchange.resend(since_seq)
+        except Exception as error:
+            if self._parts is None:
+                raise
+            raise _failure("observe", error) from error
 
     def snapshot(self) -> None:
         """Have a snapshot written."""

@@ -1,6 +1,6 @@
 """The auditor: feeds a history to the monitors, step by step, and collects what they find."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,6 +51,16 @@ class Course:
         self.plain = 0
 
 
+class Asking:
+    """What is called for answers to commands of one class: before their events and after. Plain ones are counted."""
+
+    __slots__ = ("after", "plain", "plainly", "wholly")
+
+    def __init__(self, *, plainly: Calls, wholly: Calls, after: Calls) -> None:
+        self.plainly, self.wholly, self.after = plainly, wholly, after
+        self.plain = 0
+
+
 def _never_plain(look_up: Look) -> Look:
     """The same lookup, for an auditor that takes no event for a plain one."""
 
@@ -90,11 +100,8 @@ class Auditor:
         told, self._routes = self.told, Routes(self._monitors)
         self._plain_looks = Plain(told).looks()
         calls = self._routes.calls
-        self._before = OnDemand(lambda cls: (*told.hearers(cls), *calls(Moment.BEFORE, cls)))
-        self._before_plain = OnDemand(lambda cls: (*told.hearers(cls), *calls(Moment.BEFORE, cls, plain=True)))
-        self._plain_before: dict[Topic, int] = defaultdict(int)
+        self._asked = OnDemand(self._asking)
         self._on = OnDemand(self._course)
-        self._after = OnDemand(self._closing)
         self._upon = OnDemand(lambda cls: calls(Moment.ACTION, cls))
         batches = [monitor for monitor in self._monitors if type(monitor).batch is not Monitor.batch]
         self._batch = [monitor.batch for monitor in batches]
@@ -107,10 +114,15 @@ class Auditor:
         """Whether any of its monitors has something to see in a view."""
         return bool(self._views)
 
-    def _closing(self, command: Topic) -> Calls:
-        """What is called when all events of a command's answer were looked at."""
+    def _asking(self, command: Topic) -> Asking:
+        """What is called before and after the events of an answer to commands of one class."""
         assert isinstance(command, type), "entries have no answer of their own"
-        return (*self.told.closers(command), *self._routes.calls(Moment.AFTER, command))
+        told, calls = self.told, self._routes.calls
+        return Asking(
+            plainly=(*told.hearers(command), *calls(Moment.BEFORE, command, plain=True)),
+            wholly=(*told.hearers(command), *calls(Moment.BEFORE, command)),
+            after=(*told.closers(command), *calls(Moment.AFTER, command)),
+        )
 
     def _course(self, topic: Topic) -> Course:
         """An event is looked up, looked at, believed, and looked at again.
@@ -183,7 +195,7 @@ class Auditor:
     def look(self, view: View) -> list[Violation]:
         """Take a view at the current step; the violations that are new with it."""
         known = len(self.violations)
-        self.told.look_up_view(view)
+        self.told.look_up_view(view, plain=not self._thorough)
         for look in self._views:
             look(view)
         return self.violations[known:]
@@ -205,11 +217,12 @@ class Auditor:
         kind, seq = command.__class__, answer.seq
         events: tuple[Any, ...] = answer.events
         told.command, told.answer, told.plain_so_far = command, answer, True
+        asking = self._asked[kind]
         if seq == told.seq + 1 and events and kind in told.ordinary and not (told.resending or self._thorough):
-            self._plain_before[kind] += 1
-            looks = self._before_plain[kind]
+            asking.plain += 1
+            looks = asking.plainly
         else:
-            looks = self._before[kind]
+            looks = asking.wholly
         for look in looks:
             look(command, answer)
         told.to_come = to_come = iter(events)
@@ -229,7 +242,7 @@ class Auditor:
             told.seq = seq
         if answer.journal_sha256 is not None:
             told.head = answer.journal_sha256
-        for look in self._after[kind]:
+        for look in asking.after:
             look(command, answer)
         if findings.at_end:
             asked, findings.at_end = findings.at_end, []
@@ -268,7 +281,7 @@ class Auditor:
     def _plain_checks(self) -> Counter[str]:
         """The checks that were plain, by invariant."""
         worth_of = self._routes.worth
-        counted = [(worth_of(cls, Moment.BEFORE), times) for cls, times in self._plain_before.items()]
+        counted = [(worth_of(cls, Moment.BEFORE), asking.plain) for cls, asking in self._asked.items()]
         counted += [
             (worth_of(topic, Moment.EVENT, Moment.BELIEVED), course.plain)
             for topic, course in self._on.items()

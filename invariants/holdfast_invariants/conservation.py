@@ -243,9 +243,9 @@ class EveryChangeHasItsEntry(Monitor):
         epoch = self.told.epoch
         if command.__class__ is PromoteReplica:
             epoch = next((event.epoch for event in answer.events if isinstance(event, ReplicaPromoted)), epoch)
-        body = JournalBody(seq=seq, epoch=epoch, command=command, events=answer.events)
-        head = head_after(self.told.head, body)
+        head = head_after(self.told.head, seq, epoch, command, answer.events)
         if told != head:
+            body = JournalBody(seq=seq, epoch=epoch, command=command, events=answer.events)
             self.report(
                 f"journal record {seq}",
                 found=f"head {told}",

@@ -143,8 +143,10 @@ class AcknowledgedIsNeverLost(Monitor):
         self._custody(view)
 
     def _orders(self) -> None:
-        shown = {key: order for order, key, _ in self.told.shown}
         self.checked += len(self.told.resting)
+        if self.told.levels_as_told is not None:
+            return
+        shown = {key: order for order, key, _ in self.told.shown}
         for key, told in self.told.resting.items():
             order = shown.pop(key, None)
             if order is None:

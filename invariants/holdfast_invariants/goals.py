@@ -8,6 +8,7 @@ from holdfast_invariants.told import Told
 from holdfast_invariants.told_margin import PositionKey
 from holdfast_model.vocabulary import (
     AccountRead,
+    Answer,
     AskReplica,
     AuctionUncrossed,
     Burst,
@@ -22,6 +23,7 @@ from holdfast_model.vocabulary import (
     DepositSeen,
     EntryPosted,
     Event,
+    JournalRecord,
     LiabilitiesPublished,
     Liquidate,
     LiquidationKind,
@@ -73,6 +75,8 @@ _MARGIN = frozenset({Capability.FUNDS, Capability.MARKS, Capability.MARGIN})
 _LOANS = _MARGIN | {Capability.BORROWING, Capability.ENTRIES}
 _CUSTODY = frozenset({Capability.CUSTODY})
 _PROCEDURE = frozenset({Capability.PROCEDURE, Capability.REPLICAS, Capability.PHASES})
+_NOTED: frozenset[type] = frozenset({PositionChanged, ShortfallCovered, MismatchFound, PhaseChanged})
+"""The events that `Progress` takes note of."""
 _LIQUIDATION = _MARGIN | {Capability.LIQUIDATION}
 
 
@@ -102,15 +106,11 @@ class Progress:
             self.resting_at_restart = set(self.told.resting)
         if isinstance(record.step, ReportDeposit) and _refused(Reason.PROVIDER_DOWN)(self, record):
             self.unheard.add(record.step)
-        for event in (*_events(record), *(event for resent in record.resent for event in resent.events)):
-            if event.__class__ is PositionChanged:
-                self.lots[event.client, event.market] = event.position_lots
-            elif event.__class__ is ShortfallCovered:
-                self.covered = True
-            elif event.__class__ is MismatchFound:
-                self.covered = False
-            elif event.__class__ is PhaseChanged and event.before is Phase.MAINTENANCE:
-                self.aborted = event.after is Phase.CANCEL_ONLY
+        said: tuple[Answer | JournalRecord, ...] = (*record.answers, *record.resent)
+        for item in said:
+            for event in item.events:
+                if event.__class__ in _NOTED:
+                    self._note(event)
         told = self.told
         if told.primary != self.primary:
             self.deposed.add(self.primary)
@@ -118,8 +118,18 @@ class Progress:
         self.primary, self.release = told.primary, told.release
         self.in_flight = bool(told.unknown)
 
+    def _note(self, event: Event) -> None:
+        if isinstance(event, PositionChanged):
+            self.lots[event.client, event.market] = event.position_lots
+        elif isinstance(event, ShortfallCovered | MismatchFound):
+            self.covered = isinstance(event, ShortfallCovered)
+        elif isinstance(event, PhaseChanged) and event.before is Phase.MAINTENANCE:
+            self.aborted = event.after is Phase.CANCEL_ONLY
+
 
 Reached = Callable[[Progress, Record], bool]
+Topic = type | Reason | CancelReason | CauseKind
+_TOLD_APART = frozenset({Rejected, OrderCancelled, EntryPosted})
 
 
 def _happened(progress: Progress, record: Record) -> bool:  # noqa: ARG001 - that it happened is enough
@@ -129,13 +139,14 @@ def _happened(progress: Progress, record: Record) -> bool:  # noqa: ARG001 - tha
 class Goal(Struct, frozen=True, kw_only=True):
     """Something that must be reached at least once, by engines that have what it `needs`.
 
-    `reached` is asked after steps of which one of the classes in `by` is the step itself or an event in its answers.
+    `reached` is asked after steps of which one of the topics in `by` is the class of the step or of an event in its
+    answers, or tells apart such an event: why it refused or cancelled, of which kind an entry is.
     """
 
     id: str
     sentence: str
     needs: frozenset[Capability] = frozenset({Capability.LIMIT_ORDERS})
-    by: tuple[type, ...]
+    by: tuple[Topic, ...]
     reached: Reached = _happened
 
 
@@ -143,17 +154,23 @@ class Watch:
     """The goals that an engine of these capabilities can reach, by what they are reached by."""
 
     def __init__(self, capabilities: frozenset[Capability]) -> None:
-        self._by: dict[type, list[Goal]] = {}
+        self._by: dict[Topic, list[Goal]] = {}
         for goal in GOALS:
             if goal.needs <= capabilities:
-                for kind in goal.by:
-                    self._by.setdefault(kind, []).append(goal)
+                for topic in goal.by:
+                    self._by.setdefault(topic, []).append(goal)
 
     def reached(self, progress: Progress, record: Record) -> list[str]:
         """The ids of the goals that a step reached. Costs what the step told, and not what goals there are."""
-        kinds: set[type] = {event.__class__ for answer in record.answers for event in answer.events}
-        kinds.add(record.step.__class__)
-        goals = {goal.id: goal for kind in kinds & self._by.keys() for goal in self._by[kind]}
+        topics: set[Topic] = {record.step.__class__}
+        for answer in record.answers:
+            for event in answer.events:
+                cls = event.__class__
+                topics.add(cls)
+                if cls in _TOLD_APART:
+                    topics.add(event.cause_kind if isinstance(event, EntryPosted) else event.reason)  # type: ignore[union-attr]  # the others have one
+        by = self._by
+        goals = {goal.id: goal for topic in topics if topic in by for goal in by[topic]}
         return [goal.id for goal in goals.values() if goal.reached(progress, record)]
 
 
@@ -322,7 +339,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         id="retry-refused",
         sentence="A command given a second time was refused.",
-        by=(Rejected,),
+        by=(Reason.DUPLICATE_ORDER,),
         reached=_refused(Reason.DUPLICATE_ORDER),
     ),
     Goal(
@@ -356,7 +373,7 @@ GOALS: tuple[Goal, ...] = (
         id="stale-promotion-refused",
         sentence="The promotion of a replica that lagged behind was refused.",
         needs=frozenset({Capability.REPLICAS}),
-        by=(Rejected,),
+        by=(Reason.REPLICA_STALE,),
         reached=_refused(Reason.REPLICA_STALE),
     ),
     Goal(
@@ -370,7 +387,7 @@ GOALS: tuple[Goal, ...] = (
         id="no-quorum",
         sentence="A command was refused because too few replicas were up.",
         needs=frozenset({Capability.REPLICAS}),
-        by=(Rejected,),
+        by=(Reason.NO_QUORUM,),
         reached=_refused(Reason.NO_QUORUM),
     ),
     Goal(
@@ -407,14 +424,14 @@ GOALS: tuple[Goal, ...] = (
         id="read-shed",
         sentence="Under load a read was refused for lack of room.",
         needs=frozenset({Capability.INGRESS, Capability.READS}),
-        by=(Rejected,),
+        by=(Reason.OVERLOADED,),
         reached=_refused_one(ReadAccount, Reason.OVERLOADED),
     ),
     Goal(
         id="rate-limited",
         sentence="A client was refused because it had asked for too much within a second.",
         needs=frozenset({Capability.RATE_LIMITS}),
-        by=(Rejected,),
+        by=(Reason.RATE_LIMITED,),
         reached=_refused(Reason.RATE_LIMITED),
     ),
     Goal(
@@ -435,14 +452,14 @@ GOALS: tuple[Goal, ...] = (
         id="skipped-barrier-refused",
         sentence="Maintenance was to be left without the load barrier, which was refused.",
         needs=_PROCEDURE,
-        by=(Rejected,),
+        by=(Reason.NOT_LOADED,),
         reached=_refused(Reason.NOT_LOADED, SetPhase),
     ),
     Goal(
         id="liquidation-before-the-barrier-refused",
         sentence="A liquidation was refused because the state had been rebuilt and the load was not confirmed.",
         needs=_PROCEDURE | {Capability.LIQUIDATION},
-        by=(Rejected,),
+        by=(Reason.NOT_LOADED,),
         reached=_refused(Reason.NOT_LOADED, Liquidate),
     ),
     Goal(
@@ -463,14 +480,14 @@ GOALS: tuple[Goal, ...] = (
         id="cancelled-by-force",
         sentence="An operator cancelled the orders of everybody.",
         needs=_PROCEDURE,
-        by=(OrderCancelled,),
+        by=(CancelReason.FORCED,),
         reached=_ended(CancelReason.FORCED),
     ),
     Goal(
         id="shed",
         sentence="Under load a command was refused for lack of room.",
         needs=frozenset({Capability.INGRESS}),
-        by=(Rejected,),
+        by=(Reason.OVERLOADED,),
         reached=_refused(Reason.OVERLOADED, Burst),
     ),
     Goal(
@@ -489,7 +506,7 @@ GOALS: tuple[Goal, ...] = (
         id="refused-by-phase",
         sentence="A command was refused because of the phase.",
         needs=frozenset({Capability.PHASES}),
-        by=(Rejected,),
+        by=(Reason.PHASE_FORBIDS,),
         reached=_refused(Reason.PHASE_FORBIDS),
     ),
     Goal(
@@ -502,21 +519,21 @@ GOALS: tuple[Goal, ...] = (
         id="one-cancelled-other",
         sentence="An order ended because the one that it was linked with traded, was triggered or ended.",
         needs=frozenset({Capability.STOP_ORDERS, Capability.ONE_CANCELS_OTHER}),
-        by=(OrderCancelled,),
+        by=(CancelReason.ONE_CANCELS_OTHER,),
         reached=_ended(CancelReason.ONE_CANCELS_OTHER),
     ),
     Goal(
         id="order-expired",
         sentence="An order was cancelled because its time was up.",
         needs=frozenset({Capability.GOOD_TILL_TIME}),
-        by=(OrderCancelled,),
+        by=(CancelReason.EXPIRED,),
         reached=_ended(CancelReason.EXPIRED),
     ),
     Goal(
         id="cancelled-with-its-session",
         sentence="An order was cancelled because its client's session was lost.",
         needs=frozenset({Capability.CANCEL_ON_DISCONNECT}),
-        by=(OrderCancelled,),
+        by=(CancelReason.DISCONNECTED,),
         reached=_ended(CancelReason.DISCONNECTED),
     ),
     Goal(
@@ -553,7 +570,7 @@ GOALS: tuple[Goal, ...] = (
         id="reduced-to-nothing",
         sentence="A reduce-only order was cancelled because nothing was left for it to reduce.",
         needs=_MARGIN,
-        by=(OrderCancelled,),
+        by=(CancelReason.REDUCE_ONLY,),
         reached=_ended(CancelReason.REDUCE_ONLY),
     ),
     Goal(
@@ -575,21 +592,21 @@ GOALS: tuple[Goal, ...] = (
         id="liquidation-waited",
         sentence="A liquidation was refused because a product of the account was not open.",
         needs=_LIQUIDATION | {Capability.PRODUCT_HALTS},
-        by=(Rejected,),
+        by=(Reason.PRODUCT_HALTED,),
         reached=_refused(Reason.PRODUCT_HALTED, Liquidate),
     ),
     Goal(
         id="funding-paid",
         sentence="Funding was paid between positions.",
         needs=_MARGIN | {Capability.ENTRIES},
-        by=(EntryPosted,),
+        by=(CauseKind.FUNDING,),
         reached=_entered(CauseKind.FUNDING),
     ),
     Goal(
         id="interest-accrued",
         sentence="Interest was added to a debt.",
         needs=_LOANS,
-        by=(EntryPosted,),
+        by=(CauseKind.INTEREST,),
         reached=_entered(CauseKind.INTEREST),
     ),
     Goal(
@@ -697,14 +714,14 @@ GOALS: tuple[Goal, ...] = (
         id="share-refused",
         sentence="A share that was not valid was refused.",
         needs=_CUSTODY,
-        by=(Rejected,),
+        by=(Reason.SHARE_INVALID,),
         reached=_refused(Reason.SHARE_INVALID),
     ),
     Goal(
         id="commitment-reuse-refused",
         sentence="A nonce that was committed to before was refused.",
         needs=_CUSTODY,
-        by=(Rejected,),
+        by=(Reason.COMMITMENT_REUSED,),
         reached=_refused(Reason.COMMITMENT_REUSED),
     ),
     Goal(
@@ -754,14 +771,14 @@ GOALS: tuple[Goal, ...] = (
         id="time-lock-refused",
         sentence="A payment was refused to be broadcast before its time lock was over.",
         needs=_CUSTODY,
-        by=(Rejected,),
+        by=(Reason.TIME_LOCKED,),
         reached=_refused(Reason.TIME_LOCKED),
     ),
     Goal(
         id="tier-limit-refused",
         sentence="A payment or a sweep was refused because of a tier's limit.",
         needs=_CUSTODY,
-        by=(Rejected,),
+        by=(Reason.TIER_LIMIT,),
         reached=_refused(Reason.TIER_LIMIT),
     ),
     Goal(

@@ -172,6 +172,9 @@ class PriceTimePriority(Monitor):
 
     def view(self, view: View) -> None:  # noqa: ARG002 - told.shown has its orders
         """The queues shown are in the order in which the orders came."""
+        if self.told.levels_as_told is not None:
+            self.checked += self.told.levels_as_told
+            return
         levels: dict[tuple[MarketId, Side, PriceTicks], list[OrderKey]] = {}
         for shown, key, _ in self.told.shown:
             levels.setdefault((shown.market, shown.side, shown.price_ticks), []).append(key)

@@ -5,6 +5,7 @@ from typing import Any
 from holdfast_invariants.monitor import Monitor, after, before, on, once_believed
 from holdfast_invariants.reckoning import product_of, within
 from holdfast_invariants.told import OrderKey, ToldOrder
+from holdfast_invariants.told_book import RESTING_KINDS
 from holdfast_invariants.told_triggers import ToldStop, reached
 from holdfast_model.vocabulary import (
     LIQUIDATION_ORDER_PREFIX,
@@ -42,7 +43,6 @@ from holdfast_model.vocabulary import (
 )
 
 _BUY, _FOK, _OPEN, _MAINTENANCE = Side.BUY, TimeInForce.FOK, Phase.OPEN, Phase.MAINTENANCE
-_RESTS = frozenset({TimeInForce.GTC, TimeInForce.GTT})
 _EXPIRED, _OTHER, _LOST = CancelReason.EXPIRED, CancelReason.ONE_CANCELS_OTHER, CancelReason.DISCONNECTED
 
 
@@ -86,7 +86,7 @@ class OrderTypesKeepTheirPromise(Monitor):
         order = self.told.order
         if order is None:
             return
-        if order.time_in_force not in _RESTS or order.price_ticks is None:
+        if order.time_in_force not in RESTING_KINDS or order.price_ticks is None:
             kind = "market" if order.price_ticks is None else order.time_in_force
             self.report(
                 f"order {event.client}/{event.order}",
@@ -160,7 +160,7 @@ class OrderTypesKeepTheirPromise(Monitor):
         """No order of a kind that never rests is shown in the book."""
         self.checked += len(view.orders)
         for shown, _, order in self.told.shown:
-            if order is not None and order.time_in_force not in _RESTS:
+            if order is not None and order.time_in_force not in RESTING_KINDS:
                 self.report(
                     f"order {shown.client}/{shown.order}",
                     found=f"{shown.left_lots} lots of a {order.time_in_force} order are in the book",

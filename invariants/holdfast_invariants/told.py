@@ -246,6 +246,7 @@ class Told:
         self.withdrawal: ToldWithdrawal | None = None
         self.below = NOTHING_BELOW
         self.shown: list[tuple[OpenOrder, OrderKey, ToldOrder | None]] = []
+        self.levels_as_told: int | None = None
 
         self._lookups: dict[type, Look] = {
             **dict.fromkeys(_OF_ORDERS, self._look_up_order),
@@ -327,11 +328,18 @@ class Told:
 
     # Looking up: once for all monitors ----------------------------------------------------------------------------
 
-    def look_up_view(self, view: View) -> None:
-        """Find what was told of each order shown; what every replica has applied is recent no longer."""
-        self.shown = [
-            (order, key, self.orders.get(key)) for order in view.orders for key in ((order.client, order.order),)
-        ]
+    def look_up_view(self, view: View, *, plain: bool = True) -> None:
+        """Find what was told of each order shown; what every replica has applied is recent no longer.
+
+        Where the book shown is plainly the one that was told, and may be taken for plain, nothing is to be found in
+        it: then `levels_as_told` is the number of its levels, and `shown` is empty.
+        """
+        self.levels_as_told = self.book.levels_if_shown(view.orders, self.resting) if plain else None
+        self.shown = (
+            [(order, key, self.orders.get(key)) for order in view.orders for key in ((order.client, order.order),)]
+            if self.levels_as_told is None
+            else []
+        )
         slowest = min((replica.seq for replica in view.replicas), default=self.seq)
         while self.recent and self.recent[0][0] <= slowest:
             self.recent.popleft()

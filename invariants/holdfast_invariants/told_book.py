@@ -1,7 +1,7 @@
 """The books as the public feed tells them: who stands where in which queue."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +10,22 @@ from holdfast_model.vocabulary import (
     AuctionUncrossed,
     ClientId,
     MarketId,
+    OpenOrder,
     OrderId,
     PriceTicks,
     SetPhase,
     Side,
     StopArmed,
     StopTriggered,
+    TimeInForce,
 )
 
 if TYPE_CHECKING:
     from holdfast_invariants.told import ToldOrder
 
 _BUY = Side.BUY
+RESTING_KINDS = frozenset({TimeInForce.GTC, TimeInForce.GTT})
+"""The kinds of orders of which something may rest."""
 
 OrderKey = tuple[ClientId, OrderId]
 Queue = OrderedDict[OrderKey, "ToldOrder"]
@@ -112,6 +116,41 @@ class ToldBook:
             StopTriggered: self._on_triggered,
             AuctionUncrossed: self._on_uncrossed,
         }
+
+    def levels_if_shown(self, shown: Sequence[OpenOrder], resting: Mapping[OrderKey, "ToldOrder"]) -> int | None:
+        """How many levels there are, if just what rests is shown, in the order of the queues; None where it is not.
+
+        Then nothing is to be said of any order shown, as far as its book is concerned: it is the one told, with what
+        was told to be left of it at its price, of a kind that may rest, and no fill of it was taken back.
+        """
+        if len(shown) != len(resting):
+            return None
+        levels, orders = 0, iter(shown)
+        for market in sorted(self.markets):
+            for queues in (self.markets[market].bids, self.markets[market].asks):
+                for price in queues.prices():
+                    levels += 1
+                    for key, told in queues.levels[price].items():
+                        now = next(orders, None)
+                        if (
+                            now is None
+                            or now.order != told.order
+                            or now.client != told.client
+                            or now.left_lots != told.left_lots
+                            or now.price_ticks != price
+                            or price != told.price_ticks
+                            or now.size_lots != told.size_lots
+                            or now.side is not told.side
+                            or now.market != market
+                            or told.market != market
+                            or told.size_lots - told.left_lots < told.filled_lots
+                            or told.time_in_force not in RESTING_KINDS
+                            or resting.get(key) is not told
+                            or self._orders.get(key) is not told
+                            or told.status.terminal
+                        ):
+                            return None
+        return levels if next(orders, None) is None else None
 
     def crossed(self, market: MarketId) -> bool:
         """Whether the best bid of a market is at or above its best ask."""

@@ -13,7 +13,7 @@ from holdfast_engine.custody import MOVING, Wallets
 from holdfast_engine.ingress import Ingress
 from holdfast_engine.journal import Journal, Records
 from holdfast_engine.replicas import Cluster, Replica
-from holdfast_engine.state import VenueState
+from holdfast_engine.state import VenueState, own
 from holdfast_engine.storage import Storage
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
@@ -142,18 +142,18 @@ class Exchange:
     def _rebuilt(self, records: Records, count: int) -> list[Venue]:
         """Venues rebuilt from the last snapshot that these records reach, and what is after it.
 
-        Replicas share no order, so that each has its own reading of the snapshot.
+        Replicas share no order, so that each has its own copies of those in the snapshot.
         """
         assert self._setup is not None
         recovery = self._parts.recovery()
         saved = self._storage.read(SNAPSHOT)
-        snapshots = [from_canonical(saved, VenueState) if saved else None for _ in range(count)]
-        if snapshots[0] is not None and snapshots[0].seq > len(records):
-            snapshots = [None] * count
-        tail = tuple(recovery.tail(records, after_seq=snapshots[0].seq if snapshots[0] else 0))
+        snapshot = from_canonical(saved, VenueState) if saved else None
+        if snapshot is not None and snapshot.seq > len(records):
+            snapshot = None
+        tail = tuple(recovery.tail(records, after_seq=snapshot.seq if snapshot is not None else 0))
         venues = [self._parts.venue(self._setup) for _ in range(count)]
-        for venue, snapshot in zip(venues, snapshots, strict=True):
-            recovery.recover(venue, snapshot, tail)
+        for venue in venues:
+            recovery.recover(venue, None if snapshot is None else own(snapshot), tail)
         return venues
 
     def _move_wallets(self, records: Records) -> None:

@@ -6,7 +6,7 @@ any line that was changed, lost or put in is seen at the next start, without a r
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from typing import overload
 
@@ -51,13 +51,19 @@ class Records(Sequence[JournalRecord]):
 
     def telling_of(self, *events: type) -> Iterator[JournalRecord]:
         """The records that tell of an event of these classes."""
-        # A quote within a string is escaped, so that these bytes are in no other line.
-        tags = [b'{"type":"%b"' % event.__struct_config__.tag.encode() for event in events]  # type: ignore[attr-defined]  # they are structs
-        for line in self._lines:
-            for tag in tags:
-                if tag in line:
-                    yield _record(line)
-                    break
+        tags = _tags(events)
+        return (_record(line) for line in self._lines if _tells(line, tags))
+
+
+@cache
+def _tags(events: tuple[type, ...]) -> tuple[bytes, ...]:
+    """What is in a line that tells of such an event, and in no other: a quote within a string is escaped."""
+    return tuple(b'{"type":"%b"' % event.__struct_config__.tag.encode() for event in events)  # type: ignore[attr-defined]  # they are structs
+
+
+@lru_cache(_LINES_KNOWN_MAX)
+def _tells(line: bytes, tags: tuple[bytes, ...]) -> bool:
+    return any(tag in line for tag in tags)
 
 
 @lru_cache(_LINES_KNOWN_MAX)

@@ -1,10 +1,12 @@
 """A snapshot: all that the replicated state machine holds, as one canonical value."""
 
 from collections.abc import Mapping
+from copy import copy
 from enum import StrEnum
 from hashlib import sha256
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast_engine.order import Order
 from holdfast_model.vocabulary import (
@@ -212,6 +214,16 @@ class VenueState(Struct, frozen=True, kw_only=True, gc=False):
     activated_seq: int
     confirmed_seq: int
     reconciled_seq: int
+
+
+def own(state: VenueState) -> VenueState:
+    """The state with orders of its own, which are all that can change in it."""
+    return replace(
+        state,
+        resting=tuple(map(copy, state.resting)),
+        waiting=tuple(map(copy, state.waiting)),
+        closed=tuple(map(copy, state.closed)),
+    )
 
 
 def state_sha256(state: VenueState) -> Sha256:

@@ -39,26 +39,21 @@ def seal(previous: Sha256, body: JournalBody) -> tuple[bytes, Sha256]:
     return link, sha256(link).hexdigest()
 
 
-def head_after(previous: Sha256, body: JournalBody) -> Sha256:
+def head_after(previous: Sha256, seq: int, epoch: int, command: Command, events: tuple[Event, ...]) -> Sha256:
     """The head after a record, for those who keep no links: `seal(previous, body)[1]`."""
-    return sha256(previous.encode("ascii") + _encoded(body)).hexdigest()
+    known = _lately.get(id(events))
+    # What is kept there keeps its identity: no other events can have it meanwhile.
+    if known is not None and known[0] is events and known[1] is command and known[2] == seq and known[3] == epoch:
+        encoded = known[4]
+    else:
+        encoded = _encoded(JournalBody(seq=seq, epoch=epoch, command=command, events=events))
+    return sha256(previous.encode("ascii") + encoded).hexdigest()
 
 
 def _encoded(body: JournalBody) -> bytes:
     """The canonical JSON of a record."""
-    events, seq, epoch = body.events, body.seq, body.epoch
-    known = _lately.get(id(events))
-    # What is kept here keeps its identity: no other events can have it meanwhile.
-    if (
-        known is not None
-        and known[0] is events
-        and known[1] is body.command
-        and known[2] == seq
-        and known[3] == epoch
-    ):
-        return known[4]
     if len(_lately) >= _LATELY_MAX:
         _lately.clear()
     encoded = CANONICAL.encode(body)
-    _lately[id(events)] = (events, body.command, seq, epoch, encoded)
+    _lately[id(body.events)] = (body.events, body.command, body.seq, body.epoch, encoded)
     return encoded
