@@ -35,6 +35,8 @@ class Order:
     left: int
     price: int | None
     filled: int = 0
+    rests_at: int | None = None
+    """The price of the queue that it joined last."""
     state: str = "taken in"
     """taken in, resting, waiting, or over."""
 
@@ -88,7 +90,7 @@ def _change(order: Order, event: object) -> None:
         case StopTriggered():
             order.state = "taken in"
         case OrderRested():
-            order.state = "resting"
+            order.state, order.rests_at = "resting", event.price_ticks
         case OrderFilled() | OrderCancelled():
             order.state, order.left = "over", 0
         case OrderReduced():
@@ -105,8 +107,8 @@ def crossed_at(tale: Tale, end: int) -> set[MarketId]:
     """The markets in whose book the best bid is at or above the best ask."""
     prices: dict[tuple[MarketId, Side], list[int]] = {}
     for order in orders_at(tale, end).values():
-        if order.state == "resting" and order.price is not None:
-            prices.setdefault((order.accepted.market, order.accepted.side), []).append(order.price)
+        if order.state == "resting" and order.rests_at is not None:
+            prices.setdefault((order.accepted.market, order.accepted.side), []).append(order.rests_at)
     return {
         market
         for market, side in prices
