@@ -17,7 +17,6 @@ WITHOUT: Mapping[str, str] = {
     "ADL-1": "not written yet: it needs the reckoning of margin accounts",
     "CONS-4": "not written yet: it needs the reckoning of margin accounts",
     "LIQ-1": "not written yet: it needs the reckoning of margin accounts",
-    "POS-1": "not written yet: it needs what an account could pay at each trade",
 }
 """The entries of the catalogue that have no slow form, and why."""
 

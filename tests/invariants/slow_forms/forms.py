@@ -9,6 +9,7 @@ from slow_forms.kept import final_2, maint_1
 from slow_forms.logs import fence_1, read_1, repl_1
 from slow_forms.marks import mark_1
 from slow_forms.phases import phase_1, phase_2
+from slow_forms.positions import pos_1
 from slow_forms.products import isol_1
 from slow_forms.promises import prio_2
 from slow_forms.rest import live_1
@@ -28,6 +29,7 @@ SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
     "ISOL-1": isol_1,
     "SURGE-1": surge_1,
     "PRIO-2": prio_2,
+    "POS-1": pos_1,
     "POS-2": pos_2,
     "MARK-1": mark_1,
     "REPL-1": repl_1,
