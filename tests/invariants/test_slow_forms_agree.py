@@ -14,8 +14,7 @@ from holdfast_invariants.catalogue import CATALOGUE
 HEALTHY_EPISODES = 3
 CORRUPTIONS = 10
 WITHOUT: Mapping[str, str] = {
-    "ADL-1": "not written yet: it needs the reckoning of margin accounts",
-    "CONS-4": "not written yet: it needs the reckoning of margin accounts",
+    "CONS-4": "not written yet: what each cause of an entry explains, and the margin that new risk needs",
 }
 """The entries of the catalogue that have no slow form, and why."""
 

@@ -6,7 +6,7 @@ from slow_forms.contracts import pos_2
 from slow_forms.custody import cust_1, cust_2, cust_3
 from slow_forms.door import surge_1
 from slow_forms.kept import final_2, maint_1
-from slow_forms.liquidations import liq_1
+from slow_forms.liquidations import adl_1, liq_1
 from slow_forms.logs import fence_1, read_1, repl_1
 from slow_forms.marks import mark_1
 from slow_forms.phases import phase_1, phase_2
@@ -32,6 +32,7 @@ SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
     "PRIO-2": prio_2,
     "POS-1": pos_1,
     "LIQ-1": liq_1,
+    "ADL-1": adl_1,
     "POS-2": pos_2,
     "MARK-1": mark_1,
     "REPL-1": repl_1,

@@ -6,6 +6,7 @@ from holdfast_model.vocabulary import (
     AssetId,
     Bucket,
     CauseKind,
+    Deleveraged,
     EntryPosted,
     Event,
     Liquidate,
@@ -22,6 +23,7 @@ from holdfast_model.vocabulary import (
     TradeExecuted,
 )
 from slow_forms.margin import PPM, Account, up
+from slow_forms.standing import positions_at
 from slow_forms.tale import Asked, Moment, Tale, Violations
 
 _BEYOND = {LiquidationKind.INSURE, LiquidationKind.DELEVERAGE}
@@ -178,7 +180,7 @@ def _of_position(account: Account, step: LiquidationStepped) -> list[str]:
 def _in_the_book(
     account: Account, kind: LiquidationKind, step: LiquidationStepped, events: tuple[Event, ...]
 ) -> list[str]:
-    """One immediate reduce-only order within the bankruptcy price, or as far as the fund pays, takes what is there."""
+    """One immediate reduce-only order, to the bankruptcy price or as far as the fund pays, takes what is there."""
     market = account.largest
     assert market is not None
     if kind is LiquidationKind.REDUCE:
@@ -207,3 +209,87 @@ def _in_the_book(
         if isinstance(event, TradeExecuted) and event.taker_client == step.client and event.taker_order in ids
     ]
     return wrong + ["trades"] * (traded != fills)
+
+
+# ADL-1 --------------------------------------------------------------------------------------------------------------
+
+
+def adl_1(tale: Tale) -> Violations:
+    """Insurance, then deleveraging in the published order, cover exactly what an account cannot pay."""
+    for moment in tale.all(Deleveraged):
+        if moment.asked is None or not isinstance(moment.asked.command, Liquidate):
+            yield moment.step, f"deleveraging of {moment.what.counterparty} in {moment.what.market}"
+    if tale.setup.margin is None:
+        return
+    for moment in tale.all(Asked):
+        command, events = moment.what.command, moment.what.answer.events
+        steps = [event for event in events if isinstance(event, LiquidationStepped)]
+        if isinstance(command, Liquidate) and steps:
+            account = Account(tale, moment.at, command.client, command.product)
+            for what in _miscovered(account, steps[0], events):
+                yield moment.step, f"{what} {steps[0].client} in {steps[0].product}"
+
+
+def _miscovered(account: Account, step: LiquidationStepped, events: tuple[Event, ...]) -> list[str]:
+    due = due_kind(account) if account.equity is not None else None
+    if due is None:
+        return []
+    if step.kind is not due:
+        return ["deficit of"] * (step.kind in _BEYOND)
+    wrong = ["payment for"] * (
+        due is not LiquidationKind.SEIZE and paid_by(account, events) != _covered(account, due)
+    )
+    told = [event for event in events if isinstance(event, Deleveraged)]
+    found = [
+        (item.client, item.counterparty, item.size_lots, item.market, item.price_ticks, item.score) for item in told
+    ]
+    expected = _deleveraged(account) if due is LiquidationKind.DELEVERAGE else []
+    return wrong + ["deleveraging for"] * (found != expected)
+
+
+def _covered(account: Account, due: LiquidationKind) -> Moved:
+    """What the fund pays for this step."""
+    if due is LiquidationKind.INSURE:
+        market = account.largest
+        assert market is not None
+        of = account.markets[market]
+        paid = sum(abs(price - account.bankruptcy) * of.tick_amount * lots for price, lots in insured(account))
+        lines = {(account.name, Bucket.COLLATERAL, of.quote): paid, (INSURANCE, Bucket.FREE, of.quote): -paid}
+        return {place: amount for place, amount in lines.items() if amount}
+    if due is LiquidationKind.WRITE_OFF:
+        for asset, amount in account.obligations:
+            paid = min(amount, account.insurance(asset))
+            if paid > 0:
+                return {(INSURANCE, Bucket.FREE, asset): -paid}
+    return {}
+
+
+def _deleveraged(account: Account) -> list[tuple[str, str, int, str, int, int]]:
+    """Against whom a step is closed: the highest score first, of equals the first client id."""
+    market, tale, left, closed = account.largest, account.tale, account.step_lots, []
+    assert market is not None
+    long = account.positions[market][0] > 0
+    others = {
+        client: lots
+        for (client, of), (lots, _) in positions_at(tale, account.end).items()
+        if of == market and lots and (lots > 0) != long
+    }
+    scores = {client: _score(Account(tale, account.end, client, account.product), market) for client in others}
+    for client in sorted(others, key=lambda other: (-scores[other], other)):
+        lots = min(left, abs(others[client]))
+        if lots:
+            closed.append((account.client, client, lots, market, account.bankruptcy, scores[client]))
+            left -= lots
+    return closed
+
+
+def _score(account: Account, market: str) -> int:
+    """Profit in ppm of the entry value, times leverage in ppm; or a loss divided by it, as large in the same unit."""
+    lots, entry = account.positions[market]
+    mark = account.tale.mark(account.end, market)
+    assert mark is not None
+    value = lots * mark * account.markets[market].tick_amount
+    equity = account.equity
+    leverage = abs(value) * PPM // max(1, 1 if equity is None else equity)
+    profit = (value - entry) * PPM // max(1, abs(entry))
+    return profit * leverage if profit >= 0 else profit * PPM * PPM // max(1, leverage)

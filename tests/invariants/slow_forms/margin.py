@@ -1,4 +1,4 @@
-"""Margin accounts, reckoned from what was told: equity, maintenance margin, what is owed, and what the book offers."""
+"""Margin accounts, reckoned from what was told: equity, maintenance margin, what is owed, what the book offers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -187,7 +187,7 @@ class Account:
         return max(1, up(abs(self.positions[market][0]) * perpetual.liquidation_step_ppm, PPM))
 
     def offered(self, limit: int | None) -> Iterator[tuple[int, int]]:
-        """Prices and lots that an order which closes a step meets in the book, within a limit, one after the other."""
+        """Prices and lots that an order which closes a step meets in the book within a limit, one after the other."""
         market = self.largest
         assert market is not None
         sells, left = self.positions[market][0] > 0, self.step_lots
