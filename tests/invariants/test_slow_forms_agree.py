@@ -11,8 +11,8 @@ from slow_forms.histories import SEED, SETUPS, Case, corrupted, episode, faulty
 from holdfast_engine.faults import FAULTS
 from holdfast_invariants.catalogue import CATALOGUE
 
-HEALTHY_EPISODES = 3
-CORRUPTIONS = 10
+HEALTHY_EPISODES = 2
+CORRUPTIONS = 12
 WITHOUT: Mapping[str, str] = {
     "CONS-4": "not written yet: what each cause of an entry explains, and the margin that new risk needs",
 }

@@ -35,6 +35,7 @@ class Order:
     left: int
     price: int | None
     filled: int = 0
+    triggered: bool = False
     rests_at: int | None = None
     """The price of the queue that it joined last."""
     state: str = "taken in"
@@ -61,7 +62,6 @@ _ORDER_EVENTS = (
 def orders_at(tale: Tale, end: int) -> dict[OrderKey, Order]:
     """All orders that were ever accepted, as they stand before a place, in the order of acceptance."""
     orders: dict[OrderKey, Order] = {}
-    armed: set[OrderKey] = set()
     for moment in tale.between(0, end, *_ORDER_EVENTS):
         event = moment.what
         if isinstance(event, OrderAccepted):
@@ -69,10 +69,6 @@ def orders_at(tale: Tale, end: int) -> dict[OrderKey, Order]:
             orders[event.client, event.order] = Order(
                 event, moment.at, event.size_lots, event.size_lots, event.price_ticks
             )
-            if (event.client, event.order) in armed:
-                orders[event.client, event.order].state = "waiting"
-        elif isinstance(event, StopArmed) and (event.client, event.order) not in orders:
-            armed.add((event.client, event.order))
         elif isinstance(event, TradeExecuted):
             for key in parties(event):
                 if key in orders:
@@ -88,7 +84,7 @@ def _change(order: Order, event: object) -> None:
         case StopArmed():
             order.state = "waiting"
         case StopTriggered():
-            order.state = "taken in"
+            order.state, order.triggered = "taken in", True
         case OrderRested():
             order.state, order.rests_at = "resting", event.price_ticks
         case OrderFilled() | OrderCancelled():

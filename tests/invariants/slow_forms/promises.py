@@ -66,6 +66,10 @@ def _conditions(order: Order) -> Conditions:
     return order.accepted.conditions or Conditions()
 
 
+def _awaits_its_trigger(order: Order) -> bool:
+    return _conditions(order).trigger is not None and not order.triggered
+
+
 def linked_at(tale: Tale, end: int) -> dict[OrderKey, OrderKey]:
     """The other order of each pair of which one cancels the other."""
     linked = {}
@@ -83,7 +87,7 @@ def _rested(tale: Tale) -> Violations:
         if order is not None:
             if order.accepted.time_in_force not in _RESTING or order.price is None:
                 yield moment.step, _name(key)
-            if order.state == "waiting":
+            if _awaits_its_trigger(order):
                 yield moment.step, f"stop {'/'.join(key)}"
     for moment in tale.all(View):
         orders = orders_at(tale, moment.at)
@@ -104,7 +108,7 @@ def _traded(tale: Tale, moment: Moment) -> list[str]:
     for key, side in (maker, trade.taker_side.opposite), (taker, trade.taker_side):
         if key not in orders:
             continue
-        if orders[key].state == "waiting":
+        if _awaits_its_trigger(orders[key]):
             wrong.append(f"stop {'/'.join(key)}")
         if _conditions(orders[key]).reduce_only:
             lots, _ = positions_at(tale, moment.at).get((key[0], trade.market), (0, 0))
