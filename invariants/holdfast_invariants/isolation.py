@@ -190,6 +190,19 @@ class ProductsAreIsolated(Monitor):
             return stage is Stage.POST_ONLY and command.__class__ in STAGE_COMMANDS[stage] and careful
         return self._settles(event)
 
+    @on(Rejected)
+    def refused(self, event: Rejected) -> None:
+        """Nothing is refused for a halt that nobody was told of."""
+        command, answer = self.told.command, self.told.answer
+        if (
+            event.reason is Reason.PRODUCT_HALTED
+            and not self._restricted
+            and command is not None
+            and answer is not None
+        ):
+            self.checked += 1
+            self._refused(command, answer)
+
     def _refused(self, command: Command, answer: Answer) -> None:
         """A command is refused for a halt only if it is the halt of a product that it needs."""
         if not any(isinstance(event, Rejected) and event.reason is Reason.PRODUCT_HALTED for event in answer.events):
@@ -198,7 +211,7 @@ class ProductsAreIsolated(Monitor):
         if not any(self._stops(product, command) for product in needed):
             self.report(
                 f"{type(command).__name__} in {', '.join(sorted(needed)) or 'no product'}",
-                found=f"it is refused while {', '.join(sorted(self._restricted))} is not open",
+                found=f"it is refused while {', '.join(sorted(self._restricted)) or 'no product'} is not open",
                 expected="it is answered as if no other product were halted",
                 evidence=[command, *answer.events],
             )

@@ -33,8 +33,8 @@ def restless(told: Told) -> Iterator[Pending]:
     for client, (_, reason) in told.owed.away.items():
         yield f"commands of {client}", f"the last one was turned away: {reason}"
     for order in told.orders.values():
-        if order.status is ToldStatus.ACCEPTED and not told.triggers.waits(order.key):
-            yield f"order {order.client}/{order.order}", "it is accepted, and neither rests nor is over"
+        if order.status is ToldStatus.ACCEPTED and order.key not in told.triggers.stops:
+            yield f"order {order.client}/{order.order}", "it is accepted, and neither rests, waits nor is over"
     for (client, withdrawal), item in told.withdrawals.items():
         if item.status not in _ENDED:
             yield f"withdrawal {client}/{withdrawal}", f"it is {item.status}"

@@ -1,17 +1,30 @@
 """The monitors against the invariants written slowly: see `slow_forms`."""
 
+from collections.abc import Mapping
 from random import Random
 
 import pytest
+from slow_forms.counted import SLOW
 from slow_forms.forms import SLOW_FORMS
 from slow_forms.histories import SEED, SETUPS, Case, corrupted, episode, faulty
 
 from holdfast_engine.faults import FAULTS
 from holdfast_invariants.catalogue import CATALOGUE
 
-HEALTHY_EPISODES = 3
+HEALTHY_EPISODES = 2
 CORRUPTIONS = 12
-NOT_YET = {entry.id for entry in CATALOGUE} - {*SLOW_FORMS}
+WITHOUT: Mapping[str, str] = {
+    "CONS-4": "not written yet: what each cause of an entry explains, and the margin that new risk needs",
+}
+"""The entries of the catalogue that have no slow form, and why."""
+
+
+def slow(case: Case, invariant: str) -> dict[str, int]:
+    """By subject the first step at which the slow form finds something."""
+    found: dict[str, int] = {}
+    for step, subject in SLOW_FORMS[invariant](case.tale):
+        found[subject] = min(step, found.get(subject, step))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +38,10 @@ def corruptions(healthy: list[Case]) -> list[Case]:
     return [case for history in healthy for case in corrupted(history, random, CORRUPTIONS)]
 
 
-def slow(case: Case, invariant: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for step, subject in SLOW_FORMS[invariant](case.tale):
-        found[subject] = min(step, found.get(subject, step))
-    return found
+@pytest.fixture(scope="module")
+def faulty_histories() -> dict[str, list[Case]]:
+    """For each planted fault histories in which everything fires that it must violate."""
+    return {fault.name: faulty(fault.name) for fault in FAULTS if SLOW_FORMS.keys() & set(fault.violates)}
 
 
 @pytest.mark.parametrize("invariant", SLOW_FORMS)
@@ -41,21 +53,14 @@ def test_on_healthy_histories_neither_finds_anything(healthy: list[Case], invari
     assert exercised >= HEALTHY_EPISODES, "nothing was compared"
 
 
-@pytest.fixture(scope="module")
-def faulty_histories() -> list[Case]:
-    named = {fault.name for fault in FAULTS if SLOW_FORMS.keys() & set(fault.violates)}
-    return [case for fault in sorted(named) for case in faulty(fault)]
-
-
 @pytest.mark.parametrize("invariant", SLOW_FORMS)
-def test_on_planted_faults_both_find_the_same(faulty_histories: list[Case], invariant: str) -> None:
-    violated = set()
-    for case in faulty_histories:
-        found = case.found.get(invariant, {})
-        assert slow(case, invariant) == found, case.name
-        if found:
-            violated.add(case.fault)
-    assert violated >= {fault.name for fault in FAULTS if invariant in fault.violates}
+def test_on_planted_faults_both_find_the_same(faulty_histories: dict[str, list[Case]], invariant: str) -> None:
+    for fault in FAULTS:
+        if invariant in fault.violates:
+            cases = faulty_histories[fault.name]
+            for case in cases:
+                assert slow(case, invariant) == case.found.get(invariant, {}), case.name
+            assert any(invariant in case.found for case in cases), f"{fault.name}: nothing was compared"
 
 
 @pytest.mark.parametrize("invariant", SLOW_FORMS)
@@ -64,5 +69,10 @@ def test_on_corrupted_histories_both_find_the_same(corruptions: list[Case], inva
         assert slow(case, invariant) == case.found.get(invariant, {}), case.name
 
 
-def test_every_entry_of_the_catalogue_has_a_slow_form() -> None:
-    assert {*SLOW_FORMS} | NOT_YET == {entry.id for entry in CATALOGUE}
+def test_most_corruptions_violate_something(corruptions: list[Case]) -> None:
+    assert sum(bool(case.found) for case in corruptions) * 2 > len(corruptions)
+
+
+def test_every_entry_of_the_catalogue_has_a_slow_form_or_a_reason_to_have_none() -> None:
+    entries = [*SLOW_FORMS, *SLOW, *WITHOUT]
+    assert sorted(entries) == sorted(entry.id for entry in CATALOGUE)

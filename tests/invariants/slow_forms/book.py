@@ -35,6 +35,9 @@ class Order:
     left: int
     price: int | None
     filled: int = 0
+    triggered: bool = False
+    rests_at: int | None = None
+    """The price of the queue that it joined last."""
     state: str = "taken in"
     """taken in, resting, waiting, or over."""
 
@@ -59,7 +62,6 @@ _ORDER_EVENTS = (
 def orders_at(tale: Tale, end: int) -> dict[OrderKey, Order]:
     """All orders that were ever accepted, as they stand before a place, in the order of acceptance."""
     orders: dict[OrderKey, Order] = {}
-    armed: set[OrderKey] = set()
     for moment in tale.between(0, end, *_ORDER_EVENTS):
         event = moment.what
         if isinstance(event, OrderAccepted):
@@ -67,10 +69,6 @@ def orders_at(tale: Tale, end: int) -> dict[OrderKey, Order]:
             orders[event.client, event.order] = Order(
                 event, moment.at, event.size_lots, event.size_lots, event.price_ticks
             )
-            if (event.client, event.order) in armed:
-                orders[event.client, event.order].state = "waiting"
-        elif isinstance(event, StopArmed) and (event.client, event.order) not in orders:
-            armed.add((event.client, event.order))
         elif isinstance(event, TradeExecuted):
             for key in parties(event):
                 if key in orders:
@@ -86,9 +84,9 @@ def _change(order: Order, event: object) -> None:
         case StopArmed():
             order.state = "waiting"
         case StopTriggered():
-            order.state = "taken in"
+            order.state, order.triggered = "taken in", True
         case OrderRested():
-            order.state = "resting"
+            order.state, order.rests_at = "resting", event.price_ticks
         case OrderFilled() | OrderCancelled():
             order.state, order.left = "over", 0
         case OrderReduced():
@@ -105,8 +103,8 @@ def crossed_at(tale: Tale, end: int) -> set[MarketId]:
     """The markets in whose book the best bid is at or above the best ask."""
     prices: dict[tuple[MarketId, Side], list[int]] = {}
     for order in orders_at(tale, end).values():
-        if order.state == "resting" and order.price is not None:
-            prices.setdefault((order.accepted.market, order.accepted.side), []).append(order.price)
+        if order.state == "resting" and order.rests_at is not None:
+            prices.setdefault((order.accepted.market, order.accepted.side), []).append(order.rests_at)
     return {
         market
         for market, side in prices

@@ -6,10 +6,13 @@ from slow_forms.contracts import pos_2
 from slow_forms.custody import cust_1, cust_2, cust_3
 from slow_forms.door import surge_1
 from slow_forms.kept import final_2, maint_1
+from slow_forms.liquidations import adl_1, liq_1
 from slow_forms.logs import fence_1, read_1, repl_1
 from slow_forms.marks import mark_1
 from slow_forms.phases import phase_1, phase_2
+from slow_forms.positions import pos_1
 from slow_forms.products import isol_1
+from slow_forms.promises import prio_2
 from slow_forms.rest import live_1
 from slow_forms.signing import cust_4, cust_5, cust_6
 from slow_forms.tale import Tale, Violations
@@ -26,6 +29,10 @@ SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
     "LIVE-1": live_1,
     "ISOL-1": isol_1,
     "SURGE-1": surge_1,
+    "PRIO-2": prio_2,
+    "POS-1": pos_1,
+    "LIQ-1": liq_1,
+    "ADL-1": adl_1,
     "POS-2": pos_2,
     "MARK-1": mark_1,
     "REPL-1": repl_1,

@@ -101,8 +101,9 @@ def reached_at(tale: Tale, end: int, replica: ReplicaId) -> int:
     if replica == primary_at(tale, end):
         return tale.seq(_began(tale, end))
     seen = [item.seq for view in tale.before(end, View) for item in view.replicas if item.replica == replica]
-    read = [item.seq for item in tale.before(end, AccountRead) if item.replica == replica]
-    return max(seen + read, default=0)
+    reads = [moment for moment in tale.between(0, end, AccountRead) if moment.what.replica == replica]
+    true = [moment.what.seq for moment in reads if moment.what.seq <= tale.seq(moment.at)]
+    return max(seen + true, default=0)
 
 
 def read_1(tale: Tale) -> Violations:

@@ -44,11 +44,11 @@ def _reports(tale: Tale) -> Violations:
         if market is None or market.mark is None or report.source not in market.mark.sources:
             yield moment.step, f"source {report.source} of {report.market}"
             continue
-        valid = tale.between(_prices_mean_the_same_since(tale, moment.at, market), moment.at, PriceReported)
+        valid = tale.between(prices_mean_the_same_since(tale, moment.at, market), moment.at, PriceReported)
         same = [
             other.what for other in valid if (other.what.market, other.what.source) == (market.market, report.source)
         ]
-        rescaled = _prices_mean_the_same_since(tale, moment.at, market)
+        rescaled = prices_mean_the_same_since(tale, moment.at, market)
         outdated = any(report.time_ms < other.time_ms for other in same[-1:])
         outdated |= rescaled > 0 and report.time_ms <= tale.time_ms(rescaled)
         if outdated or report.time_ms > tale.time_ms(moment.at):
@@ -59,7 +59,7 @@ def made(tale: Tale, end: int, market: Market) -> tuple[int | None, set[str], se
     """The mark by its rule, the sources that it is made of, and all that are fresh."""
     rule = market.mark
     assert rule is not None
-    start, now = _prices_mean_the_same_since(tale, end, market), tale.time_ms(end)
+    start, now = prices_mean_the_same_since(tale, end, market), tale.time_ms(end)
     last = {
         report.what.source: report.what
         for report in tale.between(start, end, PriceReported)
@@ -83,7 +83,7 @@ def _median(prices: list[int]) -> int:
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) // 2
 
 
-def _prices_mean_the_same_since(tale: Tale, end: int, market: Market) -> int:
+def prices_mean_the_same_since(tale: Tale, end: int, market: Market) -> int:
     """The place of the last release that made a tick of the market worth another amount."""
     since, before = 0, tale.setup.releases[0].release
     for moment in tale.between(0, end, ReleaseActivated):
