@@ -35,6 +35,7 @@ from holdfast.faulting import needs_of, turns
 from holdfast.fuzzing import episode
 from holdfast.machines import ExchangeMachine, run_examples
 from holdfast.margin_machine import MarginMachine
+from holdfast.openings import openings_like, play
 from holdfast.operations_machine import OperationsMachine
 from holdfast.reporting import Session, write_json
 from holdfast.running import Runner
@@ -254,6 +255,16 @@ def _search_by_machine(
             raise
 
 
+def _search_from_openings(
+    machine: type[ExchangeMachine], source: EngineSource, setup: Setup, seed: int, meter: Meter
+) -> None:
+    """Go the models' ways to their goals, and then run a machine's examples, as `run_machine` does."""
+    for opening in openings_like(setup, source.engine().identity.capabilities):
+        if play(source.engine(), opening, meter.look).failed:
+            source.discard()
+    _search_by_machine(machine, source, setup, seed, meter)
+
+
 def _search_by_generator(source: EngineSource, setups: Sequence[Setup], seed: int, meter: Meter) -> None:
     """Run the generator's episodes until the meter ends it."""
     for number in count():
@@ -275,7 +286,7 @@ def hunt(name: str, *, seed: int, bounds: Bounds) -> Hunt:
     setups = _setups(fault)
     searches: dict[str, Callable[[EngineSource, Meter], None]] = {
         PLAIN: lambda source, meter: _search_by_machine(_plain(setup), source, setup, seed, meter),
-        MACHINE: lambda source, meter: _search_by_machine(machine, source, setup, seed, meter),
+        MACHINE: lambda source, meter: _search_from_openings(machine, source, setup, seed, meter),
         GENERATOR: lambda source, meter: _search_by_generator(source, setups, seed, meter),
     }
     return Hunt(

@@ -331,7 +331,7 @@ class Gate:
             Run(
                 kind="machine",
                 name=name,
-                sentence="Hypothesis draws commands, operations, kills and bursts, and shrinks what fails.",
+                sentence="The models' ways to their goals, then what Hypothesis draws: commands, operations, bursts.",
                 verdict=Verdict.VIOLATED if outcome.violations else Verdict.HELD,
                 bounds=(
                     Bound(name="examples", value=str(examples)),
@@ -349,7 +349,8 @@ class Gate:
         )
         if outcome.violations:
             invariant = _gravest(outcome.shown).invariant
-            self._add(invariant, setup, smallest(self._source, setup, outcome.failing, invariant), name)
+            failed = outcome.setup or setup
+            self._add(invariant, failed, smallest(self._source, failed, outcome.failing, invariant), name)
 
     def _generator(self) -> None:
         """Run the seeded generator; an engine that does not bear it is not given to the machines."""

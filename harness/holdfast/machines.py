@@ -33,8 +33,9 @@ from holdfast.engines import EngineSource
 from holdfast.generating import REPEATED
 from holdfast.healing import Healing
 from holdfast.narrating import describe_violation
+from holdfast.openings import openings_like, play
 from holdfast.operating import CURES, owed_steps
-from holdfast.running import Runner
+from holdfast.running import ENGINE_FAILED, Runner
 from holdfast.setups import SMALL_SETUP
 from holdfast_invariants.told import OrderKey
 from holdfast_model.findings import InvariantCoverage, Violation
@@ -855,8 +856,8 @@ class ExchangeMachine(RuleBasedStateMachine):
 class MachineRun:
     """What came of a machine's run: how much was done, what was reached, and the shrunk failing sequence, if any.
 
-    `shown` is what `failing` violates; `violations` has the first violation of each invariant in any example, those
-    that shrinking tried included.
+    `shown` is what `failing` violates on `setup`; `violations` has the first violation of each invariant in any
+    example, those that shrinking tried included.
     """
 
     def __init__(self) -> None:
@@ -865,6 +866,7 @@ class MachineRun:
         self.goals: dict[str, int] = {}
         self.checked: dict[str, InvariantCoverage] = {}
         self.failing: tuple[Step, ...] = ()
+        self.setup: Setup | None = None
         self.shown: tuple[Violation, ...] = ()
         self._first: dict[str, Violation] = {}
 
@@ -882,6 +884,7 @@ class MachineRun:
         self.checked = sum_coverage(self.checked, runner.coverage())
         if runner.violations:
             self.failing, self.shown = tuple(runner.steps), tuple(runner.violations)
+            self.setup = runner.setup
             for violation in runner.violations:
                 self._first.setdefault(violation.invariant, violation)
 
@@ -918,9 +921,16 @@ def run_machine(
 ) -> MachineRun:
     """Run a machine for a fixed number of examples; Hypothesis shrinks what fails, and the smallest comes last.
 
-    One engine serves all examples; it is replaced when it failed.
+    Before them come the openings of the parts that the setup has, each on a setup of its own (`openings`): a run that
+    breaks something there ends there. One engine serves all; it is replaced when it failed.
     """
     outcome = MachineRun()
+    for opening in openings_like(setup, source.engine().identity.capabilities):
+        outcome.add(play(source.engine(), opening))
+        if outcome.violations:
+            if outcome.shown[-1].invariant == ENGINE_FAILED:
+                source.discard()
+            return outcome
 
     class Subject(machine):  # type: ignore[misc,valid-type]  # the class is chosen at run time
         def teardown(self) -> None:
