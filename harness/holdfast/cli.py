@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from holdfast.reporting import Session
-    from holdfast_model.evidence import Obligation, Proof
+    from holdfast_model.evidence import Obligation, Proof, SecondOpinion
     from holdfast_model.findings import AnyReport
 
 DEFAULT_SEED = 1
@@ -291,13 +291,7 @@ def prove(
     for bound in proof.bounds:
         say(f"  within: {bound.name}: {bound.value}")
     if proof.second_opinion is not None:
-        opinion = proof.second_opinion
-        say(f"  second opinion: {opinion.solver} agrees on {opinion.agreed} of {opinion.asked} questions")
-        for open_question in opinion.not_concluded:
-            say(
-                f"     {opinion.solver} could not conclude: {open_question.invariant} ({open_question.property}) "
-                f"under {open_question.action}"
-            )
+        _say_second_opinion(proof.second_opinion)
     if export is not None:
         say(f"  written: {export}")
     if out is not None:
@@ -311,6 +305,22 @@ def prove(
     proved = sum(item.verdict == "proved" for item in proof.obligations)
     verdict_line(proof.verdict, f"{proof.model}: {proved} of {len(proof.obligations)} obligations proved")
     _finish(session.report(proof.verdict, proof), json)
+
+
+def _say_second_opinion(opinion: "SecondOpinion") -> None:
+    """Print on how much another solver agrees, within which limits, and each obligation that it leaves open."""
+    from holdfast.console import say
+
+    left = opinion.asked - opinion.agreed
+    rest = f", and has no answer to {left}, on which these rest" if left else ""
+    say(f"  second opinion: {opinion.solver} agrees on {opinion.agreed} of {opinion.asked} questions{rest}")
+    for item in opinion.not_concluded:
+        where = f" in {item.model}" if item.model else ""
+        under = f" under {item.action}" if item.action else ""
+        what = f"{item.invariant} ({item.property})" if item.invariant else "whether a step can be taken"
+        say(f"     {opinion.solver} could not conclude: {what}{under}{where}: {item.reason}")
+    for bound in opinion.bounds:
+        say(f"     within: {bound.name}: {bound.value}")
 
 
 def _suggest(proof: "Proof", model: str | None) -> None:

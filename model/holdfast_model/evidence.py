@@ -89,24 +89,30 @@ class Obligation(Struct, frozen=True, kw_only=True):
 
 
 class OpenQuestion(Struct, frozen=True, kw_only=True):
-    """An obligation about which a second solver could not conclude."""
+    """An obligation that rests on a question to which a second solver has no answer, with the reason.
+
+    In a proof that joins those of several models, `model` is the obligation's own.
+    """
 
     invariant: str
     property: str
     action: str
+    reason: str = ""
+    model: str = ""
 
 
 class SecondOpinion(Struct, frozen=True, kw_only=True):
     """What another solver said to the questions that decided the obligations: `agreed` of `asked`.
 
     It contradicts none of them, for a contradiction is a bug of Holdfast and ends the run. A question that it could
-    not answer within its resources is neither; `not_concluded` lists the obligations that rest on one.
+    not answer within its limits, `bounds`, is neither; `not_concluded` lists the obligations that rest on one.
     """
 
     solver: str
     asked: int
     agreed: int
     not_concluded: tuple[OpenQuestion, ...] = ()
+    bounds: tuple[Bound, ...] = ()
 
 
 class Proof(Struct, frozen=True, kw_only=True):

@@ -72,7 +72,7 @@ def test_a_restore_that_drops_the_log_is_found_with_shortest_traces() -> None:
 
 def test_spot_holds_and_pins_its_states() -> None:
     found = explore(load_model("spot"))
-    assert (found.distinct, found.generated, found.depth) == (741_960, 2_557_521, 28)
+    assert (found.distinct, found.generated, found.depth) == (741_960, 2_227_761, 28)
     assert found.verdict is Verdict.HELD
     assert all(a.taken for a in found.actions)
     assert {b.name: b.value for b in found.bounds} == {

@@ -117,7 +117,13 @@ def joined(proofs: Sequence[Proof]) -> Proof:
             solver=opinions[0].solver,
             asked=sum(opinion.asked for opinion in opinions),
             agreed=sum(opinion.agreed for opinion in opinions),
-            not_concluded=tuple(each for opinion in opinions for each in opinion.not_concluded),
+            not_concluded=tuple(
+                structs.replace(each, model=proof.model)
+                for proof in proofs
+                if proof.second_opinion is not None
+                for each in proof.second_opinion.not_concluded
+            ),
+            bounds=opinions[0].bounds,
         )
         if opinions
         else None,

@@ -356,7 +356,9 @@ class _Proof(Recording):
                 if self.model.unbounded:
                     known = known.and_also(self._parts(known, staged.step))
                 values = {p: known.rewritten(new) for p, new in staged.step.updates.items()}
-                yield self._case(staged, known, values)
+                # What comes down to what it was is not changed: a slot, say, that is not the one in this case.
+                changed = {p: v for p, v in values.items() if not same(v, known.rewritten(self.symbols[p]))}
+                yield self._case(staged, known, changed)
                 continue
             first = choice.arguments[0]
             waiting.append(known.and_also([negation(first)]))  # type: ignore[arg-type]  # a formula
@@ -569,7 +571,8 @@ def prove(
     With `any_number_of` ("accounts") the proof is for every number of them: families of numbers over them are
     tables, their totals sums, and the laws by which a sum follows its table are proved in the same run. What cannot
     be said so is `not-attempted`. A refutation is shown at the model's own number of them.
-    With `second_opinion` cvc5 is asked as well. With `export` the queries are written to that folder.
+    With `second_opinion` cvc5 is asked as well, within limits of its own that are part of the evidence. With `export`
+    the queries are written to that folder.
     """
     few = model if any_number_of else None
     if any_number_of:
@@ -588,7 +591,7 @@ def prove(
             if progress is not None:
                 progress(done, len(model.actions), action.name)
             run.action(action)
-        opinion = run.questions.second_opinion() if second_opinion else None
+        opinion = run.questions.second_opinion(progress) if second_opinion else None
         if export is not None:
             run.questions.export(export, run.obligations)
     return Proof(

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast_model.checkers.canonical import Written, written
-from holdfast_model.checkers.second_opinion import SECOND_SOLVER, answer_by_cvc5
+from holdfast_model.checkers.second_opinion import Asked, Progress, opinion_on
 from holdfast_model.checkers.smt import Answer, Reply, Smt
 from holdfast_model.checkers.smtlib import STATUS, script
 from holdfast_model.errors import HoldfastError
-from holdfast_model.evidence import Obligation, OpenQuestion, SecondOpinion
+from holdfast_model.evidence import Obligation, SecondOpinion
 from holdfast_model.spec.model import Model
 from holdfast_model.spec.terms import Operand
 
@@ -72,28 +72,10 @@ class Questions:
             ],
         )
 
-    def second_opinion(self) -> SecondOpinion:
+    def second_opinion(self, progress: Progress | None = None) -> SecondOpinion:
         """What cvc5 says to the questions that decided something; a contradiction is a bug of ours, and asserted."""
-        agreed = 0
-        still_open: list[OpenQuestion] = []
-        for question in self.deciding:
-            answer = answer_by_cvc5(self._script(question, expected=None))
-            if answer is Answer.UNKNOWN:
-                still_open += [
-                    OpenQuestion(invariant=invariant, property=name, action=action)
-                    for invariant, name, action in question.decides
-                ]
-                continue
-            assert answer is question.answer, (
-                f"z3 says {question.answer}, {SECOND_SOLVER} says {answer}: {', '.join(map(str, question.decides))}"
-            )
-            agreed += 1
-        return SecondOpinion(
-            solver=SECOND_SOLVER,
-            asked=len(self.deciding),
-            agreed=agreed,
-            not_concluded=tuple(dict.fromkeys(still_open)),
-        )
+        asked = [Asked(self._script(q, expected=None), q.answer, tuple(q.decides)) for q in self.deciding]
+        return opinion_on(asked, progress=progress)
 
     def export(self, folder: Path, obligations: Sequence[Obligation]) -> int:
         """Write each question that decided something as SMT-LIB 2, and `manifest.json`; how many there are.
