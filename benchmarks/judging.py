@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from time import monotonic, process_time
@@ -91,7 +91,8 @@ class KilledError(BaseException):
 
 
 def serve(plan_file: Path) -> None:
-    """Judge one job after the other, until there are no more."""
+    """Judge one job after the other, until there are no more; who ends this process ends the child that is at one."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     plan = read_plan(plan_file)
     for name in plan.preloaded:
         import_module(name)
@@ -127,6 +128,7 @@ def _child(job: Job, plan: Plan, write: int) -> None:
     """Look at the mutant in this process, which then ends."""
     status, by = 1, ""
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)
         with Path("heard.tmp").open("wb") as heard:
             os.dup2(heard.fileno(), 1)
@@ -156,12 +158,16 @@ def _child(job: Job, plan: Plan, write: int) -> None:
 def _awaited(child: int, job: Job, told: int) -> Answer:
     """What a child said, or how it ended; nothing that it started outlives it."""
     end = monotonic() + job.seconds * CLOCK_PER_SECOND + 60
-    with _alarm(end - monotonic()):
-        try:
+    try:
+        with suppress(PermissionError, ProcessLookupError):  # it did so itself, or is over
+            os.setpgid(child, child)
+        with _alarm(end - monotonic()):
             _, status = os.waitpid(child, 0)
-        except TimeoutError:
-            status = -1
-    _kill_group(child)
+    except TimeoutError:
+        status = -1
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     if status < 0:
         os.waitpid(child, 0)
         return Answer(killed_by="the clock", timed_out=True)
@@ -176,13 +182,6 @@ def _awaited(child: int, job: Job, told: int) -> Answer:
         return Answer(killed_by="the process ended without a word", heard=heard)
     trace = msgspec.json.decode(Path(TRACED).read_bytes(), type=Trace) if job.traced else None
     return msgspec.structs.replace(msgspec.json.decode(said, type=Answer), heard=heard, trace=trace)
-
-
-def _kill_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 @contextmanager
