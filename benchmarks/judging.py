@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from time import monotonic, process_time
@@ -34,7 +34,10 @@ CLOCK_PER_SECOND = 8
 """Seconds on the clock for each second of processor time, before a child counts as hanging."""
 
 HEARD_BYTES_MAX = 4_000
-TRACED = "traced.tmp"
+QUIETLY = ("-q", "--no-header", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""How pytest is run here; the warning is that it cannot rewrite what is imported already."""
+
+HEARD, TRACED = "heard.tmp", "traced.tmp"
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -91,15 +94,37 @@ class KilledError(BaseException):
 
 
 def serve(plan_file: Path) -> None:
-    """Judge one job after the other, until there are no more."""
+    """Judge one job after the other, until there are no more; who ends this process ends the child that is at one."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     plan = read_plan(plan_file)
     for name in plan.preloaded:
         import_module(name)
+    _write_bytecode(plan)
     for line in sys.stdin.buffer:
         job = msgspec.json.decode(line, type=Job)
         answer = _judged(job, plan)
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.buffer.flush()
+
+
+def _write_bytecode(plan: Plan) -> None:
+    """Let a child import everything and read in all tests, so that those who come after find the bytecode."""
+    child = os.fork()
+    if not child:
+        _be_heard_in_a_file()
+        sys.dont_write_bytecode = False
+        import pytest  # noqa: PLC0415 - the modules to import first are the plan's matter
+
+        tests = {test for group in plan.groups.values() for test in group.tests}
+        pytest.main(["--collect-only", *QUIETLY, *sorted(tests)])
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _be_heard_in_a_file() -> None:
+    with Path(HEARD).open("wb") as heard:
+        os.dup2(heard.fileno(), 1)
+        os.dup2(heard.fileno(), 2)
 
 
 def _judged(job: Job, plan: Plan) -> Answer:
@@ -127,10 +152,9 @@ def _child(job: Job, plan: Plan, write: int) -> None:
     """Look at the mutant in this process, which then ends."""
     status, by = 1, ""
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)
-        with Path("heard.tmp").open("wb") as heard:
-            os.dup2(heard.fileno(), 1)
-            os.dup2(heard.fileno(), 2)
+        _be_heard_in_a_file()
         resource.setrlimit(resource.RLIMIT_CPU, (job.seconds, job.seconds + 1))
         resource.setrlimit(resource.RLIMIT_AS, (BYTES_MAX, BYTES_MAX))
         sys.dont_write_bytecode = True
@@ -156,16 +180,20 @@ def _child(job: Job, plan: Plan, write: int) -> None:
 def _awaited(child: int, job: Job, told: int) -> Answer:
     """What a child said, or how it ended; nothing that it started outlives it."""
     end = monotonic() + job.seconds * CLOCK_PER_SECOND + 60
-    with _alarm(end - monotonic()):
-        try:
+    try:
+        with suppress(PermissionError, ProcessLookupError):  # it did so itself, or is over
+            os.setpgid(child, child)
+        with _alarm(end - monotonic()):
             _, status = os.waitpid(child, 0)
-        except TimeoutError:
-            status = -1
-    _kill_group(child)
+    except TimeoutError:
+        status = -1
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     if status < 0:
         os.waitpid(child, 0)
         return Answer(killed_by="the clock", timed_out=True)
-    heard = Path("heard.tmp").read_bytes()[-HEARD_BYTES_MAX:].decode("utf-8", "replace")
+    heard = Path(HEARD).read_bytes()[-HEARD_BYTES_MAX:].decode("utf-8", "replace")
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         out_of_time = number in {signal.SIGXCPU, signal.SIGKILL}
@@ -176,13 +204,6 @@ def _awaited(child: int, job: Job, told: int) -> Answer:
         return Answer(killed_by="the process ended without a word", heard=heard)
     trace = msgspec.json.decode(Path(TRACED).read_bytes(), type=Trace) if job.traced else None
     return msgspec.structs.replace(msgspec.json.decode(said, type=Answer), heard=heard, trace=trace)
-
-
-def _kill_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 @contextmanager
@@ -292,10 +313,16 @@ def _traced(job: Job, plan: Plan) -> str:
 
 
 def _run_tests(job: Job, plan: Plan) -> str:
-    """The first of the chosen tests that fails, "" where all pass; the one to begin with is run before the others."""
+    """The first of the chosen tests that fails, "" where all pass.
+
+    The one to begin with is run before the others, and the first file by itself: to read in all takes a while.
+    """
     if job.first and (failed := _pytest((job.first,), plan)):
         return failed
-    return _pytest(job.tests, plan, Chosen(job.chosen))
+    for tests in (job.tests[:1], job.tests[1:]):
+        if tests and (failed := _pytest(tests, plan, Chosen(job.chosen))):
+            return failed
+    return ""
 
 
 def _pytest(tests: tuple[str, ...], plan: Plan, *plugins: object) -> str:
@@ -307,8 +334,7 @@ def _pytest(tests: tuple[str, ...], plan: Plan, *plugins: object) -> str:
     kept = (Phase.explicit, Phase.generate)
     settings.register_profile("mutation", database=None, derandomize=True, deadline=None, phases=kept)
     settings.load_profile("mutation")
-    options = ["-q", "-x", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-m", "not slow and not deep"]
-    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is preloaded cannot be rewritten any more
+    options = ["-x", "--tb=short", "-m", "not slow and not deep", *QUIETLY]
     options += ["-k", " and ".join(f"not {name}" for name in plan.deselected)] if plan.deselected else []
     seen = FirstFailure()
     status = pytest.main([*options, *tests], plugins=[seen, *plugins])

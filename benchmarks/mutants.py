@@ -40,6 +40,7 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     preloaded: tuple[str, ...]
     generators: str
     deselected: tuple[str, ...]
+    traced_seconds: int
     tests_seconds: int
     generators_seconds: int
     excluded: dict[str, str]

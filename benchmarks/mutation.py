@@ -12,14 +12,17 @@ what did not survive; 3 what is not mutated is not green, or not all was judged;
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tomllib
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from math import ceil
 from pathlib import Path
 from queue import Empty, Queue
@@ -239,7 +242,7 @@ class State:
     def __init__(self, root: Path, plan: Plan) -> None:
         self._root = root
         self._known: dict[tuple[str, ...], str] = {}
-        self._shared = sha256(repr((plan.preloaded, plan.generators, plan.deselected)).encode())
+        self._shared = sha256(repr((plan.preloaded, plan.generators, plan.deselected, plan.traced_seconds)).encode())
         tests = {test for group in plan.groups.values() for test in group.tests}
         for name in plan.copied:
             for file in sorted((root / name).rglob("*")) if (root / name).is_dir() else [root / name]:
@@ -387,15 +390,19 @@ class Campaign:
         return answer is not None
 
     def _by_tests(self, mutant: Mutant, first: str) -> Job:
-        """Judge by the tests that call the mutated function, the quickest first."""
+        """Judge by the tests that call the mutated function, the quickest first, as many as the plan has time for."""
         name = f"{mutant.module}:{mutant.function}"
         found = sorted(pair for test in self._tests(mutant.group) for pair in self._trace_of(test).of(name))
-        chosen = tuple(test for _, test in found)
+        spent = accumulate(seconds for seconds, _ in found)
+        chosen = tuple(
+            test for (_, test), total in zip(found, spent, strict=True) if total <= self.plan.traced_seconds
+        )
+        files = Counter(test.partition("::")[0] for test in chosen)
         needed = STARTING_SECONDS + TRACING_FACTOR * ceil(sum(seconds for seconds, _ in found))
         return Job(
             path=self.plan.path(mutant.module),
             source=mutant.source,
-            tests=tuple(dict.fromkeys(test.partition("::")[0] for test in chosen)),
+            tests=tuple(test for test, _ in files.most_common()),
             seconds=min(self.plan.tests_seconds, needed),
             chosen=chosen,
             first=first,
@@ -600,6 +607,7 @@ def _survivors(result: Result) -> Iterator[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run it; the exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no judge and no copy outlives it
     options = _options(arguments)
     try:
         reasons = read_reasons(options.reasons)

@@ -42,6 +42,7 @@ package = "package"
 preloaded = ["pytest", "hypothesis"]
 generators = "noticing:run"
 deselected = ["nothing"]
+traced_seconds = 20
 tests_seconds = 20
 generators_seconds = 2
 

@@ -1,6 +1,7 @@
 """Deposits, withdrawals and the phases of the venue."""
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
@@ -238,3 +239,10 @@ def test_a_change_of_phase_leaves_orders_balances_and_withdrawals_as_they_are(ve
     assert after.phase is Phase.OPEN
     assert after.seq == before.seq + 4
     assert (after.balances, after.resting, after.withdrawals) == (before.balances, before.resting, before.withdrawals)
+
+
+@pytest.mark.parametrize("end", [PAY, REFUND])
+def test_a_withdrawal_that_is_over_still_says_where_it_was_to_go(venue: Venue, end: Command) -> None:
+    venue.apply(replace(REQUEST, destination="home"))
+    venue.apply(end)
+    assert [withdrawal.destination for withdrawal in venue.state().withdrawals] == ["home"]

@@ -47,14 +47,14 @@ SETUP = Setup(
 )
 
 
-def order(client: str, identifier: str, side: Side, size: int, price: int) -> PlaceOrder:
+def order(client: str, identifier: str, side: Side, size: int, price: int | None) -> PlaceOrder:
     return PlaceOrder(
         client=client,
         order=identifier,
         market="M",
         side=side,
         size_lots=SizeLots(size),
-        price_ticks=PriceTicks(price),
+        price_ticks=None if price is None else PriceTicks(price),
     )
 
 
@@ -208,12 +208,13 @@ def test_the_phase_comes_before_every_other_rule(venue: Venue, command: Command)
     assert venue.apply(command) == (Rejected(reason=Reason.PHASE_FORBIDS),)
 
 
-def test_an_order_is_refused_by_one_unit_of_what_it_may_cost_with_its_fee(venue: Venue) -> None:
+@pytest.mark.parametrize("price", [20, None])
+def test_an_order_is_refused_by_one_unit_of_what_it_may_cost_with_its_fee(venue: Venue, price: int | None) -> None:
     free = venue.ledger.amount("alice", Bucket.FREE, "USD")
     cost = 20 + 2
     top_up = CreditDeposit(client="alice", asset="USD", amount=Amount(10 * cost - free - 1), transaction="t9")
     venue.apply(top_up)
-    command = order("alice", "x", Side.BUY, 10, 20)
+    command = order("alice", "x", Side.BUY, 10, price)
     assert venue.apply(command) == (Rejected(reason=Reason.INSUFFICIENT_FUNDS),)
     venue.apply(replace(top_up, amount=Amount(1), transaction="t10"))
     assert not isinstance(venue.apply(command)[0], Rejected)

@@ -152,6 +152,14 @@ def test_a_filled_order_does_not_expire(venue: Venue) -> None:
     assert accepted(venue, AdvanceTime(time_ms=10)) == (TimeAdvanced(time_ms=10),)
 
 
+def test_an_order_that_has_ended_is_none_whose_time_is_up(venue: Venue) -> None:
+    accepted(venue, until("alice", "filled", 10), until("alice", "cancelled", 10), until("alice", "open", 10))
+    accepted(venue, place("bob", "b", Side.SELL, 1, 90), CancelOrder(client="alice", order="cancelled"))
+    events = accepted(venue, AdvanceTime(time_ms=9), AdvanceTime(time_ms=10))
+    assert [name for name, _ in cancelled(events)] == ["open"]
+    assert venue.expired() == []
+
+
 @pytest.mark.parametrize("phase", [Phase.OPEN, Phase.AUCTION, Phase.CANCEL_ONLY, Phase.HALTED])
 def test_orders_expire_in_every_phase_but_maintenance_and_at_every_stage(venue: Venue, phase: Phase) -> None:
     accepted(venue, until("alice", "x", 10), HaltProduct(product="spot", cause="late"))
