@@ -7,8 +7,8 @@ changed; only views, which show everything, cost as much as they show.
 Its methods return nothing: one that finds nothing wrong does next to nothing, and one that does calls `report`. They
 are marked with what they are called for, by exact class, so that an event costs only those that watch for it.
 
-Most events are *plain*: `Told`, which looks up once what an event speaks of, sees at once that it is no more than
-what follows from the state told (a trade with the next number, of two open orders that have so much left, ...). A
+Most events are *plain*: what looks up once what an event speaks of sees at once that it is no more than what
+follows from the state told (a trade with the next number, of two open orders that have so much left, ...). A
 method that finds nothing wrong with a plain event says so in its mark, with the number of checks that each of them is
 worth, and is called for the others only. `Auditor(thorough=True)` calls every method for every event: a test holds
 the two together, on the healthy engine and on planted faults.

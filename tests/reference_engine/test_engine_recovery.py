@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from holdfast.engine import LocalEngine
 from holdfast.generating import SMALL_SETUP, Source, episode_random
 from holdfast.running import Runner
+from holdfast.setups import setups_for
 from holdfast_engine.custody import LOG as WALLET_LOG
 from holdfast_engine.custody import Wallets
 from holdfast_engine.exchange import Exchange
@@ -16,6 +17,7 @@ from holdfast_engine.storage import MemoryStorage
 from holdfast_model.vocabulary import (
     Amount,
     Burst,
+    Capability,
     Command,
     Crash,
     CrashPoint,
@@ -37,6 +39,7 @@ from holdfast_model.vocabulary import (
     View,
     commands_of,
 )
+from holdfast_model.vocabulary.wire import canonical
 
 DEPOSIT = CreditDeposit(client="alice", asset="USD", amount=Amount(20_000), transaction="t1")
 PLACE = PlaceOrder(
@@ -201,3 +204,29 @@ def test_resend_tells_exactly_what_was_decided_after_a_number(exchange: Exchange
         (answer.seq, answer.events, answer.journal_sha256) for answer in answers
     ]
     assert [record.command for record in exchange.resend(0)] == [DEPOSIT, PLACE, LATER, REQUEST]
+
+
+@pytest.mark.parametrize("number", range(len(setups_for(frozenset(Capability)))))
+def test_a_field_of_the_state_that_did_not_change_is_listed_as_it_would_be_anew(number: int) -> None:
+    setup = setups_for(frozenset(Capability))[number]
+    engine = LocalEngine()
+    runner = Runner(engine, setup)
+    source = Source(episode_random(20250703, number), setup, runner.capabilities - {Capability.RESTART})
+    for _ in range(60):
+        runner.do(source.next(runner.auditor.told, runner.known))
+        venue = engine._exchange._primary
+        kept = canonical(venue.state())
+        venue._listed.clear()
+        assert canonical(venue.state()) == kept
+
+
+def test_replicas_rebuilt_from_one_snapshot_share_no_order() -> None:
+    exchange = Exchange(MemoryStorage())
+    exchange.reset(replace(SMALL_SETUP, replicas=("n1", "n2", "n3")))
+    for command in (DEPOSIT, PLACE):
+        exchange.submit((command,))
+    exchange.snapshot()
+    exchange.restore()
+    venues = [replica.venue for replica in exchange._cluster.replicas.values()]
+    orders = [venue.orders["alice", "1"] for venue in venues if venue is not None]
+    assert len({id(order) for order in orders}) == len(orders) == 3

@@ -15,7 +15,7 @@ from holdfast_model.vocabulary import (
     SetPhase,
     SizeLots,
 )
-from holdfast_model.vocabulary.chain import GENESIS, JournalBody, seal
+from holdfast_model.vocabulary.chain import GENESIS, JournalBody, head_after, seal
 from holdfast_model.vocabulary.commands import Phase
 from holdfast_model.vocabulary.events import CancelReason
 from holdfast_model.vocabulary.wire import from_canonical
@@ -101,3 +101,21 @@ def test_a_record_taken_out_changes_the_head(bodies: list[JournalBody], data: st
         return head
 
     assert head_of(bodies) != head_of(bodies[:gone] + bodies[gone + 1 :])
+
+
+def test_the_head_is_that_of_what_is_given_also_where_it_was_sealed_before() -> None:
+    """The JSON of what was sealed lately is kept by identity: whatever is otherwise has another head."""
+    command, events = CancelOrder(client="alice", order="1"), (Rejected(reason=Reason.ORDER_NOT_OPEN),)
+    body = JournalBody(seq=7, epoch=2, command=command, events=events)
+    _, head = seal(GENESIS, body)
+    assert head_after(GENESIS, 7, 2, command, events) == head
+    assert head_after(GENESIS, 7, 2, CancelOrder(client="alice", order="1"), (*events,)) == head
+    for otherwise in (
+        (head, 7, 2, command, events),
+        (GENESIS, 8, 2, command, events),
+        (GENESIS, 7, 3, command, events),
+        (GENESIS, 7, 2, CancelOrder(client="bob", order="1"), events),
+        (GENESIS, 7, 2, command, (Rejected(reason=Reason.DUPLICATE_ORDER),)),
+        (GENESIS, 7, 2, command, ()),
+    ):
+        assert head_after(*otherwise) != head
