@@ -363,7 +363,7 @@ class LimitsHold(Monitor):
         if intent.asset in most and after > most[intent.asset]:
             self._wrong(
                 f"limit of {intent.payment}",
-                f"it brings {command.target} to {after} {intent.asset}, with the sweeps under way",
+                f"it brings {command.target} to {after} {intent.asset}",
                 f"at most {most[intent.asset]}",
                 event,
             )

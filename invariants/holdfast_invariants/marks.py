@@ -53,11 +53,12 @@ class MarksFollowTheRule(Monitor):
             return
         self._touch(event.market)
         now, last = self.told.triggers.time_ms, margin.reports[event.market].get(event.source)
-        if event.time_ms > now or (last is not None and event.time_ms < last.time_ms):
+        least = max(last.time_ms if last is not None else 0, margin.rescaled_ms.get(event.market, -1) + 1)
+        if not least <= event.time_ms <= now:
             self.report(
                 f"report of {event.source} for {event.market}",
                 found=f"as of {event.time_ms}",
-                expected=f"between {last.time_ms if last is not None else 0}, its last report, and {now}, the time",
+                expected=f"between {least}, its last report or the last change of ticks, and {now}, the time",
                 evidence=[event],
             )
 

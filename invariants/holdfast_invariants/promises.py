@@ -375,6 +375,8 @@ class OrderTypesKeepTheirPromise(Monitor):
         self.checked += 1
         self._busy()
         key = self.told.key
+        if key in self.told.triggers.linked:
+            self._ending.append(key)
         stop = self.told.triggers.stops.get(key)
         if stop is None:
             self._wrongly(event, found="it is triggered", expected="no trigger: it does not wait")
@@ -401,8 +403,6 @@ class OrderTypesKeepTheirPromise(Monitor):
                 self._wrongly(event, found="it is triggered", expected="it waits while trading is not open")
             elif (first.client, first.order) != key:
                 self._wrongly(event, found="it is triggered", expected=f"{first.client}/{first.order} first")
-        if key in self.told.triggers.linked:
-            self._ending.append(key)
         order, market = self.told.order, self.told.markets.get(stop.market)
         if order is not None and order.time_in_force is _FOK:
             self._whole.append(order)

@@ -558,4 +558,5 @@ class Told:
                 self.triggers.last.pop(market.market, None)
                 if self.margin is not None and market.market in self.margin.reports:
                     self.margin.reports[market.market] = {}
+                    self.margin.rescaled_ms[market.market] = self.triggers.time_ms
             self.markets[market.market] = market

@@ -63,6 +63,8 @@ class ToldMargin:
     def __init__(self, setup: Setup) -> None:
         self.marked = {market.market: market.mark for market in setup.markets if market.mark is not None}
         self.marks: dict[MarketId, PriceTicks | None] = dict.fromkeys(self.marked)
+        self.rescaled_ms: dict[MarketId, int] = {}
+        """When a market's ticks came to be worth another amount: what was reported as of then or before is void."""
         self.reports: dict[MarketId, dict[SourceId, ToldReport]] = {market: {} for market in self.marked}
         self.positions: dict[PositionKey, ToldPosition] = {}
         self.holders: dict[MarketId, dict[ClientId, ToldPosition]] = {

@@ -383,6 +383,7 @@ SWEEPING = [
     included(2, "x2", "@sweep/s"),
 ]
 SWEPT = [*SWEEPING, block(3, *completed())]
+INTO_HOT = replace(SWEEP, destination="@tier/hot")
 SWEEP_UP = SweepFunds(sweep="up", asset="BTC", amount=Amount(10), source="cold", target="hot")
 UP = replace(SWEEP, payment="@sweep/up", amount=Amount(10), destination="@tier/hot", tier="cold")
 UP_PACKAGE = {"c1": commitment("c1", 3, UP)}
@@ -561,6 +562,17 @@ CASES = [
         "nothing after maintenance",
     ),
     # CUST-1
+    case(
+        "a payment that is on its chain is not heard of",
+        "CUST-1",
+        [
+            *SENT,
+            refused(ReportPayment(payment="alice/w", transaction="x1", height=2), Reason.PAYMENT_NOT_OPEN),
+        ],
+        block(3),
+        "custody of BTC",
+        "57 BTC are in custody and 100 are owed; nothing was said",
+    ),
     case(
         "a deep reorganisation is not noticed",
         "CUST-1",
@@ -998,6 +1010,17 @@ CASES = [
         ),
         "limit of @sweep/s",
         "it brings hot to 350 BTC",
+    ),
+    case(
+        "a sweep that overfills its target together with one under way",
+        "CUST-6",
+        [*NETWORKED, sweep(INTO_HOT, asked=replace(SWEPT_FUNDS, target="hot"))],
+        sweep(
+            replace(INTO_HOT, payment="@sweep/more"),
+            asked=replace(SWEPT_FUNDS, sweep="more", target="hot"),
+        ),
+        "limit of @sweep/more",
+        "it brings hot to 170 BTC",
     ),
     case(
         "a sweep that completes before it is final",

@@ -330,6 +330,13 @@ CASES = {
         found="OrderCancelled",
         expected="nothing else changes by a halt",
     ),
+    "an order is refused for a halt that nobody was told of": Case(
+        good=[],
+        bad=refused(order("alice", "P", order="n")),
+        subject="PlaceOrder in linear",
+        found="it is refused while no product is not open",
+        expected="as if no other product were halted",
+    ),
     "a halt is one of another product": Case(
         good=[],
         bad=told(ProductHalted(product="linear", cause="late"), step=HaltProduct(product="quarterly", cause="late")),

@@ -13,10 +13,13 @@ from holdfast_model.vocabulary import (
     Mark,
     MarkChanged,
     Market,
+    MarketTick,
     MarkRule,
     PriceReported,
     PriceTicks,
     Record,
+    Release,
+    ReleaseActivated,
     Setup,
     TakeSnapshot,
     TimeAdvanced,
@@ -31,6 +34,10 @@ SETUP = Setup(
         Market(market="N", base="BTC", quote="USD", lot_amount=Amount(1), tick_amount=Amount(1)),
     ),
     clients=("alice",),
+    releases=(
+        Release(release="r1"),
+        Release(release="r2", tick_amounts=(MarketTick(market="M", tick_amount=Amount(2)),)),
+    ),
 )
 MARK_1 = Invariant(
     id="MARK-1",
@@ -148,6 +155,13 @@ def test_nothing_is_reported_where_nothing_is_wrong(name: str) -> None:
             "report of a for M",
             "as of 4",
             id="a report overtakes its successor",
+        ),
+        pytest.param(
+            [told(time(5)), told(ReleaseActivated(release="r2"))],
+            told(reported("a", 100, 5)),
+            "report of a for M",
+            "as of 5",
+            id="a report in the ticks of the release before",
         ),
         pytest.param([told(time(5))], told(time(4)), "time", "4 after 5", id="time steps back"),
         pytest.param([*MARKED, seen(101)], seen(102), "mark of M", "102 is shown", id="another mark is shown"),
