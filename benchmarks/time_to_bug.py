@@ -408,7 +408,9 @@ fault names is violated for the first time. Made by `make time-to-bug`; not edit
 - **plain**: the Hypothesis machine that a user writes first (`benchmarks/plain_machine.py`): a rule for each kind of
   command, each argument drawn alone from a small domain, ids in bundles, money and prices from the start, signers
   that their own software drives. It looks at nothing that the exchange tells.
-- **machine**: one of Holdfast's machines, that of the part in which the fault is; plain runs on the same setup.
+- **machine**: one of Holdfast's machines, that of the part in which the fault is, as `run_machine` runs it: first the
+  models' shortest ways to their goals (`holdfast.openings`), then rules that put together what chance rarely does.
+  Plain runs on the same setup. Both get their examples nine at a time, which is to plain's advantage too.
 - **generator**: `holdfast fuzz` on the setups in which the fault can show, in turns, as `holdfast faults` runs it.
 
 All three check every invariant after every step, let everything come to rest after each example or sequence (which

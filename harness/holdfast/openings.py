@@ -30,6 +30,7 @@ from holdfast_model.vocabulary import (
     Burst,
     Capability,
     ComeToRest,
+    CommitNonce,
     Crash,
     HaltProduct,
     Liquidate,
@@ -41,6 +42,7 @@ from holdfast_model.vocabulary import (
     SetPhase,
     Setup,
     Step,
+    SubmitShare,
     TakeSnapshot,
 )
 from holdfast_reports import write_atomically
@@ -107,9 +109,21 @@ def play(engine: Engine, opening: Opening, watch: Callable[[Runner], None] = lam
     """
     runner = Runner(engine, opening.setup)
     for step in (*opening.steps, ComeToRest()):
-        runner.do(step)
+        runner.do(_said(runner, step))
         watch(runner)
     return runner
+
+
+def _said(runner: Runner, step: Step) -> Step:
+    """The step; what a signer says in it, this sequence's own signer says, who then knows that it has said it."""
+    parties = runner.known.parties
+    match step:
+        case CommitNonce() if parties is not None and step.payment in parties.signings:
+            return parties.commitment(step.payment, step.signer) or step
+        case SubmitShare() if parties is not None and step.payment in parties.signings:
+            return parties.share(step.payment, step.signer) or step
+        case _:
+            return step
 
 
 @cache

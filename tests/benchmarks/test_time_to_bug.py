@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from benchmarks import time_to_bug
 from holdfast.counterexamples import silent
+from holdfast.faulting import turns
 from holdfast_engine.faults import FAULTS, fault_by_name
+from holdfast_model.vocabulary import Capability
 
 PAGE = Path(__file__).parents[2] / "docs" / "time-to-bug.md"
 EASY, HARD = "fee-rounded-down", "liquidated-while-halted"
@@ -118,6 +120,12 @@ def test_a_median_counts_what_was_not_found_as_longest() -> None:
 def test_an_unknown_fault_is_wrong_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert time_to_bug.main(["--only", "nothing"]) == 2
     assert "there is no fault 'nothing'" in capsys.readouterr().err
+
+
+def test_each_fault_has_a_setup_to_show_in() -> None:
+    assert [fault.name for fault in FAULTS if not turns(fault, frozenset(Capability))] == []
+    hangs = turns(fault_by_name("payments-never-resumed"), frozenset(Capability))
+    assert [setup.custody is None for setup in hangs] == [False]
 
 
 def test_each_fault_has_a_machine() -> None:
