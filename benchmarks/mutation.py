@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import sha256
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from math import ceil
 from pathlib import Path
 from queue import Empty, Queue
@@ -390,9 +390,13 @@ class Campaign:
         return answer is not None
 
     def _by_tests(self, mutant: Mutant, first: str) -> Job:
-        """Judge by the tests that call the mutated function, the quickest first, as many as the plan has time for."""
+        """Judge by the tests that call the mutated function, as many as the plan has time for.
+
+        The files take turns, so that each has its say, and each begins with its quickest test.
+        """
         name = f"{mutant.module}:{mutant.function}"
-        found = sorted(pair for test in self._tests(mutant.group) for pair in self._trace_of(test).of(name))
+        calling = (sorted(self._trace_of(test).of(name)) for test in self._tests(mutant.group))
+        found = [pair for round_ in zip_longest(*calling) for pair in round_ if pair is not None]
         spent = accumulate(seconds for seconds, _ in found)
         chosen = tuple(
             test for (_, test), total in zip(found, spent, strict=True) if total <= self.plan.traced_seconds
@@ -552,8 +556,9 @@ page is its output; it is not part of `make test`, because it takes an hour or m
 - **The mutants** are made by {tool}, a public tool that knows nothing of this project: another comparison, a
   condition turned round, a number off by one, a loop that is not run. Seed {seed} draws {size} of them, as many for
   each group of modules: places first, and of each place one mutant, so that no place counts twice.
-- **The judges**, the first failure counts: the tests of the group of modules (`benchmarks/mutation/plan.toml` lists
-  them, and what is too slow to be among them), then the smoke gate's scenarios, generator and machines with its seed,
+- **The judges**, the first failure counts: the tests of the group of modules that call the mutated function, the
+  quickest of each file first, as many as take {traced} s while traced (`benchmarks/mutation/plan.toml` lists the
+  files, and what is too slow to be among them); then the smoke gate's scenarios, generator and machines with its seed,
   its work and every invariant. A goal that is never reached counts too, as it does in the gate. What takes more than
   {tests} s of processor time in the tests, or {generators} s in the generators, is killed by time-out.
 - **What survives** is told below, with the reason why it is the same program. A survivor without one makes the exit
@@ -586,6 +591,7 @@ def page_of(result: Result, plan: Plan) -> str:
         size=len(result.mutants),
         seed=result.seed,
         least=KILLED_PERCENT_MIN,
+        traced=plan.traced_seconds,
         tests=plan.tests_seconds,
         generators=plan.generators_seconds,
         table="\n".join(table(result)),

@@ -532,6 +532,16 @@ def test_prices_in_other_ticks_are_forgotten_not_converted() -> None:
     assert exchange.view() == view
 
 
+def test_what_was_said_of_a_market_whose_ticks_stay_counts_however_old_it_is() -> None:
+    setup = replace(MARGIN_SETUP, releases=RELEASES)
+    exchange = begun(setup)
+    ask(exchange, *funded(setup), AdvanceTime(time_ms=1_000), CANCEL_ONLY, MAINTENANCE, *deployed("r2"))
+    ask(exchange, ActivateRelease(release="r2"), POST_ONLY, OPEN)
+    report = ReportPrice(source="s1", market="BTC-PERP", price_ticks=PriceTicks(100), time_ms=0)
+    assert reason(ask(exchange, replace(report, market="BTC-USD"))) is Reason.REPORT_OUTDATED
+    assert reason(ask(exchange, report)) is None
+
+
 def test_a_release_that_changes_no_tick_keeps_orders_marks_and_prices() -> None:
     exchange = begun(LAX)
     ask(exchange, *funded(), place("alice", "a", Side.BUY, 2, 99), CANCEL_ONLY, MAINTENANCE, *deployed("r3"))
