@@ -392,17 +392,19 @@ class Campaign:
     def _by_tests(self, mutant: Mutant, first: str) -> Job:
         """Judge by the tests that call the mutated function, as many as the plan has time for.
 
-        The files take turns, so that each has its say, and each begins with its quickest test.
+        All of the files that bear the module's name come first. Then all take turns, so that each has its say, and
+        each begins with its quickest test.
         """
         name = f"{mutant.module}:{mutant.function}"
-        calling = (sorted(self._trace_of(test).of(name)) for test in self._tests(mutant.group))
-        found = [pair for round_ in zip_longest(*calling) for pair in round_ if pair is not None]
-        spent = accumulate(seconds for seconds, _ in found)
-        chosen = tuple(
-            test for (_, test), total in zip(found, spent, strict=True) if total <= self.plan.traced_seconds
-        )
+        calling = {test: sorted(self._trace_of(test).of(name)) for test in self._tests(mutant.group)}
+        own = [pair for test, pairs in calling.items() if mutant.module in Path(test).stem for pair in pairs]
+        turns = [pair for turn in zip_longest(*calling.values()) for pair in turn if pair is not None]
+        found = list(dict.fromkeys((*own, *turns)))
+        sums = accumulate((*(0.0 for _ in own), *(seconds for seconds, _ in found[len(own) :])))
+        wanted = [pair for pair, sum_ in zip(found, sums, strict=True) if sum_ <= self.plan.traced_seconds]
+        chosen = tuple(test for _, test in wanted)
         files = Counter(test.partition("::")[0] for test in chosen)
-        needed = STARTING_SECONDS + TRACING_FACTOR * ceil(sum(seconds for seconds, _ in found))
+        needed = STARTING_SECONDS + TRACING_FACTOR * ceil(sum(seconds for seconds, _ in wanted))
         return Job(
             path=self.plan.path(mutant.module),
             source=mutant.source,
@@ -556,11 +558,12 @@ page is its output; it is not part of `make test`, because it takes an hour or m
 - **The mutants** are made by {tool}, a public tool that knows nothing of this project: another comparison, a
   condition turned round, a number off by one, a loop that is not run. Seed {seed} draws {size} of them, as many for
   each group of modules: places first, and of each place one mutant, so that no place counts twice.
-- **The judges**, the first failure counts: the tests of the group of modules that call the mutated function, the
-  quickest of each file first, as many as take {traced} s while traced (`benchmarks/mutation/plan.toml` lists the
-  files, and what is too slow to be among them); then the smoke gate's scenarios, generator and machines with its seed,
-  its work and every invariant. A goal that is never reached counts too, as it does in the gate. What takes more than
-  {tests} s of processor time in the tests, or {generators} s in the generators, is killed by time-out.
+- **The judges**, the first failure counts: the tests of the group of modules that call the mutated function, those
+  named after the module and then the quickest of each file, as many as take {traced} s while traced
+  (`benchmarks/mutation/plan.toml` lists the files, and what is too slow to be among them); then the smoke gate's
+  scenarios, generator and machines, with its seed, its work and every invariant. A goal that is never reached counts
+  too, as it does in the gate. What takes more than {tests} s of processor time in the tests, or {generators} s in the
+  generators, is killed by time-out.
 - **What survives** is told below, with the reason why it is the same program. A survivor without one makes the exit
   status 1, and so does a score below {least} %. The score is what was killed of all: equivalent mutants count as not
   killed.
