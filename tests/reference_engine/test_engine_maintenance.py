@@ -162,6 +162,23 @@ def test_the_whole_procedure_is_gone_through() -> None:
     assert (runner.auditor.told.phase, runner.auditor.told.trade) == (Phase.OPEN, 1)
 
 
+def test_a_load_that_was_confirmed_just_before_the_maintenance_does_not_count_after_it() -> None:
+    exchange = begun()
+    ask(exchange, ANNOUNCE, CANCEL_ONLY, ConfirmLoad(), MAINTENANCE)
+    assert reason(ask(exchange, POST_ONLY)) is Reason.NOT_LOADED
+    assert reason(ask(exchange, ConfirmLoad(), POST_ONLY)) is None
+
+
+def test_a_primary_that_is_rebuilt_before_anything_was_decided_is_confirmed_too() -> None:
+    storage = MemoryStorage()
+    begun(CUSTODY, storage)
+    exchange = Exchange(storage)
+    ask(exchange, CANCEL_ONLY)
+    assert reason(ask(exchange, POST_ONLY)) is Reason.NOT_LOADED
+    assert reason(ask(exchange, ConfirmLoad(), POST_ONLY)) is Reason.NOT_RECONCILED
+    assert reason(ask(exchange, Reconcile(), POST_ONLY)) is None
+
+
 @pytest.mark.parametrize(
     ("done", "refused"),
     [
