@@ -241,8 +241,8 @@ class State:
 
     def __init__(self, root: Path, plan: Plan) -> None:
         self._root = root
-        self._known: dict[tuple[str, ...], str] = {}
-        self._shared = sha256(repr((plan.preloaded, plan.generators, plan.deselected, plan.traced_seconds)).encode())
+        self._known: dict[tuple[tuple[str, ...], int], str] = {}
+        self._shared = sha256(repr((plan.preloaded, plan.generators, plan.deselected)).encode())
         tests = {test for group in plan.groups.values() for test in group.tests}
         for name in plan.copied:
             for file in sorted((root / name).rglob("*")) if (root / name).is_dir() else [root / name]:
@@ -251,13 +251,14 @@ class State:
                 if file.is_file() and not is_test and not NOT_COPIED.intersection(file.parts):
                     self._shared.update(f"{relative}\0".encode() + file.read_bytes())
 
-    def sha256_with(self, tests: Iterable[str]) -> str:
-        """The hash of what a verdict of these files of tests depends on."""
-        wanted = tuple(tests)
+    def sha256_with(self, tests: Iterable[str], *, budget: int = 0) -> str:
+        """The hash of what a verdict of these files of tests depends on, and of how many of them were run."""
+        wanted = (tuple(tests), budget)
         if wanted not in self._known:
             total = self._shared.copy()
-            for test in wanted:
+            for test in wanted[0]:
                 total.update(f"{test}\0".encode() + (self._root / test).read_bytes())
+            total.update(f"{budget}".encode())
             self._known[wanted] = total.hexdigest()
         return self._known[wanted]
 
@@ -296,7 +297,7 @@ class Campaign:
             return self.state.sha256_with((judged.by.partition("::")[0],))
         if judged.verdict == GENERATORS:
             return self.state.sha256_with(())
-        return self.state.sha256_with(self.plan.groups[group].tests)
+        return self.state.sha256_with(self.plan.groups[group].tests, budget=self.plan.traced_seconds)
 
     def run(self, chosen: Sequence[Mutant], *, workers: int, stages: Sequence[str] = (TESTS, GENERATORS)) -> None:
         """Judge what is not judged yet; all by the tests first, because they are quick."""
