@@ -38,6 +38,7 @@ QUIETLY = ("-q", "--no-header", "-p", "no:cacheprovider", "-W", "ignore::pytest.
 """How pytest is run here; the warning is that it cannot rewrite what is imported already."""
 
 HEARD, TRACED = "heard.tmp", "traced.tmp"
+NOT_LOADED = "the tests cannot be loaded"
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -317,8 +318,8 @@ def _run_tests(job: Job, plan: Plan) -> str:
 
     The one to begin with is run before the others, and the first file by itself: to read in all takes a while.
     """
-    if job.first and (failed := _pytest((job.first,), plan)):
-        return failed
+    if "::" in job.first and (failed := _pytest((job.first,), plan)) not in {"", NOT_LOADED}:
+        return failed  # what cannot be loaded may be a test that was renamed since
     for tests in (job.tests[:1], job.tests[1:]):
         if tests and (failed := _pytest(tests, plan, Chosen(job.chosen))):
             return failed
@@ -339,7 +340,7 @@ def _pytest(tests: tuple[str, ...], plan: Plan, *plugins: object) -> str:
     seen = FirstFailure()
     status = pytest.main([*options, *tests], plugins=[seen, *plugins])
     well = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.TESTS_FAILED}
-    return seen.name or ("" if status in well else f"pytest ended with {status!r}")
+    return seen.name or ("" if status in well else NOT_LOADED)
 
 
 def smoke_gate(first: str = "") -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import sha256
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from math import ceil
 from pathlib import Path
 from queue import Empty, Queue
@@ -241,8 +241,8 @@ class State:
 
     def __init__(self, root: Path, plan: Plan) -> None:
         self._root = root
-        self._known: dict[tuple[str, ...], str] = {}
-        self._shared = sha256(repr((plan.preloaded, plan.generators, plan.deselected, plan.traced_seconds)).encode())
+        self._known: dict[tuple[tuple[str, ...], int], str] = {}
+        self._shared = sha256(repr((plan.preloaded, plan.generators, plan.deselected)).encode())
         tests = {test for group in plan.groups.values() for test in group.tests}
         for name in plan.copied:
             for file in sorted((root / name).rglob("*")) if (root / name).is_dir() else [root / name]:
@@ -251,13 +251,14 @@ class State:
                 if file.is_file() and not is_test and not NOT_COPIED.intersection(file.parts):
                     self._shared.update(f"{relative}\0".encode() + file.read_bytes())
 
-    def sha256_with(self, tests: Iterable[str]) -> str:
-        """The hash of what a verdict of these files of tests depends on."""
-        wanted = tuple(tests)
+    def sha256_with(self, tests: Iterable[str], *, budget: int = 0) -> str:
+        """The hash of what a verdict of these files of tests depends on, and of how many of them were run."""
+        wanted = (tuple(tests), budget)
         if wanted not in self._known:
             total = self._shared.copy()
-            for test in wanted:
+            for test in wanted[0]:
                 total.update(f"{test}\0".encode() + (self._root / test).read_bytes())
+            total.update(f"{budget}".encode())
             self._known[wanted] = total.hexdigest()
         return self._known[wanted]
 
@@ -296,7 +297,7 @@ class Campaign:
             return self.state.sha256_with((judged.by.partition("::")[0],))
         if judged.verdict == GENERATORS:
             return self.state.sha256_with(())
-        return self.state.sha256_with(self.plan.groups[group].tests)
+        return self.state.sha256_with(self.plan.groups[group].tests, budget=self.plan.traced_seconds)
 
     def run(self, chosen: Sequence[Mutant], *, workers: int, stages: Sequence[str] = (TESTS, GENERATORS)) -> None:
         """Judge what is not judged yet; all by the tests first, because they are quick."""
@@ -390,15 +391,21 @@ class Campaign:
         return answer is not None
 
     def _by_tests(self, mutant: Mutant, first: str) -> Job:
-        """Judge by the tests that call the mutated function, the quickest first, as many as the plan has time for."""
+        """Judge by the tests that call the mutated function, as many as the plan has time for.
+
+        All of the files that bear the module's name come first. Then all take turns, so that each has its say, and
+        each begins with its quickest test.
+        """
         name = f"{mutant.module}:{mutant.function}"
-        found = sorted(pair for test in self._tests(mutant.group) for pair in self._trace_of(test).of(name))
-        spent = accumulate(seconds for seconds, _ in found)
-        chosen = tuple(
-            test for (_, test), total in zip(found, spent, strict=True) if total <= self.plan.traced_seconds
-        )
+        calling = {test: sorted(self._trace_of(test).of(name)) for test in self._tests(mutant.group)}
+        own = [pair for test, pairs in calling.items() if mutant.module in Path(test).stem for pair in pairs]
+        turns = [pair for turn in zip_longest(*calling.values()) for pair in turn if pair is not None]
+        found = list(dict.fromkeys((*own, *turns)))
+        sums = accumulate((*(0.0 for _ in own), *(seconds for seconds, _ in found[len(own) :])))
+        wanted = [pair for pair, sum_ in zip(found, sums, strict=True) if sum_ <= self.plan.traced_seconds]
+        chosen = tuple(test for _, test in wanted)
         files = Counter(test.partition("::")[0] for test in chosen)
-        needed = STARTING_SECONDS + TRACING_FACTOR * ceil(sum(seconds for seconds, _ in found))
+        needed = STARTING_SECONDS + TRACING_FACTOR * ceil(sum(seconds for seconds, _ in wanted))
         return Job(
             path=self.plan.path(mutant.module),
             source=mutant.source,
@@ -552,10 +559,12 @@ page is its output; it is not part of `make test`, because it takes an hour or m
 - **The mutants** are made by {tool}, a public tool that knows nothing of this project: another comparison, a
   condition turned round, a number off by one, a loop that is not run. Seed {seed} draws {size} of them, as many for
   each group of modules: places first, and of each place one mutant, so that no place counts twice.
-- **The judges**, the first failure counts: the tests of the group of modules (`benchmarks/mutation/plan.toml` lists
-  them, and what is too slow to be among them), then the smoke gate's scenarios, generator and machines with its seed,
-  its work and every invariant. A goal that is never reached counts too, as it does in the gate. What takes more than
-  {tests} s of processor time in the tests, or {generators} s in the generators, is killed by time-out.
+- **The judges**, the first failure counts: the tests of the group of modules that call the mutated function, those
+  named after the module and then the quickest of each file, as many as take {traced} s while traced
+  (`benchmarks/mutation/plan.toml` lists the files, and what is too slow to be among them); then the smoke gate's
+  scenarios, generator and machines, with its seed, its work and every invariant. A goal that is never reached counts
+  too, as it does in the gate. What takes more than {tests} s of processor time in the tests, or {generators} s in the
+  generators, is killed by time-out.
 - **What survives** is told below, with the reason why it is the same program. A survivor without one makes the exit
   status 1, and so does a score below {least} %. The score is what was killed of all: equivalent mutants count as not
   killed.
@@ -586,6 +595,7 @@ def page_of(result: Result, plan: Plan) -> str:
         size=len(result.mutants),
         seed=result.seed,
         least=KILLED_PERCENT_MIN,
+        traced=plan.traced_seconds,
         tests=plan.tests_seconds,
         generators=plan.generators_seconds,
         table="\n".join(table(result)),

@@ -162,6 +162,23 @@ def test_the_whole_procedure_is_gone_through() -> None:
     assert (runner.auditor.told.phase, runner.auditor.told.trade) == (Phase.OPEN, 1)
 
 
+def test_a_load_that_was_confirmed_just_before_the_maintenance_does_not_count_after_it() -> None:
+    exchange = begun()
+    ask(exchange, ANNOUNCE, CANCEL_ONLY, ConfirmLoad(), MAINTENANCE)
+    assert reason(ask(exchange, POST_ONLY)) is Reason.NOT_LOADED
+    assert reason(ask(exchange, ConfirmLoad(), POST_ONLY)) is None
+
+
+def test_a_primary_that_is_rebuilt_before_anything_was_decided_is_confirmed_too() -> None:
+    storage = MemoryStorage()
+    begun(CUSTODY, storage)
+    exchange = Exchange(storage)
+    ask(exchange, CANCEL_ONLY)
+    assert reason(ask(exchange, POST_ONLY)) is Reason.NOT_LOADED
+    assert reason(ask(exchange, ConfirmLoad(), POST_ONLY)) is Reason.NOT_RECONCILED
+    assert reason(ask(exchange, Reconcile(), POST_ONLY)) is None
+
+
 @pytest.mark.parametrize(
     ("done", "refused"),
     [
@@ -530,6 +547,16 @@ def test_prices_in_other_ticks_are_forgotten_not_converted() -> None:
     view = exchange.view()
     exchange.restore()
     assert exchange.view() == view
+
+
+def test_what_was_said_of_a_market_whose_ticks_stay_counts_however_old_it_is() -> None:
+    setup = replace(MARGIN_SETUP, releases=RELEASES)
+    exchange = begun(setup)
+    ask(exchange, *funded(setup), AdvanceTime(time_ms=1_000), CANCEL_ONLY, MAINTENANCE, *deployed("r2"))
+    ask(exchange, ActivateRelease(release="r2"), POST_ONLY, OPEN)
+    report = ReportPrice(source="s1", market="BTC-PERP", price_ticks=PriceTicks(100), time_ms=0)
+    assert reason(ask(exchange, replace(report, market="BTC-USD"))) is Reason.REPORT_OUTDATED
+    assert reason(ask(exchange, report)) is None
 
 
 def test_a_release_that_changes_no_tick_keeps_orders_marks_and_prices() -> None:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
+from holdfast.setups import MARGIN_SETUP
 from holdfast.stories import Story
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
@@ -23,6 +25,7 @@ from holdfast_model.vocabulary import (
     OrderCancelled,
     PlaceOrder,
     PriceTicks,
+    Product,
     Reason,
     Rejected,
     Side,
@@ -196,6 +199,8 @@ def test_a_reduce_only_order_needs_no_margin_and_must_bear_what_it_may_lose(stor
     open_long(story, "alice", 10, 100)  # the fee was 1: equity is 100, and so is the initial margin
     more = story.order(BUY, "alice", "more", 1, 100, PERP)
     assert story.refusal(more) is Reason.INSUFFICIENT_MARGIN
+    ruinous = story.order(SELL, "alice", "ruinous", 10, 89, PERP, conditions=REDUCE)
+    assert story.refusal(ruinous) is Reason.INSUFFICIENT_MARGIN  # it may lose 110 and a fee of 1
     first = story.order(SELL, "alice", "first", 10, 91, PERP, conditions=REDUCE)
     assert story.refusal(first) is None  # it may lose 90 and a fee of 1
     second = story.order(SELL, "alice", "second", 10, 99, PERP, conditions=REDUCE)
@@ -219,6 +224,25 @@ def test_a_missing_mark_is_the_reason_before_a_missing_margin(story: Story) -> N
     assert story.refusal(order) is Reason.INSUFFICIENT_MARGIN
     story.wait(60_001)
     assert story.refusal(order) is Reason.MARK_UNAVAILABLE
+
+
+def test_each_isolated_account_has_the_markets_of_its_own_product_only() -> None:
+    """Of two isolated products, whichever comes first by its name."""
+    isle = next(market for market in MARGIN_SETUP.markets if market.product == "island")
+    products = (
+        *MARGIN_SETUP.products,
+        Product(product="atoll", isolated=True),
+        Product(product="reef", isolated=True),
+    )
+    markets = (
+        *MARGIN_SETUP.markets,
+        replace(isle, market="ETH-ATOLL", product="atoll"),
+        replace(isle, market="ETH-REEF", product="reef"),
+    )
+    venue = Venue(replace(MARGIN_SETUP, products=products, markets=markets))
+    for product, name in (("atoll", "ETH-ATOLL"), ("island", "ETH-ISLE"), ("reef", "ETH-REEF")):
+        assert [market.market for market in venue.margin_account("alice", product).markets] == [name]
+    assert [market.market for market in venue.margin_account("alice", "linear").markets] == ["BTC-PERP", "ETH-PERP"]
 
 
 # Amendments ---------------------------------------------------------------------------------------------------------

@@ -625,3 +625,23 @@ def test_a_restore_does_not_wake_what_is_not_up() -> None:
     assert runner.last_view is not None
     assert runner.last_view.replicas[2].status is DOWN
     assert runner.violations == []
+
+
+@pytest.mark.parametrize(
+    ("point", "wanted", "primary", "epoch"),
+    [
+        (CrashPoint.BEFORE_JOURNAL, N2, N1, 1),
+        (CrashPoint.AFTER_JOURNAL, N2, N2, 2),
+        (CrashPoint.AFTER_JOURNAL, N1, N1, 1),
+    ],
+)
+def test_a_promotion_in_flight_took_effect_exactly_where_it_was_durable_and_legal(
+    point: CrashPoint, wanted: ReplicaId, primary: ReplicaId, epoch: int
+) -> None:
+    storage = MemoryStorage()
+    exchange = begun(storage=storage)
+    ask(exchange, deposit(0))
+    exchange.crash(PromoteReplica(replica=wanted), point)
+    again = Exchange(storage)
+    assert (again.view().primary, again.view().epoch) == (primary, epoch)
+    assert reason(ask(again, deposit(1))) is None

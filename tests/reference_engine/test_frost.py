@@ -492,3 +492,8 @@ def test_fresh_nonces_give_nothing_away() -> None:
     sessions = [run.session_over(message) for run, message in zip(runs, (b"pay 1", b"pay 2", b"pay 3"), strict=True)]
     shares = [run.shares(session)[1] for run, session in zip(runs, sessions, strict=True)]
     assert leaked_secret(sessions, shares, signer=1) != runs[0].keys[1].secret
+
+
+@pytest.mark.parametrize("drawn", [0, 1, ORDER - 2, ORDER - 1, ORDER, 2 * ORDER - 2, 2**512 - 1])
+def test_whatever_bytes_are_drawn_a_random_scalar_is_from_one_to_the_order_less_one(drawn: int) -> None:
+    assert 1 <= frost.random_scalar(lambda size: drawn.to_bytes(size, "little")) <= ORDER - 1
