@@ -571,7 +571,7 @@ page is its output; it is not part of `make test`, because it takes an hour or m
 
 ## By module
 
-{table}
+{unjudged}{table}
 
 {modules}
 
@@ -598,6 +598,7 @@ def page_of(result: Result, plan: Plan) -> str:
         traced=plan.traced_seconds,
         tests=plan.tests_seconds,
         generators=plan.generators_seconds,
+        unjudged=_unjudged(result),
         table="\n".join(table(result)),
         modules="\n".join(modules),
         survivors="\n".join(_survivors(result)) or "None.",
@@ -605,6 +606,14 @@ def page_of(result: Result, plan: Plan) -> str:
         places=f"{sum(result.places.values()):,}",
         left_out="\n".join(f"- {number:,}: {why}" for why, number in result.left_out.items()),
     )
+
+
+def _unjudged(result: Result) -> str:
+    """What a page of an unfinished run says first."""
+    if not result.unjudged:
+        return ""
+    names = ", ".join(f"`{line.module}:{line.function}`" for line in result.unjudged)
+    return f"**Not judged to the end, and counted as not killed: {len(result.unjudged)} of them.** In {names}.\n\n"
 
 
 def _survivors(result: Result) -> Iterator[str]:
@@ -643,7 +652,7 @@ def main(arguments: Sequence[str]) -> int:
     for line in (*table(result), *_survivors(result)):
         say(line)
     status = status or status_of(result)
-    if options.page and not result.unjudged:
+    if options.page and status is not ExitStatus.INTERRUPTED:
         options.page.write_text(page_of(result, campaign.plan))
     return status
 
@@ -681,7 +690,7 @@ def _options(arguments: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("holdfast-report/mutation"), help="verdicts and mutation.json"
     )
-    parser.add_argument("--page", type=Path, help="write the page too, when all is judged")
+    parser.add_argument("--page", type=Path, help="write the page too")
     parser.add_argument("--root", type=Path, default=ROOT, help="the tree to mutate")
     parser.add_argument("--plan", type=Path, default=HERE / "plan.toml", help="what is mutated, and what judges it")
     parser.add_argument("--reasons", type=Path, default=HERE / "equivalent.toml", help="why survivors are equivalent")

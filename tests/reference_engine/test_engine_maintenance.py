@@ -1,6 +1,6 @@
 """Maintenance by procedure, releases, the load barrier, and cancelling everything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -9,9 +9,12 @@ from msgspec.structs import replace
 from holdfast.engine import LocalEngine
 from holdfast.running import Runner
 from holdfast.setups import MARGIN_SETUP, SMALL_SETUP
+from holdfast.stories import Story
 from holdfast_engine.exchange import Exchange
 from holdfast_engine.storage import MemoryStorage
+from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
+    SPOT,
     ActivateRelease,
     AdvanceTime,
     Amount,
@@ -456,6 +459,22 @@ def test_a_waiting_stop_stands_in_ticks_too() -> None:
     assert reason(ask(exchange, ActivateRelease(release="r2"))) is Reason.ORDERS_OPEN
 
 
+def test_what_is_owed_for_a_closed_position_stands_in_ticks_until_it_is_paid(
+    story: Story, venue_of: Callable[[Story], Venue]
+) -> None:
+    assert not venue_of(story).priced("BTC-PERP")
+    story.pledge("alice", "linear", BTC=100)  # which is no cash
+    story.pledge("bob", "linear", USD=1_000)
+    story.sell("bob", "b1", 10, 100, "BTC-PERP")
+    story.buy("alice", "a1", 10, 100, "BTC-PERP")
+    story.buy("bob", "b2", 10, 90, "BTC-PERP")
+    story.sell("alice", "a2", 10, 90, "BTC-PERP")
+    assert venue_of(story).position("alice", "BTC-PERP").position_lots == 0
+    assert venue_of(story).priced("BTC-PERP")
+    story.do(story.transfer("alice", "USD", 200, SPOT, "linear"))
+    assert not venue_of(story).priced("BTC-PERP")
+
+
 def trade_value(exchange: Exchange, number: int, price: int) -> int:
     """What a trade of one lot costs its buyer, less the fees."""
     ask(exchange, place("alice", f"a{number}", Side.SELL, 1, price))
@@ -609,6 +628,17 @@ def test_cancelling_everything_releases_every_hold_exactly(market: str | None) -
     assert runner.last_view.balances == before.balances
     assert (runner.last_view.orders, runner.last_view.stops) == ((), ())
     assert runner.violations == []
+
+
+def test_cancelling_everything_passes_over_what_stands_in_a_halted_product_and_over_nothing_else(
+    story: Story,
+) -> None:
+    story.pledge("alice", "linear", USD=1_000)
+    story.buy("alice", "linear", 1, 99, "BTC-PERP")
+    story.buy("alice", "spot", 1, 99)
+    story.do(HaltProduct(product="linear", cause="late"))
+    events = story.do(CancelAllOrders())
+    assert [event.order for event in events if isinstance(event, OrderCancelled)] == ["spot"]
 
 
 def test_the_journal_alone_says_what_is_announced_confirmed_and_active() -> None:

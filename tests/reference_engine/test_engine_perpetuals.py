@@ -11,8 +11,10 @@ from holdfast_model.vocabulary import (
     CauseKind,
     EntryPosted,
     Events,
+    FundHouse,
     FundingSettled,
     HaltProduct,
+    Liquidate,
     PositionChanged,
     Reason,
     RestoreSnapshot,
@@ -180,6 +182,22 @@ def test_what_an_account_cannot_pay_stays_owed_and_is_paid_first_when_collateral
     story.do(story.transfer("alice", "USD", 100, SPOT, "linear"))
     assert (held(story, "alice"), cash(story, "alice")) == ((0, 0), 58)
     assert story.position("alice", PERP) is None
+
+
+def test_the_last_unit_that_is_owed_is_written_off_too(story: Story, desk: Desk) -> None:
+    story.pledge("alice", "linear", BTC=100)
+    desk.trade("alice", 10, 100)
+    desk.trade("alice", -10, 100)
+    pledged(story, alice=1)
+    assert held(story, "alice") == (0, 1)  # of two fees, one is paid
+    story.do(story.transfer("alice", "BTC", 99, "linear", SPOT))
+    story.do(FundHouse(account="@insurance", asset="USD", amount=Amount(5), transaction="insured"))
+    step = Liquidate(client="alice", product="linear")
+    assert story.refusal(step) is Reason.NOT_BELOW_MAINTENANCE
+    story.mark("BTC-USD", 1)  # what is left of the collateral counts for nothing now
+    assert entry(story.do(step), CauseKind.INSURANCE) == {("@insurance", FREE): -1, ("@clearing", FREE): 1}
+    assert story.position("alice", PERP) is None
+    assert story.refusal(step) is not None
 
 
 def test_what_is_owed_is_paid_market_by_market(story: Story, desk: Desk) -> None:
