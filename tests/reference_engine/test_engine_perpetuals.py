@@ -9,6 +9,7 @@ from holdfast_model.vocabulary import (
     Amount,
     Bucket,
     CauseKind,
+    Conditions,
     EntryPosted,
     Events,
     FundHouse,
@@ -19,6 +20,7 @@ from holdfast_model.vocabulary import (
     Reason,
     RestoreSnapshot,
     SettleFunding,
+    Side,
     SizeLots,
     TakeSnapshot,
     TradeExecuted,
@@ -26,6 +28,7 @@ from holdfast_model.vocabulary import (
 
 PERP = "BTC-PERP"
 FREE, COLLATERAL = Bucket.FREE, Bucket.COLLATERAL
+BUY, SELL = Side.BUY, Side.SELL
 
 
 def pledged(story: Story, **amounts: int) -> None:
@@ -159,6 +162,17 @@ def test_both_sides_of_a_trade_may_close(story: Story) -> None:
         ("bob", COLLATERAL): -20 - 1,
         ("@rounding", FREE): 2,
     }
+
+
+@pytest.mark.parametrize(("lots", "side", "prices"), [(10, SELL, (89, 91)), (-10, BUY, (111, 109))])
+def test_an_order_that_only_reduces_needs_no_margin_but_must_bear_what_it_may_lose(
+    story: Story, desk: Desk, lots: int, side: Side, prices: tuple[int, int]
+) -> None:
+    pledged(story, alice=101)
+    desk.trade("alice", lots, 100)  # the fee was 1: equity is 100, and so is the initial margin
+    for price, reason in zip(prices, (Reason.INSUFFICIENT_MARGIN, None), strict=True):
+        order = story.order(side, "alice", f"at{price}", 10, price, PERP, conditions=Conditions(reduce_only=True))
+        assert story.refusal(order) is reason
 
 
 # What cannot be paid ------------------------------------------------------------------------------------------------
