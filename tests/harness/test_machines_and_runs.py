@@ -4,9 +4,11 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.counterexamples import counterexample, read_counterexample, silent, smallest
@@ -57,6 +59,14 @@ def test_the_machine_finds_a_planted_fault_and_leaves_a_sequence_that_shows_it(f
         assert command_count(small) <= 8
         shown = run(source.engine(), outcome.setup, small)
         assert invariant in {item.invariant for item in shown.violations}
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_every_rule_can_be_drawn_in_every_example(data: st.DataObject) -> None:
+    rules: Any = ExchangeMachine()._rules_strategy
+    flags = data.draw(rules.enabled_rules_strategy)
+    assert all(flags.is_enabled(rule.function.__name__) for rule in rules.rules)
 
 
 def test_the_machine_can_be_used_from_a_test_of_ones_own() -> None:
