@@ -37,6 +37,7 @@ from holdfast.setups import (
 from holdfast.whole_machine import WholeMachine
 from holdfast.witnessing import goals_sought, hunt_for, on_reference
 from holdfast.workers import WORKERS, Beside
+from holdfast_engine.faults import FAULTS, Fault
 from holdfast_invariants.auditor import not_checkable
 from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
@@ -77,6 +78,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     machine_steps: int
     commands: int
     fault_commands: int
+    faults_each: int | None
+    """How many planted bugs are tried for each invariant, besides one for each incident; None is all there are."""
     link: Work
     links: tuple[Linked, ...] = LINKED
 
@@ -102,13 +105,14 @@ PROFILES = {
             explorations=("yardstick", "spot"),
             witnessed=tuple(f"exchange:slice={name}" for name in QUICKLY_WITNESSED),
             machine_examples=100,
-            margin_examples=90,
-            custody_examples=60,
+            margin_examples=60,
+            custody_examples=40,
             operations_examples=23,
             whole_examples=11,
             machine_steps=30,
             commands=30_000,
             fault_commands=30_000,
+            faults_each=2,
             link=Work(walks=2, walk_steps=20, histories=2, history_moves=25),
         ),
         Profile(
@@ -123,7 +127,8 @@ PROFILES = {
             whole_examples=110,
             machine_steps=50,
             commands=100_000,
-            fault_commands=30_000,
+            fault_commands=60_000,
+            faults_each=None,
             link=Work(walks=6, walk_steps=40, histories=12, history_moves=40),
         ),
         Profile(
@@ -139,6 +144,7 @@ PROFILES = {
             machine_steps=60,
             commands=2_000_000,
             fault_commands=100_000,
+            faults_each=None,
             link=Work(walks=60, walk_steps=60, histories=150, history_moves=60),
         ),
     )
@@ -301,6 +307,7 @@ class Gate:
             return WORKERS if self._idle else max(1, WORKERS - 1)
 
         return run_faults(
+            self._faults(),
             seed=self._seed,
             commands=self._profile.fault_commands,
             progress=self._progress,
@@ -308,11 +315,36 @@ class Gate:
             workers=workers,
         )
 
+    def _faults(self) -> tuple[Fault, ...]:
+        """The planted bugs of the profile: of each invariant the first ones, by the place at which they name it.
+
+        For each incident that none of those re-enacts comes the first one that does.
+        """
+        each = self._profile.faults_each
+        if each is None:
+            return FAULTS
+        chosen: set[str] = set()
+        for invariant in CATALOGUE:
+            naming = [fault for fault in FAULTS if invariant.id in fault.violates]
+            naming.sort(key=lambda fault: fault.violates.index(invariant.id))
+            chosen.update(fault.name for fault in naming[:each])
+        shown = {incident for fault in FAULTS if fault.name in chosen for incident in fault.incidents}
+        for fault in FAULTS:
+            if not shown.issuperset(fault.incidents):
+                chosen.add(fault.name)
+                shown.update(fault.incidents)
+        return tuple(fault for fault in FAULTS if fault.name in chosen)
+
     def _await_faults(self) -> None:
         assert self._beside is not None
         self._idle = True
         self.faults = self._beside.result(partial(self._kept, at_once=False))
         self.timing["faults"] = round(self._beside.seconds, 3)
+        left = len(FAULTS) - len(self.faults.faults)
+        if left:
+            each = self._profile.faults_each
+            reason = f"profile {self._profile.name} tries {each} of each invariant, one of each incident; ci all"
+            self.skipped.append(NotChecked(subject=f"{left} planted bugs", reason=reason))
         self.skipped += [
             NotChecked(subject=f"planted bug {item.fault}", reason=item.reason)
             for item in self.faults.faults

@@ -20,7 +20,7 @@ import sys
 import time
 from functools import partial
 
-from holdfast import cli, faulting, gating
+from holdfast import cli, gating
 from holdfast.__main__ import main
 from holdfast.linking.checking import Work
 from holdfast_engine.faults import FAULTS
@@ -35,11 +35,11 @@ if __name__ == "__main__":
     few, slow = int(sys.argv.pop(1)), float(sys.argv.pop(1))
     gating.PROFILES["smoke"] = gating.Profile(
         name="smoke", proofs=(), explorations=(), machine_examples=2, margin_examples=2, custody_examples=2,
-        operations_examples=2, whole_examples=2, machine_steps=5, commands=400, fault_commands=400,
+        operations_examples=2, whole_examples=2, machine_steps=5, commands=400, fault_commands=400, faults_each=None,
         link=Work(walks=1, walk_steps=2, histories=1, history_moves=2), links=(), witnessed=(),
     )
     gating.rerun = partial(slowly, slow)
-    gating.run_faults = partial(faulting.run_faults, FAULTS[:few])
+    gating.Gate._faults = lambda gate: FAULTS[:few]
     main()
 """
 """The gate on little work; so many planted bugs, and so many seconds before each scenario."""

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from holdfast.openings import openings_like
 from holdfast.running import ENGINE_FAILED, run
 from holdfast.scenarios import SCENARIOS, Scenario
 from holdfast.workers import Lost
-from holdfast_engine.faults import fault_by_name
+from holdfast_engine.faults import FAULTS, fault_by_name
+from holdfast_invariants.catalogue import CATALOGUE
 from holdfast_invariants.goals import GOALS
 from holdfast_model.evidence import Verdict
 from holdfast_model.findings import FaultsResult, FaultVerdict
@@ -160,6 +162,7 @@ def gate(engine: str, *, commands: int) -> Gate:
         machine_steps=1,
         commands=commands,
         fault_commands=1,
+        faults_each=None,
         link=Work(walks=1, walk_steps=3, histories=1, history_moves=3),
         links=LINKED[:1],
     )
@@ -167,6 +170,18 @@ def gate(engine: str, *, commands: int) -> Gate:
         work = Gate(source, profile, seed=1, progress=silent, found=lambda *_: None)
         work.run()
     return work
+
+
+def test_the_smoke_profile_tries_two_planted_bugs_of_each_invariant_and_says_how_many_it_leaves() -> None:
+    with EngineSource("reference") as source:
+        work = Gate(source, PROFILES["smoke"], seed=1, progress=silent, found=lambda *_: None)
+    tried = work._faults()
+    named = Counter(invariant for fault in tried for invariant in fault.violates)
+    there = Counter(invariant for fault in FAULTS for invariant in fault.violates)
+    assert all(named[entry.id] >= min(2, there[entry.id]) for entry in CATALOGUE)
+    assert {incident for fault in tried for incident in fault.incidents} == {
+        incident for fault in FAULTS for incident in fault.incidents
+    }
 
 
 def test_a_gate_that_reaches_too_little_is_inconclusive_and_says_what_is_missing() -> None:
