@@ -193,13 +193,17 @@ class Risk(Prices):
         assert self.setup.margin is not None
         client, credit = self.client(), self.one(self.setup.margin.credit)
         asset = self.one(self.setup.assets) if self.chance(0.05) else credit.asset
-        beyond = max(1, credit.amount - self.debt(client, credit.asset) + 1)
+        room, pool = credit.amount - self.debt(client, credit.asset), self.amount(LENDING, Bucket.FREE, asset)
+        beyond = max(1, room + 1)
         amount = self.one((self.random.randint(1, 50), max(1, credit.amount // 3), beyond, beyond))
-        if self.chance(0.5):
-            yield self.pay_house(LENDING, credit.asset, amount)
-        if self.chance(0.6):
+        secured = self.chance(0.5)
+        if pool < room and self.chance(0.4):
+            amount = pool + 1
+        elif secured or self.chance(0.5):
+            yield self.pay_house(LENDING, credit.asset, min(amount, beyond))
+        if secured or self.chance(0.4):
             yield from self.fresh()
-        if self.chance(0.4):
+        if secured:
             product = next(product.product for product in self.setup.products if not product.isolated)
             yield from self._provide(client, product, 4 * self._worth(asset, amount) // 3)
         yield Borrow(client=client, request=self.number("r"), asset=asset, amount=Amount(amount))

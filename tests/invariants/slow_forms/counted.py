@@ -30,6 +30,8 @@ from holdfast_model.vocabulary import (
     OrderFilled,
     OrderReduced,
     OrderRested,
+    Phase,
+    PhaseChanged,
     PromoteReplica,
     Record,
     Rejected,
@@ -292,7 +294,7 @@ def prio_1(history: list[Moment]) -> Verdict:
             case TradeExecuted():
                 checked += 1
                 subjects |= out_of_turn(past, moment)
-            case CommandDone():
+            case CommandDone() if phase_at(past) in {Phase.OPEN, Phase.POST_ONLY}:
                 queue = queue_at(past)
                 for market in SMALL_SETUP.markets:
                     bid, ask = best(queue, market.market, Side.BUY), best(queue, market.market, Side.SELL)
@@ -309,6 +311,11 @@ def prio_1(history: list[Moment]) -> Verdict:
             case _:
                 pass
     return subjects, checked
+
+
+def phase_at(past: Sequence[Moment]) -> Phase:
+    """The phase that was told last: only while orders may trade nobody's book may be crossed."""
+    return next((moment.after for moment in reversed(past) if isinstance(moment, PhaseChanged)), Phase.OPEN)
 
 
 def out_of_turn(past: Sequence[Moment], trade: TradeExecuted) -> set[str]:
