@@ -85,6 +85,10 @@ def _auctions(tale: Tale) -> Violations:
         before = [other.what.market for other in tale.between(start, moment.at, AuctionUncrossed)]
         if phase is not Phase.AUCTION or moment.what.market in before:
             yield moment.step, f"uncrossing of {moment.what.market}"
+        product = {market.market: market.product for market in tale.setup.markets}.get(moment.what.market)
+        closed = product is not None and tale.stage(moment.at, product) is not Stage.OPEN
+        if closed and moment.what.market in crossed_at(tale, moment.at):
+            yield moment.step, f"uncrossing of {moment.what.market}"
     for moment in tale.all(PhaseChanged):
         left, after = tale.phase(moment.at), moment.what.after
         if left is Phase.AUCTION and after in {Phase.OPEN, Phase.CLOSED}:

@@ -192,7 +192,7 @@ def payments_at(tale: Tale, end: int) -> dict[str, tuple[Any, ...]]:
             intent, status, attempt, before = payments[label]
             match event:
                 case SigningBegan():
-                    status = PaymentStatus.SIGNING
+                    status, attempt = PaymentStatus.SIGNING, event.attempt
                 case SigningRestarted():
                     status, attempt = PaymentStatus.APPROVED, event.attempt
                 case PaymentSigned():
