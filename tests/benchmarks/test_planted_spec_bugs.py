@@ -1,5 +1,6 @@
 """The table of planted spec bugs: it has a row for each, and a bug that is not there is not reported as found."""
 
+import pytest
 from benchmarks.planted_spec_bugs import NOT_FOUND, TABLE, planted, rows_of, shown_in, table
 
 from holdfast_model.specs import load_model
@@ -35,6 +36,7 @@ def test_a_refutation_at_another_action_than_the_planted_one_does_not_count() ->
     assert row.prove == NOT_FOUND
 
 
+@pytest.mark.deep
 def test_a_bounded_search_reaches_what_is_near_and_says_how_far_it_looked_for_the_rest() -> None:
     near, far = "exchange:slice=trading,bug=refund", "yardstick:bug=restore"
     for name, invariant, said in ((near, "CONS-1", "4 states, "), (far, "FINAL-3", "8 states, ")):

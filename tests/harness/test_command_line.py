@@ -272,6 +272,7 @@ def test_standard_output_holds_nothing_but_the_json_that_was_asked_for(
     assert json.loads(run.stdout)["command"] == arguments[0]
 
 
+@pytest.mark.deep
 def test_a_gate_on_a_stale_restore_fails_and_its_counterexample_replays(tmp_path: Path) -> None:
     engine = "fault:stale-snapshot-restore"
     run = holdfast("gate", "--engine", engine, "--json", "gate.json", cwd=tmp_path, timeout=300)

@@ -118,6 +118,9 @@ def test_a_gate_that_is_killed_on_a_faulty_engine_keeps_its_counterexamples_with
     listed = {item["file"] for item in result_in(out / "report.json")["counterexamples"]}
     assert listed == {f"counterexamples/{path.name}" for path in (out / "counterexamples").glob("*.json")}
     assert listed
+    replay = [sys.executable, "-m", "holdfast", "replay", str(out / min(listed))]
+    assert ended(replay, tmp_path).returncode == 1
+    assert ended([*replay, "--engine", "reference"], tmp_path).returncode == 0
 
 
 @pytest.mark.slow
