@@ -283,3 +283,21 @@ def test_clients_and_markets_that_need_not_differ_are_one() -> None:
     assert {command.market for command in (first, *burst.commands) if isinstance(command, PlaceOrder)} == {"BTC-USD"}
     assert approval == ApproveWithdrawal(client="carol", withdrawal="w1")
     assert payment == BroadcastPayment(payment="carol/w1")
+
+
+@pytest.mark.parametrize("name", ["buy", "cancel_order"])
+def test_a_client_that_is_called_as_something_else_in_a_step_is_left_alone(name: str) -> None:
+    steps = (
+        CancelOrder(client="alice", order="o1"),
+        CancelOrder(client=name, order="o2"),
+        PlaceOrder(
+            client="alice",
+            order="o3",
+            market="BTC-USD",
+            side=Side.BUY,
+            size_lots=SizeLots(1),
+            price_ticks=PriceTicks(1),
+            time_in_force=TimeInForce.GTC,
+        ),
+    )
+    assert shrink(steps, lambda candidate: len(candidate) == len(steps)) == steps
