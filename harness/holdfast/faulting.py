@@ -12,7 +12,7 @@ from holdfast.healing import REST_BOUND
 from holdfast.setups import setups_for, signing_bounds
 from holdfast.workers import WORKERS, Lost, spread
 from holdfast_engine.faults import FAULTS, Fault, fault_by_name
-from holdfast_invariants.catalogue import invariant_by_id
+from holdfast_invariants.catalogue import CATALOGUE, invariant_by_id
 from holdfast_model.evidence import Bound, Verdict, worst
 from holdfast_model.findings import FaultOutcome, FaultsResult, FaultVerdict, Run
 from holdfast_model.vocabulary import Capability, Setup, command_count
@@ -23,6 +23,21 @@ Kept = Callable[[FaultsResult], object]
 
 NOT_TRIED = "the run ended before it was tried"
 _HEALTHY = "The reference exchange without a fault."
+
+
+def representatives(each: int) -> tuple[Fault, ...]:
+    """So many planted faults of each invariant, those first that name it first, and one of each incident."""
+    chosen: set[str] = set()
+    for invariant in CATALOGUE:
+        naming = [fault for fault in FAULTS if invariant.id in fault.violates]
+        naming.sort(key=lambda fault: fault.violates.index(invariant.id))
+        chosen.update(fault.name for fault in naming[:each])
+    shown = {incident for fault in FAULTS if fault.name in chosen for incident in fault.incidents}
+    for fault in FAULTS:
+        if not shown.issuperset(fault.incidents):
+            chosen.add(fault.name)
+            shown.update(fault.incidents)
+    return tuple(fault for fault in FAULTS if fault.name in chosen)
 
 
 def run_faults(

@@ -11,7 +11,7 @@ from msgspec import Struct
 from holdfast.counterexamples import Progress, counterexample, rerun, smallest, summary
 from holdfast.custody_machine import CustodyMachine
 from holdfast.engines import FAILURES_IN_A_ROW_MAX, EngineSource
-from holdfast.faulting import run_faults, verdict_of
+from holdfast.faulting import representatives, run_faults, verdict_of
 from holdfast.fuzzing import counterexamples_of, fuzz
 from holdfast.healing import REST_BOUND
 from holdfast.linking.checking import LINKED, Linked, Work, check_links
@@ -316,24 +316,8 @@ class Gate:
         )
 
     def _faults(self) -> tuple[Fault, ...]:
-        """The planted bugs of the profile: of each invariant the first ones, by the place at which they name it.
-
-        For each incident that none of those re-enacts comes the first one that does.
-        """
         each = self._profile.faults_each
-        if each is None:
-            return FAULTS
-        chosen: set[str] = set()
-        for invariant in CATALOGUE:
-            naming = [fault for fault in FAULTS if invariant.id in fault.violates]
-            naming.sort(key=lambda fault: fault.violates.index(invariant.id))
-            chosen.update(fault.name for fault in naming[:each])
-        shown = {incident for fault in FAULTS if fault.name in chosen for incident in fault.incidents}
-        for fault in FAULTS:
-            if not shown.issuperset(fault.incidents):
-                chosen.add(fault.name)
-                shown.update(fault.incidents)
-        return tuple(fault for fault in FAULTS if fault.name in chosen)
+        return FAULTS if each is None else representatives(each)
 
     def _await_faults(self) -> None:
         assert self._beside is not None

@@ -8,7 +8,7 @@ from holdfast.counterexamples import Progress
 from holdfast.differing import Comparison, Diff, Pair, compare
 from holdfast.engine import EngineFailure
 from holdfast.engines import EngineSource
-from holdfast.faulting import turns
+from holdfast.faulting import representatives, turns
 from holdfast.generating import SMALL_SETUP
 from holdfast_engine.conventions import parts_with
 from holdfast_engine.faults import FAULTS, Fault
@@ -79,7 +79,11 @@ def test_the_faults_that_differ_late_are_faults_and_few() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(fault, id=fault.name, marks=[pytest.mark.deep if fault.name in DEEP else pytest.mark.slow])
+        pytest.param(
+            fault,
+            id=fault.name,
+            marks=[pytest.mark.deep if fault.name in DEEP or fault not in representatives(2) else pytest.mark.slow],
+        )
         for fault in FAULTS
     ],
 )
