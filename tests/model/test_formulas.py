@@ -17,8 +17,9 @@ def test_the_slices_have_every_formula_of_the_whole_exchange() -> None:
     assert set(whole.invariants) == {each for part in parts for each in part.invariants}
 
 
-def test_few_slices_are_chosen_for_few_invariants() -> None:
-    assert slices_with(["CONS-1", "CONS-2", "CUST-1"]) == ["exchange:slice=custody+recovery,signers=3"]
+def test_an_invariant_is_proved_in_every_slice_that_has_a_formula_for_it() -> None:
+    assert slices_with(["CONS-1"]) == list(FORMULA_SLICES)
+    assert slices_with(["CUST-1"]) == ["exchange:slice=custody+recovery,signers=3"]
     assert slices_with(["FINAL-1", "FENCE-1"]) == [
         "exchange:slice=trading+maintenance",
         "exchange:slice=replication+surge,requests=2",
@@ -64,3 +65,13 @@ def test_every_formula_is_proved_for_many_accounts_and_orders() -> None:
     assert {o.invariant for o in proof.obligations if not o.auxiliary} == set(
         load_model("exchange:slice=all").invariants
     )
+
+
+@pytest.mark.slow
+def test_every_formula_is_proved_for_any_number_of_accounts() -> None:
+    proof = prove_formulas(any_number_of="accounts")
+    assert proof.verdict is Verdict.HELD
+    assert {o.invariant for o in proof.obligations if not o.auxiliary} == set(
+        load_model("exchange:slice=all").invariants
+    )
+    assert {bound.name: bound.value for bound in proof.bounds}["accounts"] == "any number"

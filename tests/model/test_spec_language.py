@@ -190,7 +190,7 @@ def spec_with(body: str, *, properties: str = "") -> Spec:
     text = (
         "class Subject(Spec):\n"
         "    level = Nat.upto(3)\n"
-        "    balance = Int.per(Account)\n"
+        "    balance, debt = Int.per(Account), Int.per(Account)\n"
         "    colour = Enum(Colour)\n"
         "    owner = Enum(Account)\n"
         "    def __init__(self) -> None:\n"
@@ -205,6 +205,47 @@ def spec_with(body: str, *, properties: str = "") -> Spec:
     exec(compile(text, name, "exec"), names)  # noqa: S102 - the text stands in this file
     found: Spec = names["Subject"]()
     return found
+
+
+class Pair(Spec):
+    live = Part(Purse)
+    saved = Part(Purse)
+
+    def __init__(self) -> None:
+        super().__init__(sizes={Account: 2})
+
+    @action
+    def pay(self, account: Account, asset: Asset) -> None:
+        self.live.free[account, asset] += 1
+
+    @always("CONS-1")
+    def others_are_kept(self, asset: Asset) -> Condition:
+        rest = (self.live.free.equals(self.saved.free, each) for each in Asset if each != asset)
+        return any_of(self.live.free.equals(self.saved.free, asset), *rest)
+
+    @always("CONS-2")
+    def all_is_kept(self) -> Condition:
+        return self.live.free.equals(self.saved.free)
+
+
+def test_families_are_equal_where_everything_in_them_is_with_the_indices_that_are_given() -> None:
+    model = Model(Pair())
+    kept, all_kept = model.properties
+    initial = model.initial
+    paid: dict[tuple[object, ...], tuple[int, ...]] = {}
+    for instance in model.instances():
+        after = model.step(instance, initial)
+        assert after is not None
+        paid[instance.arguments] = after
+    assert len(paid) == len({*paid.values()}) == 4
+    assert model.holds(all_kept, initial)
+    for after in paid.values():
+        assert model.holds(kept, after), "one asset changed, for one account: the other is as it was"
+        assert not model.holds(all_kept, after)
+    both = tuple(
+        max(numbers) for numbers in zip(paid[Account(0), Asset.SOL], paid[Account(1), Asset.USDT], strict=True)
+    )
+    assert not model.holds(kept, both)
 
 
 REFUSED = [
@@ -224,6 +265,12 @@ REFUSED = [
     ("self.balance[Asset.SOL] = 1", "indexed with a Asset", 10),
     ("self.balance[2] = 1", "has no index 2", 10),
     ("self.balance[account, account] = 1", "has 1 indices (Account); found 2", 10),
+    (
+        "self.require(self.balance.equals(self.balance, Asset.SOL))",
+        "`balance` is held to a Asset; it is by Account",
+        10,
+    ),
+    ("self.require(self.balance.equals(self.debt))", "`balance` is compared with `debt`", 10),
     ("self.level = self.level // 2", "division is not part of the language", 10),
     ("with self.when(self.level == 1):\n    self.require(self.level == 1)", "`require` inside `when`", 11),
     ("self.require(self.level)", "expected a condition", 10),

@@ -22,19 +22,13 @@ Progress = Callable[[int, int, str], None]
 
 
 def slices_with(invariants: Sequence[str]) -> list[str]:
-    """The slices to prove these invariants in, few of them; all slices where none is named.
+    """The slices to prove these invariants in: each that has a formula for one of them, all where none is named.
 
     An invariant that no slice has a formula for goes with the first one, whose proof reports it.
     """
-    if not invariants:
-        return list(FORMULA_SLICES)
+    wanted = set(invariants)
     has = {name: set(load_model(name).invariants) for name in FORMULA_SLICES}
-    missing = set(invariants) & {each for ids in has.values() for each in ids}
-    chosen = []
-    while missing:
-        best = max(FORMULA_SLICES, key=lambda name: len(has[name] & missing))
-        chosen.append(best)
-        missing -= has[best]
+    chosen = [name for name in FORMULA_SLICES if not wanted or has[name] & wanted]
     return chosen or [FORMULA_SLICES[0]]
 
 

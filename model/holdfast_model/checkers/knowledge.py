@@ -20,8 +20,8 @@ from holdfast_model.checkers.polynomials import (
     multiplied,
     unvisited,
 )
-from holdfast_model.spec.sorts import Enumeration, Index, Table, is_unbounded, size_of
-from holdfast_model.spec.terms import Formula, Operand, Operator, Term, any_of, negation, rebuild, summed
+from holdfast_model.spec.sorts import Enumeration, Index, is_unbounded, size_of
+from holdfast_model.spec.terms import Formula, Operand, Operator, Term, any_of, negation, rebuild
 
 _NOTHING: frozenset[int | str] = frozenset()
 
@@ -75,7 +75,6 @@ class Knowledge:
         self._equations: dict[Term, Polynomial] | None = None
         self._pivots: dict[int, Polynomial] = {}
         self._speaking: dict[int | str, list[int]] | None = None
-        self._derived: list[Operand] = []
         self.facts = list(facts)
         self.definitions = list(definitions)
         self.contradictory = contradictory
@@ -104,8 +103,7 @@ class Knowledge:
                         touched |= self._take(again)
             self._memo = {}
             kept: list[Term] = []
-            news = self._derived
-            self._derived = []
+            news = []
             for fact in self.facts:
                 if touched.isdisjoint(self._supports.of(fact)):
                     kept.append(fact)
@@ -181,9 +179,6 @@ class Knowledge:
             one, other = other, one
         if is_variable(one) and isinstance(other, Term):
             self._rules[other] = one
-            if other.sort is Table:
-                equal_sums = summed(one) == summed(other)
-                self._derived.append(equal_sums)
 
     def entails(self, condition: Operand) -> bool:
         """Whether the condition is one of the facts, or comes down to true by them."""

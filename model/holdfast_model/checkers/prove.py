@@ -46,7 +46,7 @@ from holdfast_model.checkers.questions import Question, Questions
 from holdfast_model.checkers.recording import Recording
 from holdfast_model.checkers.renaming import TermSymmetry
 from holdfast_model.checkers.smt import SOLVER, Answer, Reply
-from holdfast_model.checkers.sums import instances, laws_of_sums
+from holdfast_model.checkers.sums import instances, laws_of_sums, sums_of_equals
 from holdfast_model.checkers.sums import parts as parts_of_sum
 from holdfast_model.errors import SpecError
 from holdfast_model.evidence import Obligation, ObligationVerdict, Proof, Verdict
@@ -404,6 +404,7 @@ class _Proof(Recording):
         named = [index for index in indices if index is not anyone]
         return [
             *of_parts,
+            *(said for fact in known.facts for said in sums_of_equals(fact)),
             *(said for fact in known.facts for said in instances(fact, named, self.model.unbounded[0])),
         ]
 

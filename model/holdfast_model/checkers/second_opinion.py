@@ -65,6 +65,7 @@ def _answered(text: str, *, resources: int) -> tuple[Answer, int]:
         ) from error
     solver = cvc5.Solver(cvc5.TermManager())
     solver.setOption("rlimit", str(resources))
+    solver.setOption("arrays-exp", "true")  # or it reads no table that has one number everywhere
     parser = cvc5.InputParser(solver)
     parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, text, "question")
     symbols = parser.getSymbolManager()

@@ -2,7 +2,8 @@
 
 Written from the terms and not from z3's expressions, so that another solver's answer also checks the translation to
 z3. Only linear and non-linear integer arithmetic, choices and equality are used; a member of a finite sort is an
-integer within its limits.
+integer within its limits. Tables, where there is any number of members, are arrays; one that has the same number
+everywhere is a constant array, for which cvc5 wants the option `--arrays-exp`, as the script then says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ def script(
     if expected is not None:
         lines.append(f"(set-info :status {STATUS[expected]})")
     lines.append("(set-logic ALL)")
+    if any(term.operator is Operator.EVERYWHERE for term in walk(conditions)):
+        lines.insert(0, "; cvc5 reads this with --arrays-exp: it has a constant array")
     if any(term.operator is Operator.SUM for term in walk(conditions)):
         lines.append("(declare-fun sum ((Array Int Int)) Int)")
     names: dict[Term, str] = {}

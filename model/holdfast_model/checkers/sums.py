@@ -29,6 +29,7 @@ from holdfast_model.spec.terms import (
     ite,
     negation,
     rebuild,
+    sort_of,
     stored,
     summed,
     summed_over,
@@ -129,6 +130,16 @@ def instances(fact: Operand, members: Iterable[Operand], sort: type[Index]) -> l
     if names != {anyone}:
         return []
     return [_replaced(fact, anyone, member) for member in members]  # type: ignore[misc]  # a fact is a condition
+
+
+def sums_of_equals(fact: Operand) -> list[Condition]:
+    """That tables which a fact compares have one sum if they are equal.
+
+    It needs no law of its own, but the solver must be told: of a changed table it sees no sum, since that of
+    another stands in its place.
+    """
+    compared = (t for t in walk([fact]) if t.operator is Operator.EQUAL and sort_of(t.arguments[0]) is Table)
+    return [implies(t, _number(summed(t.arguments[0])) == summed(t.arguments[1])) for t in compared]  # type: ignore[arg-type]
 
 
 def _number(operand: Operand) -> Number:

@@ -37,6 +37,7 @@ from holdfast_model.spec.terms import (
     at,
     choose,
     everywhere,
+    implies,
     sort_of,
     speaks_of_each,
     stored,
@@ -333,6 +334,33 @@ class Family(Generic[Kind]):
                 self._scope.write(position, value, sort=self._declaration.member.sort, condition=condition)
             else:
                 self._scope.write_at(position, self._index(key), value, condition=condition)
+
+    def equals(self, other: Self, *fixed: Operand) -> Condition:
+        """True when everything is as in the same family of another record: `one.held.equals(other.held, asset)`.
+
+        Of the sorts of the family, those that `fixed` has an index of are held to it. Families over an unbounded
+        sort are compared whole, which no loop over its members can do.
+        """
+        mine, theirs = self._declaration, other._declaration
+        if mine is not theirs:
+            refuse(f"`{mine.name}` is compared with `{theirs.name}`; expected the same family of another record")
+        given = {sort_of(index): index for index in fixed}
+        if unknown := [sort.__name__ for sort in given if sort not in mine.sorts]:
+            refuse(f"`{mine.name}` is held to a {unknown[0]}; it is by {', '.join(s.__name__ for s in mine.sorts)}")
+        keys = product(
+            *(
+                [given[sort]] if sort in given else [sort(0)] if is_unbounded(sort) else members(sort)
+                for sort in mine.sorts
+            )
+        )
+        cell = mine.member.sort if self._by is None else Table
+        return all_of(
+            *(
+                implies(condition, self._scope.read(one, cell) == other._scope.read(another, cell))
+                for key in keys
+                for (condition, one), (_, another) in zip(self._places(key), other._places(key), strict=True)
+            )
+        )
 
 
 class _When:

@@ -236,14 +236,9 @@ class Positions(Engine):
             self.stage[product] == other.stage[product],
             self.insurance[product] == other.insurance[product],
             self.clearing[product] == other.clearing[product],
-            *(
-                all_of(
-                    self.collateral[account, product] == other.collateral[account, product],
-                    self.position[account, product] == other.position[account, product],
-                    self.entry[account, product] == other.entry[account, product],
-                )
-                for account in Account
-            ),
+            self.collateral.equals(other.collateral, product),
+            self.position.equals(other.position, product),
+            self.entry.equals(other.entry, product),
         )
 
 

@@ -821,10 +821,8 @@ class Intake(Engine):
 
     def reserved(self, account: Account, asset: Asset) -> Value:
         """One unit for each resting order, and what other parts set aside."""
-        others = super().reserved(account, asset)
-        if account != CLIENT or asset != Asset.USDT:
-            return others
-        return others + total(ite(self.resting[request], 1, 0) for request in Request)
+        resting = total(ite(self.resting[request], 1, 0) for request in Request)
+        return super().reserved(account, asset) + ite(all_of(account == CLIENT, asset == Asset.USDT), resting, 0)
 
 
 class Surge(Exchange):
