@@ -282,8 +282,10 @@ class Gate:
             reason = why_not_linked(load_model(model))
             if reason:
                 self.skipped.append(NotChecked(subject=f"the link of {model} and the reference", reason=reason))
-        for check in check_links(self._profile.links, seed=self._seed, work=self._profile.link):
+        for check, seconds in check_links(self._profile.links, seed=self._seed, work=self._profile.link):
             self.links.append(check)
+            if seconds is not None:
+                self.timing[f"link:{check.model}"] = round(seconds, 3)
 
     def _witness(self) -> None:
         sought = goals_sought((), None)

@@ -360,4 +360,5 @@ def test_one_smoke_gate_of_the_healthy_engine_holds_and_its_report_agrees_with_i
     for fault in result["faults"]["faults"]:
         assert set(fault["names"]) <= set(fault["caught_by"]), fault["fault"]
     assert result["faults"]["healthy"]["violations"] == []
+    assert "not recorded" not in (tmp_path / "holdfast-report" / "report.html").read_text()
     assert holdfast("report", "holdfast-report", cwd=tmp_path).returncode == 0

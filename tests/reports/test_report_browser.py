@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from holdfast_model.findings import Report
-from holdfast_reports import AnyResult
+from holdfast_reports import AnyResult, load
 
 Reports = dict[str, Callable[[], Report[AnyResult]]]
 Folder = Callable[[Report[AnyResult]], Path]
@@ -29,6 +29,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+SAMPLE = Path(__file__).parents[2] / "reports" / "sample" / "report.json"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
@@ -53,6 +55,21 @@ def opened(browser: Browser, out: Path, *, width: int, scheme: Scheme = "light")
     return page, noticed
 
 
+TOO_WIDE = """[...document.querySelectorAll('main *')]
+    .filter(each => each.getBoundingClientRect().right > innerWidth + 1)
+    .map(each => each.outerHTML.slice(0, 80))"""
+
+
+def test_a_whole_report_of_a_gate_fits_windows_of_every_width(folder: Folder, browser: Browser) -> None:
+    page, _ = opened(browser, folder(load(SAMPLE)), width=1280)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    for width in (320, 360, 600, 703, 705, 800, 900, 959, 961, 1023, 1100, 1119, 1121, 1200, 1280, 1600):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate(TOO_WIDE) == [], width
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.close()
+
+
 @pytest.mark.parametrize("kind", ["held gate", "violated gate", "diff"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_fits_its_window_and_asks_for_nothing(
@@ -61,12 +78,7 @@ def test_the_page_fits_its_window_and_asks_for_nothing(
     page, noticed = opened(browser, folder(reports[kind]()), width=width)
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    too_wide = page.evaluate(
-        """[...document.querySelectorAll('main *')]
-           .filter(each => each.getBoundingClientRect().right > innerWidth + 1)
-           .map(each => each.outerHTML.slice(0, 80))"""
-    )
-    assert too_wide == []
+    assert page.evaluate(TOO_WIDE) == []
     for link in page.locator("nav a").all():
         link.click()
         target = page.locator(link.get_attribute("href") or "")
@@ -157,7 +169,7 @@ def test_paper_has_every_section_and_what_is_folded_on_the_screen(
     page, _ = opened(browser, folder(reports["violated gate"]()), width=1280)
     page.emulate_media(media="print")
     headings = page.locator("main > section > h2")
-    assert headings.count() == 12
+    assert headings.count() == 1 + page.locator("nav a").count() == 14
     assert all(heading.is_visible() for heading in headings.all())
     assert page.get_by_text("The whole state before").is_visible()
     assert page.evaluate("document.querySelector('details > table').checkVisibility({contentVisibilityAuto: true})")

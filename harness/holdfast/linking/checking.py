@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 
 from msgspec import Struct
 
@@ -89,11 +90,11 @@ class _Job(Struct, frozen=True, kw_only=True):
     work: Work
 
 
-def check_links(models: Sequence[Linked], *, seed: int, work: Work) -> Iterator[LinkCheck]:
-    """The checks of these models on the reference exchange, shared among the cores, in order."""
+def check_links(models: Sequence[Linked], *, seed: int, work: Work) -> Iterator[tuple[LinkCheck, float | None]]:
+    """The checks of these models on the reference exchange, in order, each with its seconds; the cores share them."""
     jobs = [_Job(linked=linked, seed=seed, work=work) for linked in models]
-    for job, check in zip(jobs, spread(_check, jobs, guard_seconds=GUARD_SECONDS), strict=True):
-        yield _lost(job, check.how) if isinstance(check, Lost) else check
+    for job, done in zip(jobs, spread(_check, jobs, guard_seconds=GUARD_SECONDS), strict=True):
+        yield (_lost(job, done.how), None) if isinstance(done, Lost) else done
 
 
 def _lost(job: _Job, how: str) -> LinkCheck:
@@ -109,8 +110,9 @@ def _lost(job: _Job, how: str) -> LinkCheck:
     )
 
 
-def _check(job: _Job) -> LinkCheck:
-    return check_link(job.linked, seed=job.seed, work=job.work)
+def _check(job: _Job) -> tuple[LinkCheck, float]:
+    start = monotonic()
+    return check_link(job.linked, seed=job.seed, work=job.work), monotonic() - start
 
 
 def check_link(linked: Linked, *, seed: int, work: Work, engines: Engines = LocalEngine) -> LinkCheck:
