@@ -604,9 +604,13 @@ def faults(
     seed: Seed = DEFAULT_SEED,
     json: Json = None,
 ) -> None:
-    """Every planted bug against every invariant: the proof that green can turn red."""
+    """Every planted bug against every invariant: the proof that green can turn red.
+
+    Each is looked for in as many commands as in the gate's profile ci, unless --commands says otherwise.
+    """
     from holdfast.console import say, telling, verdict_line
     from holdfast.faulting import run_faults, verdict_of
+    from holdfast.gating import PROFILES
     from holdfast.reporting import Rarely, write_json
     from holdfast_engine.faults import FAULTS, fault_by_name
     from holdfast_model.evidence import ExitStatus
@@ -625,7 +629,8 @@ def faults(
 
     with telling() as progress:
         try:
-            result = run_faults(chosen, seed=seed, commands=commands or 20_000, progress=progress, kept=keep)
+            bound = commands or PROFILES["ci"].fault_commands
+            result = run_faults(chosen, seed=seed, commands=bound, progress=progress, kept=keep)
         except KeyboardInterrupt:
             if result is None:
                 raise
