@@ -1,6 +1,6 @@
 """Checks every function of a module against the PEP 316 contract in its docstring, with CrossHair.
 
-    python tests/crosshair/check_contracts.py [MODULE | FILE.py] [--seconds 30] [--jobs 2] [--out FOLDER]
+    python tests/crosshair/check_contracts.py [MODULE | FILE.py] [--seconds 90] [--jobs 2] [--out FOLDER]
 
 The functions are found by inspection, so that one without a contract fails by its name. Each is checked in a process
 of its own, so that no outcome depends on the order or on what else is there.
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from crosshair.statespace import AnalysisMessage
 
 ARITHMETIC = "holdfast_engine.arithmetic"
-SECONDS = 30.0
+SECONDS = 90.0
 JOBS = 2
 POSTCONDITIONS_MAX = 20
 START_SECONDS = 60
