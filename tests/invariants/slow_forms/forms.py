@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from slow_forms.causes import cons_4
 from slow_forms.contracts import pos_2
 from slow_forms.custody import cust_1, cust_2, cust_3
 from slow_forms.door import surge_1
@@ -18,6 +19,7 @@ from slow_forms.signing import cust_4, cust_5, cust_6
 from slow_forms.tale import Tale, Violations
 
 SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
+    "CONS-4": cons_4,
     "FINAL-2": final_2,
     "MAINT-1": maint_1,
     "CUST-1": cust_1,
