@@ -1,6 +1,6 @@
 """CONS-4, slowly: entries against what else their answer tells, loans against the pool, new risk against margin."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -60,8 +60,8 @@ from holdfast_model.vocabulary import (
     WithdrawalRequested,
     WithdrawalStatus,
 )
-from slow_forms.book import orders_at, parties
-from slow_forms.margin import PPM, Account, Risk, up
+from slow_forms.book import Order, OrderKey, orders_at, parties
+from slow_forms.margin import PPM, Account, Risk, charged, fee_to_come, up
 from slow_forms.positions import account_of, legs, settled
 from slow_forms.standing import balances_at, transfers_at, withdrawals_at
 from slow_forms.tale import Asked, Done, Moment, Tale, Violations
@@ -94,6 +94,7 @@ _ASKED_BY: dict[type, type] = {
     Borrowed: Borrow,
     Repaid: Repay,
     OrderAccepted: PlaceOrder,
+    OrderAmended: AmendOrder,
 }
 
 
@@ -116,11 +117,10 @@ def _is_to_be_asked_for(tale: Tale, event: Event) -> bool:
 
 
 def _asks_for(command: Command, event: Event) -> bool:
-    """Whether the event is what the command asks for: the same in everything that both name."""
+    """Whether the event is what the command asks for, in everything that the command says."""
     if type(command) is not _ASKED_BY[type(event)]:
         return False
-    both = {*command.__struct_fields__} & {*event.__struct_fields__}
-    return all(getattr(command, name) == getattr(event, name) for name in both)
+    return all(getattr(command, said) == getattr(event, said) for said in command.__struct_fields__)
 
 
 # Entries are explained, one by one, by what else the answer tells ---------------------------------------------------
@@ -133,16 +133,16 @@ _OBLIGATIONS = {CauseKind.SETTLEMENT, *_OF_LIQUIDATIONS}
 def _unexplained(tale: Tale) -> Violations:
     for moment in tale.all(Done):
         answer = tale.answer(moment)
-        causes = [_moves(tale, told) for told in answer]
-        for kind in {*CauseKind} - _HOLDS - _OBLIGATIONS:
-            entries = [
-                told.what for told in answer if isinstance(told.what, EntryPosted) and told.what.cause_kind is kind
-            ]
-            allowed = [moved for of, moved in causes if of is kind and moved]
-            for entry, moved, due in zip_longest(_first_of(kind, entries), _as_moved(kind, entries), allowed):
+        causes = [cause for told in answer if (cause := _moves(tale, told)) is not None]
+        posted = [told.what for told in answer if isinstance(told.what, EntryPosted)]
+        kinds = {kind for kind, _ in causes} | {entry.cause_kind for entry in posted}
+        for kind in kinds - _HOLDS - _OBLIGATIONS:
+            entries = [entry for entry in posted if entry.cause_kind is kind]
+            due = [moved for of, moved in causes if of is kind and moved]
+            for entry, moved, allowed in zip_longest(_first_of(kind, entries), _as_moved(kind, entries), due):
                 if entry is None:
                     yield moment.step, f"{kind} without an entry"
-                elif moved != due:
+                elif moved != allowed:
                     yield moment.step, _name(entry)
 
 
@@ -178,8 +178,12 @@ def _sum(lines: Iterable[Line]) -> Moved:
     return {place: amount for place, amount in moved.items() if amount}
 
 
-def _moves(tale: Tale, moment: Moment) -> tuple[CauseKind | None, Moved]:
-    """The kind of entry that an event calls for, and what it is to move."""
+Cause = tuple[CauseKind, Moved]
+"""The kind of entry that an event calls for, and what it is to move."""
+
+
+def _moves(tale: Tale, moment: Moment) -> Cause | None:
+    """What an event calls for; None where it moves nothing."""
     match event := moment.what:
         case TradeExecuted() | FundingSettled() | Deleveraged():
             return _of_market(tale, moment)
@@ -207,7 +211,7 @@ def _chain_fee(tale: Tale, asset: AssetId) -> int:
     return sum(chain.fee for chain in chains if chain.asset == asset)
 
 
-def _of_payment(tale: Tale, moment: Moment) -> tuple[CauseKind | None, Moved]:
+def _of_payment(tale: Tale, moment: Moment) -> Cause | None:
     event, custody = moment.what, tale.setup.custody is not None
     match event:
         case DepositFinalised():
@@ -216,7 +220,7 @@ def _of_payment(tale: Tale, moment: Moment) -> tuple[CauseKind | None, Moved]:
                 (other.asset, other.transaction) == (event.asset, event.transaction)
                 for other in tale.before(moment.at, DepositFinalised)
             ):
-                return None, {}
+                return None
             return CauseKind.ARRIVAL, _paid(event.asset, event.amount, (OUTSIDE, FREE), (ARRIVING, FREE))
         case DepositCredited():
             source = ARRIVING if custody else OUTSIDE
@@ -234,10 +238,10 @@ def _of_payment(tale: Tale, moment: Moment) -> tuple[CauseKind | None, Moved]:
             }[type(event)]
             return kind, _paid(event.asset, event.amount + event.fee, source_of, target_of)
         case _:
-            return None, {}
+            return None
 
 
-def _of_loan(tale: Tale, moment: Moment) -> tuple[CauseKind, Moved]:
+def _of_loan(tale: Tale, moment: Moment) -> Cause:
     """A loan is paid out of the pool, and owed to it; a repayment goes to the pool first, then to rounding."""
     event = moment.what
     client, asset, amount = event.client, event.asset, event.amount
@@ -262,7 +266,7 @@ def _interest(tale: Tale, moment: Moment) -> Moved:
     return _sum(lines)
 
 
-def _of_transfer(tale: Tale, moment: Moment) -> tuple[CauseKind | None, Moved]:
+def _of_transfer(tale: Tale, moment: Moment) -> Cause | None:
     """Collateral that leaves is held until it arrives."""
     event = moment.what
     held = (event.client, HELD)
@@ -270,7 +274,7 @@ def _of_transfer(tale: Tale, moment: Moment) -> tuple[CauseKind | None, Moved]:
         return CauseKind.TRANSFER, _paid(event.asset, event.amount, _wallet(tale, event.client, event.source), held)
     under_way = transfers_at(tale, moment.at).get(f"{event.client}/{event.request}")
     if under_way is None:
-        return None, {}
+        return None
     amount, asset, _, target = under_way
     return CauseKind.TRANSFER, _paid(asset, amount, held, _wallet(tale, event.client, target))
 
@@ -281,10 +285,10 @@ def _wallet(tale: Tale, client: str, product: ProductId) -> tuple[str, Bucket]:
     return (account_of(tale, client, product), COLLATERAL) if margined else (client, FREE)
 
 
-def _of_market(tale: Tale, moment: Moment) -> tuple[CauseKind | None, Moved]:
+def _of_market(tale: Tale, moment: Moment) -> Cause | None:
     event, market = moment.what, tale.markets(moment.at).get(moment.what.market)
     if market is None:
-        return None, {}
+        return None
     if isinstance(event, TradeExecuted):
         spot = market.perpetual is None
         return CauseKind.TRADE, _spot_trade(event, market) if spot else _settlements(tale, moment, market, FEES)
@@ -325,38 +329,55 @@ def _settlements(tale: Tale, moment: Moment, market: Market, charges_to: str) ->
 
 
 def _misheld(tale: Tale) -> Violations:
-    """What is held for an order stays with its client, in one asset; and nothing is held for nothing."""
+    """What is held for an order stays with its client, in one asset, and clients have held just what is to be."""
     for moment in tale.all(EntryPosted):
-        lines = _lines(moment.what)
-        places = {(account, asset) for account, _, asset, _ in lines}
-        stays = len(places) == 1 and {bucket for _, bucket, _, _ in lines} <= {FREE, HELD}
-        if moment.what.cause_kind in _HOLDS and not (stays and sum(amount for *_, amount in lines) == 0):
-            yield moment.step, _name(moment.what)
+        if moment.what.cause_kind in _HOLDS:
+            lines = _lines(moment.what)
+            places = {(account, asset) for account, _, asset, _ in lines}
+            buckets = {bucket for _, bucket, _, _ in lines}
+            if len(places) > 1 or not buckets <= {FREE, HELD} or sum(amount for *_, amount in lines) != 0:
+                yield moment.step, _name(moment.what)
     for moment in tale.all(View):
-        for (account, bucket, asset), amount in balances_at(tale, moment.at).items():
-            of_client = bucket == HELD and not account.startswith("@")
-            if of_client and amount > 0 and not _is_held_for_something(tale, moment.at, account, asset):
+        held = {
+            (account, asset): amount
+            for (account, bucket, asset), amount in balances_at(tale, moment.at).items()
+            if bucket == HELD and not account.startswith("@")
+        }
+        needed = _to_be_held(tale, moment.at)
+        for account, asset in {*held, *needed}:
+            if held.get((account, asset), 0) != needed.get((account, asset), 0):
                 yield moment.step, f"held of {account} {asset}"
 
 
-def _is_held_for_something(tale: Tale, end: int, client: str, asset: AssetId) -> bool:
-    """Whether the client has an open order that pays in the asset, or a withdrawal or transfer of it under way."""
-    markets = tale.markets(end)
-    ordered = {
-        markets[order.accepted.market].quote
-        if order.accepted.side is Side.BUY
-        else markets[order.accepted.market].base
-        for (owner, _), order in orders_at(tale, end).items()
-        if owner == client and order.is_open and order.accepted.market in markets
-    }
-    over = {WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED}
-    withdrawn = {
-        of
-        for label, (of, *_, status) in withdrawals_at(tale, end).items()
-        if label.startswith(f"{client}/") and status not in over
-    }
-    transferred = {of for label, (_, of, _, _) in transfers_at(tale, end).items() if label.startswith(f"{client}/")}
-    return asset in ordered | withdrawn | transferred
+def _to_be_held(tale: Tale, end: int) -> Mapping[tuple[str, AssetId], int]:
+    """What is to be held of each client and asset: for open orders, and for withdrawals and transfers under way."""
+    over, markets = {WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED}, tale.markets(end)
+    holds = [
+        (f"{key[0]}/", *_hold(tale, end, key, order, markets[order.accepted.market]))
+        for key, order in orders_at(tale, end).items()
+        if order.is_open and order.accepted.market in markets
+    ]
+    holds += [
+        (label, asset, amount + fee)
+        for label, (asset, amount, fee, _, status) in withdrawals_at(tale, end).items()
+        if status not in over
+    ]
+    holds += [(label, asset, amount) for label, (amount, asset, _, _) in transfers_at(tale, end).items()]
+    needed: dict[tuple[str, AssetId], int] = {}
+    for label, asset, amount in holds:
+        client, _, _ = label.partition("/")
+        needed[client, asset] = needed.get((client, asset), 0) + amount
+    return needed
+
+
+def _hold(tale: Tale, end: int, key: OrderKey, order: Order, market: Market) -> tuple[AssetId, int]:
+    """A sell holds its base; a buy its price times size, and its fee still to come at the higher rate."""
+    if market.perpetual is not None or order.price is None:
+        return market.quote, 0
+    if order.accepted.side is Side.SELL:
+        return market.base, order.left * market.lot_amount
+    value = order.price * order.left * market.tick_amount
+    return market.quote, value + fee_to_come(market, value, charged(tale, end, key))
 
 
 def _paid_for_somebody_else(tale: Tale) -> Violations:

@@ -197,20 +197,9 @@ class Account:
             told.side,
             order.left,
             [(order.price, order.left)],
-            charged=self._charged(key),
+            charged=charged(self.tale, self.end, key),
             reduces=reduces,
         )
-
-    def _charged(self, key: OrderKey) -> int:
-        """The exact fee of an order's trades so far, in millionths."""
-        charged = 0
-        for moment in self.tale.between(0, self.end, TradeExecuted):
-            trade = moment.what
-            if key in parties(trade):
-                market = self.tale.markets(moment.at)[trade.market]
-                rate = market.maker_fee_ppm if parties(trade)[0] == key else market.taker_fee_ppm
-                charged += trade.price_ticks * trade.size_lots * market.tick_amount * rate
-        return charged
 
     def loss(self, risk: Risk) -> int:
         """What an order may lose: its fee still to come, at the higher rate, and its prices against the mark."""
@@ -219,9 +208,9 @@ class Account:
             return 0
         value = sum(price * lots for price, lots in risk.fills) * market.tick_amount
         fair = sum(mark * lots for _, lots in risk.fills) * market.tick_amount
-        exact = value * max(market.maker_fee_ppm, market.taker_fee_ppm)
-        fee = up(risk.charged + exact, PPM) - up(risk.charged, PPM)
-        return fee + max(0, value - fair if risk.side is Side.BUY else fair - value)
+        return fee_to_come(market, value, risk.charged) + max(
+            0, value - fair if risk.side is Side.BUY else fair - value
+        )
 
     def losses(self, orders: Iterable[Risk]) -> int:
         """What open orders may lose."""
@@ -296,6 +285,24 @@ class Account:
                 traded[client] = traded.get(client, 0) + lots
                 left -= lots
                 yield order.rests_at, lots
+
+
+def charged(tale: Tale, end: int, key: OrderKey) -> int:
+    """The exact fee of an order's trades so far, in millionths."""
+    exact = 0
+    for moment in tale.between(0, end, TradeExecuted):
+        trade = moment.what
+        if key in parties(trade):
+            market = tale.markets(moment.at)[trade.market]
+            rate_ppm = market.maker_fee_ppm if key == parties(trade)[0] else market.taker_fee_ppm
+            exact += trade.price_ticks * trade.size_lots * market.tick_amount * rate_ppm
+    return exact
+
+
+def fee_to_come(market: Market, value: int, exact: int) -> int:
+    """What trades of a quote amount add at the higher rate to a fee that is rounded up once over its order."""
+    more = value * max(market.maker_fee_ppm, market.taker_fee_ppm)
+    return up(exact + more, PPM) - up(exact, PPM)
 
 
 def queue_at(tale: Tale, end: int, market: MarketId, side: Side) -> list[tuple[OrderKey, Order]]:
