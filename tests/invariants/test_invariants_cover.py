@@ -1,6 +1,7 @@
 """CONS-4 for credit, at its edge: what an account just bears is let pass, and a unit more is found if it is taken.
 
-The healthy exchange refuses the unit more: so two reckonings that share no code are compared.
+The healthy exchange refuses the unit more, and the slow form finds what the monitor does: so three reckonings that
+share no code are compared.
 """
 
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from collections.abc import Callable
 import pytest
 from msgspec import Struct
 from msgspec.structs import replace
+from slow_forms.forms import found_slowly
+from slow_forms.tale import Tale
 
 from holdfast.setups import MARGIN_SETUP
 from holdfast_engine.exchange import Exchange
@@ -27,6 +30,7 @@ from holdfast_model.vocabulary import (
     Conditions,
     CreditDeposit,
     FundHouse,
+    History,
     PlaceOrder,
     PriceTicks,
     Record,
@@ -53,6 +57,7 @@ class Watched:
         self.exchange = Exchange(MemoryStorage(), parts)
         self.exchange.reset(MARGIN_SETUP)
         self.auditor = Auditor(MARGIN_SETUP, catalogue=(invariant_by_id("CONS-4"),))
+        self.records: list[Record] = []
         self._number = 0
         self.time_ms = 0
         for client in MARGIN_SETUP.clients:
@@ -71,7 +76,8 @@ class Watched:
         taken = True
         for command in commands:
             answers = self.exchange.submit([command])
-            self.auditor.watch(Record(step=command, answers=answers))
+            self.records.append(Record(step=command, answers=answers))
+            self.auditor.watch(self.records[-1])
             taken = not isinstance(answers[0].events[0], Rejected)
         return taken
 
@@ -87,7 +93,11 @@ class Watched:
 
     @property
     def found(self) -> list[Violation]:
-        return list(self.auditor.violations)
+        """What the monitor finds, which is what its slow form finds."""
+        found = list(self.auditor.violations)
+        tale = Tale(History(setup=MARGIN_SETUP, records=tuple(self.records)))
+        assert found_slowly(tale, "CONS-4") == {violation.subject: violation.step for violation in found}
+        return found
 
 
 def transferred(amount: int, source: str, target: str, *, request: str = "x", asset: str = "USD") -> TransferMargin:
@@ -161,6 +171,14 @@ def isolated(world: Watched) -> None:
     world.do(placed("bob/b", SELL, 10, 40, market=ISLE), placed("alice/a", BUY, 10, 40, market=ISLE))
 
 
+def falling(world: Watched) -> None:
+    """Long 50 at 100, where the mark is 84 now, and 2 more are bid for at 103."""
+    world.pledge("alice", 1_000)
+    world.pledge("bob", 9_000)
+    world.do(placed("bob/b", SELL, 50, 100), placed("alice/a", BUY, 50, 100), placed("alice/r", BUY, 2, 103))
+    world.mark(PERP, 84)
+
+
 def _stop(price: int) -> Conditions:
     return Conditions(trigger=Trigger(by=TriggerBy.LAST, when=TriggerWhen.AT_OR_ABOVE, price_ticks=PriceTicks(price)))
 
@@ -194,6 +212,12 @@ EDGES = {
         fault="order-without-margin",
         before=resting,
         command=lambda size: placed("alice/x", BUY, size, 109, conditions=_stop(108)),
+        subject="margin for order alice/x in BTC-PERP",
+    ),
+    "an order that only reduces, besides another": Edge(
+        fault="order-without-margin",
+        before=falling,
+        command=lambda size: placed("alice/x", SELL, size, 83, conditions=Conditions(reduce_only=True)),
         subject="margin for order alice/x in BTC-PERP",
     ),
     "an order in the isolated product": Edge(

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from msgspec import Struct
 from msgspec.structs import asdict
+from slow_forms.forms import found_slowly
+from slow_forms.tale import Tale
 
 from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.causes import CausesBoundEffects
@@ -39,6 +41,7 @@ from holdfast_model.vocabulary import (
     FundHouse,
     FundingSettled,
     GrantPromotion,
+    History,
     HouseFunded,
     InterestAccrued,
     Liquidate,
@@ -780,6 +783,21 @@ def test_a_violation_is_reported_at_the_step_that_causes_it(wrong: Case) -> None
     assert [(found.invariant, found.step) for found in about] == [(wrong.monitor.invariant, len(wrong.good))], new
     assert about[0].found.startswith(wrong.found)
     assert about[0].expected not in ("", about[0].found)
+
+
+HISTORIES = HOLDING | {str(row.id): [*row.values[0].good, row.values[0].bad] for row in CASES}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_the_slow_forms_find_the_same(name: str) -> None:
+    records = HISTORIES[name]
+    auditor = Auditor(SETUP, catalogue=ALL)
+    for record in records:
+        auditor.watch(record)
+    tale = Tale(History(setup=SETUP, records=tuple(records)))
+    for monitor in (POS_1, POS_2, CONS_4):
+        found = {item.subject: item.step for item in auditor.violations if item.invariant == monitor.invariant}
+        assert found_slowly(tale, monitor.invariant) == found
 
 
 @pytest.mark.parametrize("monitor", [POS_1, POS_2, CONS_4])

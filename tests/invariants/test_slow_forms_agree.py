@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 from slow_forms.counted import SLOW
-from slow_forms.forms import SLOW_FORMS
+from slow_forms.forms import SLOW_FORMS, found_slowly
 from slow_forms.histories import SEED, SETUPS, Case, corrupted, episode, faulty
 
 from holdfast_engine.faults import FAULTS
@@ -15,14 +15,6 @@ HEALTHY_EPISODES = 2
 CORRUPTIONS = 12
 AT_ONCE = 2
 """With how many of its planted faults a form is compared in the fast suite; with the others in the deep one."""
-
-
-def slow(case: Case, invariant: str) -> dict[str, int]:
-    """By subject the first step at which the slow form finds something."""
-    found: dict[str, int] = {}
-    for step, subject in SLOW_FORMS[invariant](case.tale):
-        found[subject] = min(step, found.get(subject, step))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +38,7 @@ def faulty_histories(fault: str) -> list[Case]:
 def test_on_healthy_histories_neither_finds_anything(healthy: list[Case], invariant: str) -> None:
     exercised = 0
     for case in healthy:
-        assert slow(case, invariant) == case.found.get(invariant, {}) == {}, case.name
+        assert found_slowly(case.tale, invariant) == case.found.get(invariant, {}) == {}, case.name
         exercised += case.checked[invariant] > 0
     assert exercised >= HEALTHY_EPISODES, "nothing was compared"
 
@@ -63,14 +55,14 @@ OTHERS = [(entry, fault) for entry, names in FAULTS_OF.items() for fault in name
 def test_on_a_planted_fault_both_find_the_same(invariant: str, fault: str) -> None:
     cases = faulty_histories(fault)
     for case in cases:
-        assert slow(case, invariant) == case.found.get(invariant, {}), case.name
+        assert found_slowly(case.tale, invariant) == case.found.get(invariant, {}), case.name
     assert any(invariant in case.found for case in cases), "nothing was compared"
 
 
 @pytest.mark.parametrize("invariant", SLOW_FORMS)
 def test_on_corrupted_histories_both_find_the_same(corruptions: list[Case], invariant: str) -> None:
     for case in corruptions:
-        assert slow(case, invariant) == case.found.get(invariant, {}), case.name
+        assert found_slowly(case.tale, invariant) == case.found.get(invariant, {}), case.name
 
 
 def test_most_corruptions_violate_something(corruptions: list[Case]) -> None:

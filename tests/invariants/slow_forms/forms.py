@@ -43,3 +43,11 @@ SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
     "READ-1": read_1,
     "FENCE-1": fence_1,
 }
+
+
+def found_slowly(tale: Tale, invariant: str) -> dict[str, int]:
+    """By subject the first step at which the slow form finds something."""
+    found: dict[str, int] = {}
+    for step, subject in SLOW_FORMS[invariant](tale):
+        found[subject] = min(step, found.get(subject, step))
+    return found
