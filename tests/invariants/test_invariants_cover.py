@@ -165,6 +165,18 @@ def holding(world: Watched) -> None:
     world.mark(PERP, 97)
 
 
+def dear(world: Watched) -> None:
+    """A bid that may lose 40 at once, and its fee."""
+    world.pledge("alice", 1_000)
+    world.do(placed("alice/r", BUY, 5, 108))
+
+
+def indebted(world: Watched) -> None:
+    """No position and no order, but a loan."""
+    world.pledge("alice", 1_000)
+    world.do(Borrow(client="alice", request="l", asset="USD", amount=Amount(500)))
+
+
 def isolated(world: Watched) -> None:
     world.pledge("alice", 500, "island")
     world.pledge("bob", 900, "island")
@@ -241,6 +253,20 @@ EDGES = {
             client="alice", order="o", size_lots=SizeLots(size), price_ticks=PriceTicks(103)
         ),
         subject="margin for order alice/o in BTC-PERP",
+    ),
+    "a larger size of an order that may lose much": Edge(
+        fault="amendment-without-margin",
+        before=dear,
+        command=lambda size: AmendOrder(
+            client="alice", order="r", size_lots=SizeLots(size), price_ticks=PriceTicks(108)
+        ),
+        subject="margin for order alice/r in BTC-PERP",
+    ),
+    "cash goes that a loan needs": Edge(
+        fault="collateral-let-go",
+        before=indebted,
+        command=lambda amount: transferred(amount, "linear", SPOT),
+        subject="margin for transfer alice/x",
     ),
     "cash goes": Edge(
         fault="collateral-let-go",

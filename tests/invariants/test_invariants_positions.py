@@ -45,6 +45,8 @@ from holdfast_model.vocabulary import (
     HouseFunded,
     InterestAccrued,
     Liquidate,
+    LiquidationKind,
+    LiquidationStepped,
     Margin,
     MarkChanged,
     Market,
@@ -694,6 +696,7 @@ CASES = [
         "6 USD",
     ),
     case("a loan above the credit", CONS_4, LENT, loan(51), "Borrowed to alice", "51 USD"),
+    case("a loan above what is left of it", CONS_4, [*LENT, loan(30)], loan(21), "Borrowed to alice", "21 USD"),
     case("a loan that is not in the pool", CONS_4, FUNDED, loan(1), "Borrowed to alice", "1 USD"),
     case("a loan pays out more than is owed for it", CONS_4, LENT, loan(5, moves=6), "entry borrow c", "@lending"),
     case("interest is rounded down", CONS_4, [*LENT, loan(50)], interest(0, 0), "entry interest c", "nothing"),
@@ -728,6 +731,25 @@ CASES = [
         "the insurance fund pays outside a liquidation",
         CONS_4,
         FUNDED,
+        told(entry(CauseKind.INSURANCE, (INSURANCE, FREE, "USD", -2), ("bob", COLLATERAL, "USD", 2), cause="bob/P")),
+        "entry insurance bob/P",
+        "@insurance free USD -2",
+    ),
+    case(
+        "the insurance fund pays after a liquidation",
+        CONS_4,
+        [
+            *FUNDED,
+            told(
+                LiquidationStepped(
+                    client="bob",
+                    product="linear",
+                    kind=LiquidationKind.WRITE_OFF,
+                    equity=Amount(0),
+                    maintenance=Amount(1),
+                )
+            ),
+        ],
         told(entry(CauseKind.INSURANCE, (INSURANCE, FREE, "USD", -2), ("bob", COLLATERAL, "USD", 2), cause="bob/P")),
         "entry insurance bob/P",
         "@insurance free USD -2",
