@@ -7,6 +7,8 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 from nacl.signing import SigningKey
+from slow_forms.forms import found_slowly
+from slow_forms.tale import Tale
 
 from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.catalogue import CATALOGUE, invariant_by_id
@@ -40,6 +42,7 @@ from holdfast_model.vocabulary import (
     EntryPosted,
     Event,
     FundHouse,
+    History,
     HouseFunded,
     Liabilities,
     LiabilitiesPublished,
@@ -1141,6 +1144,21 @@ def test_a_violation_in_custody_is_reported_at_the_step_that_causes_it(wrong: Ca
     assert [(found.invariant, found.step) for found in about] == [(wrong.invariant, len(wrong.good))], new
     assert about[0].found.startswith(wrong.found)
     assert about[0].expected not in ("", about[0].found)
+
+
+HISTORIES = HOLDING | {str(row.id): [*row.values[0].good, row.values[0].bad] for row in CASES}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_the_slow_forms_find_the_same_in_custody(name: str) -> None:
+    records = HISTORIES[name]
+    auditor = Auditor(SETUP, catalogue=ALL)
+    for record in records:
+        auditor.watch(record)
+    tale = Tale(History(setup=SETUP, records=tuple(records)))
+    for invariant in ("CONS-4", *(item.id for item in CUST)):
+        found = {item.subject: item.step for item in auditor.violations if item.invariant == invariant}
+        assert found_slowly(tale, invariant) == found, invariant
 
 
 @pytest.mark.parametrize("entry_of", CUST, ids=[item.id for item in CUST])
