@@ -601,6 +601,17 @@ CASES = [
         "0 BTC are in custody and 100 are owed; it was found, and the phase is cancel_only",
     ),
     case(
+        "a mismatch that is found in maintenance does not halt",
+        "CUST-1",
+        [*ARRIVED, phase(Phase.OPEN, Phase.CANCEL_ONLY), PAUSED_FOR_MAINTENANCE],
+        told(
+            AttestCustody(tier="hot", asset="BTC", amount=Amount(70)),
+            *mismatch(70, 100, halts=False),
+        ),
+        "custody of BTC",
+        "70 BTC are in custody and 100 are owed; it was found, and the phase is maintenance",
+    ),
+    case(
         "a shortfall is covered beyond what is owed",
         "CUST-1",
         [*ARRIVED, DEEP],
