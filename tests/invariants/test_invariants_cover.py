@@ -9,8 +9,7 @@ from collections.abc import Callable
 import pytest
 from msgspec import Struct
 from msgspec.structs import replace
-from slow_forms.forms import found_slowly
-from slow_forms.tale import Tale
+from slow_forms.forms import assert_both_find_the_same
 
 from holdfast.setups import MARGIN_SETUP
 from holdfast_engine.exchange import Exchange
@@ -30,7 +29,6 @@ from holdfast_model.vocabulary import (
     Conditions,
     CreditDeposit,
     FundHouse,
-    History,
     PlaceOrder,
     PriceTicks,
     Record,
@@ -94,10 +92,8 @@ class Watched:
     @property
     def found(self) -> list[Violation]:
         """What the monitor finds, which is what its slow form finds."""
-        found = list(self.auditor.violations)
-        tale = Tale(History(setup=MARGIN_SETUP, records=tuple(self.records)))
-        assert found_slowly(tale, "CONS-4") == {violation.subject: violation.step for violation in found}
-        return found
+        assert_both_find_the_same(MARGIN_SETUP, self.records, (invariant_by_id("CONS-4"),))
+        return list(self.auditor.violations)
 
 
 def transferred(amount: int, source: str, target: str, *, request: str = "x", asset: str = "USD") -> TransferMargin:

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 from msgspec.structs import asdict
-from slow_forms.forms import found_slowly
-from slow_forms.tale import Tale
+from slow_forms.forms import assert_both_find_the_same
 
 from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.causes import CausesBoundEffects
@@ -41,7 +40,6 @@ from holdfast_model.vocabulary import (
     FundHouse,
     FundingSettled,
     GrantPromotion,
-    History,
     HouseFunded,
     InterestAccrued,
     Liquidate,
@@ -812,14 +810,7 @@ HISTORIES = HOLDING | {str(row.id): [*row.values[0].good, row.values[0].bad] for
 
 @pytest.mark.parametrize("name", HISTORIES)
 def test_the_slow_forms_find_the_same(name: str) -> None:
-    records = HISTORIES[name]
-    auditor = Auditor(SETUP, catalogue=ALL)
-    for record in records:
-        auditor.watch(record)
-    tale = Tale(History(setup=SETUP, records=tuple(records)))
-    for monitor in (POS_1, POS_2, CONS_4):
-        found = {item.subject: item.step for item in auditor.violations if item.invariant == monitor.invariant}
-        assert found_slowly(tale, monitor.invariant) == found
+    assert_both_find_the_same(SETUP, HISTORIES[name], ALL)
 
 
 @pytest.mark.parametrize("monitor", [POS_1, POS_2, CONS_4])

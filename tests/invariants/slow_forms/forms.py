@@ -1,7 +1,10 @@
-"""Which slow form belongs to which entry of the catalogue."""
+"""Which slow form belongs to which entry of the catalogue, and what it finds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from holdfast_invariants.auditor import Auditor
+from holdfast_invariants.monitor import Invariant
+from holdfast_model.vocabulary import History, Record, Setup
 from slow_forms.causes import cons_4
 from slow_forms.contracts import pos_2
 from slow_forms.custody import cust_1, cust_2, cust_3
@@ -43,6 +46,17 @@ SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
     "READ-1": read_1,
     "FENCE-1": fence_1,
 }
+
+
+def assert_both_find_the_same(setup: Setup, records: Sequence[Record], catalogue: Sequence[Invariant]) -> None:
+    """Hold each of these monitors against its slow form on one history, by subject and first step."""
+    auditor = Auditor(setup, catalogue=catalogue)
+    for record in records:
+        auditor.watch(record)
+    tale = Tale(History(setup=setup, records=tuple(records)))
+    for entry in catalogue:
+        found = {item.subject: item.step for item in auditor.violations if item.invariant == entry.id}
+        assert found_slowly(tale, entry.id) == found, entry.id
 
 
 def found_slowly(tale: Tale, invariant: str) -> dict[str, int]:
