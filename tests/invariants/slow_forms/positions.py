@@ -56,7 +56,7 @@ def _name(key: Key) -> str:
 def _changed(tale: Tale, moment: Moment) -> list[str]:
     event: PositionChanged = moment.what
     key, now = (event.client, event.market), (event.position_lots, event.entry_value)
-    before, start = positions_at(tale, moment.at).get(key, (0, 0)), _answer_began(tale, moment)
+    before, start = positions_at(tale, moment.at).get(key, (0, 0)), tale.began(moment)
     traded = any(key in _keys(other) for other in tale.between(start, moment.at, TradeExecuted))
     wrong = [f"direction of {_name(key)}"] * (before[0] * now[0] < 0 and not traded)
     expected = _expected(tale, start, moment.at, key)
@@ -65,13 +65,6 @@ def _changed(tale: Tale, moment: Moment) -> list[str]:
         paid = before[0] == now[0] == 0 and 0 <= now[1] < before[1]
         expected = now if paid else before
     return wrong + [_name(key)] * (now != expected)
-
-
-def _answer_began(tale: Tale, moment: Moment) -> int:
-    at = moment.at
-    while tale.moments[at - 1].asked is moment.asked:
-        at -= 1
-    return at
 
 
 def _keys(moment: Moment) -> list[Key]:
