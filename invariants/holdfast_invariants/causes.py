@@ -1,7 +1,7 @@
 """CONS-4: no command moves more than its cause allows."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any
@@ -13,7 +13,6 @@ from holdfast_invariants.flows import (
     HELD,
     Moved,
     Payment,
-    as_of_repayment,
     as_of_trade,
     is_of_spot_trade,
     moved,
@@ -25,6 +24,7 @@ from holdfast_invariants.flows import (
     of_transfer,
     settled_by_deleveraging,
     settled_by_funding,
+    to_hold,
 )
 from holdfast_invariants.monitor import on, on_entry
 from holdfast_model.vocabulary import (
@@ -35,6 +35,7 @@ from holdfast_model.vocabulary import (
     PROMOTIONS,
     ROUNDING,
     SWEEP_PREFIX,
+    AmendOrder,
     Answer,
     AssetId,
     Borrow,
@@ -55,13 +56,13 @@ from holdfast_model.vocabulary import (
     LiquidationStepped,
     Market,
     OrderAccepted,
+    OrderAmended,
     PaymentApproved,
     PlaceOrder,
     PromotionGranted,
     Repaid,
     Repay,
     RequestWithdrawal,
-    Side,
     SweepCompleted,
     TradeExecuted,
     TransferCompleted,
@@ -74,21 +75,22 @@ from holdfast_model.vocabulary import (
     WithdrawalStatus,
 )
 
-_GRANTED: dict[type, tuple[type, tuple[str, ...]]] = {
-    CreditDeposit: (DepositCredited, ("client", "asset", "amount", "transaction")),
-    RequestWithdrawal: (WithdrawalRequested, ("client", "withdrawal", "asset", "amount", "destination")),
-    FundHouse: (HouseFunded, ("account", "asset", "amount", "transaction")),
-    GrantPromotion: (PromotionGranted, ("client", "asset", "amount", "grant")),
-    TransferMargin: (TransferStarted, ("client", "request", "asset", "amount", "source", "target")),
-    Borrow: (Borrowed, ("client", "request", "asset", "amount")),
-    Repay: (Repaid, ("client", "request", "asset", "amount")),
-    PlaceOrder: (OrderAccepted, ("client", "order", "market", "side", "size_lots", "price_ticks")),
+_GRANTED: Mapping[Any, type] = {
+    CreditDeposit: DepositCredited,
+    RequestWithdrawal: WithdrawalRequested,
+    FundHouse: HouseFunded,
+    GrantPromotion: PromotionGranted,
+    TransferMargin: TransferStarted,
+    Borrow: Borrowed,
+    Repay: Repaid,
+    PlaceOrder: OrderAccepted,
+    AmendOrder: OrderAmended,
 }
-"""What each command may bring about, and in which fields the two are equal."""
+"""What each command may bring about: the event says the same in all that the command says."""
 
-_CAUSED = tuple(event for event, _ in _GRANTED.values() if event is not OrderAccepted)
+_CAUSED = tuple(event for event in _GRANTED.values() if event is not OrderAccepted)
 _CAUSE: dict[type, tuple[type, Callable[[Any], tuple[Any, ...]]]] = {
-    event: (command, attrgetter(*fields)) for command, (event, fields) in _GRANTED.items()
+    event: (command, attrgetter(*command.__struct_fields__)) for command, event in _GRANTED.items()
 }
 """What each effect is caused by, and what is equal in the two."""
 _TRADE = CauseKind.TRADE
@@ -128,7 +130,7 @@ class CausesBoundEffects(NewRiskIsBorne):
 
     @on(*_CAUSED)
     def effect(self, event: Any) -> None:  # noqa: ANN401 - any of several events
-        """What a command brings about is what it asked for: the same owner, asset and amount, once."""
+        """What a command brings about is what it asked for, in all that it says, once."""
         self.checked += 1
         if event.__class__ is DepositCredited and self.told.custody is not None:
             return
@@ -151,6 +153,10 @@ class CausesBoundEffects(NewRiskIsBorne):
             and command.price_ticks == event.price_ticks
             and command.side is event.side
             and command.market == event.market
+            and command.time_in_force is event.time_in_force
+            and command.post_only is event.post_only
+            and command.self_trade is event.self_trade
+            and command.conditions == event.conditions
         )
         self._effect(event, is_asked=is_asked)
 
@@ -210,31 +216,39 @@ class CausesBoundEffects(NewRiskIsBorne):
             )
 
     def view(self, view: View) -> None:  # noqa: ARG002 - what was told is looked at; FINAL-2 compares it with the view
-        """What a client has held is held for something: an open order, a withdrawal or a transfer under way."""
-        for (account, bucket, asset), amount in self.told.amounts.items():
-            if bucket is HELD and amount > 0:
-                self.checked += 1
-                if not self._holds(account, asset):
-                    self.report(
-                        f"held of {account} {asset}",
-                        found=f"{amount} {asset} are held",
-                        expected="nothing: there is no open order, withdrawal or transfer of it",
-                    )
+        """What a client has held is what its open orders, and its withdrawals and transfers under way, need."""
+        held = {
+            (account, asset): amount
+            for (account, bucket, asset), amount in self.told.amounts.items()
+            if bucket is HELD and amount and not account.startswith("@")
+        }
+        needed = self._needed()
+        for account, asset in sorted(held.keys() | needed.keys()):
+            self.checked += 1
+            found, expected = held.get((account, asset), 0), needed.get((account, asset), 0)
+            if found != expected:
+                self.report(
+                    f"held of {account} {asset}",
+                    found=f"{found} {asset} are held",
+                    expected=f"{expected}, what its open orders, withdrawals and transfers need",
+                )
 
-    def _holds(self, account: str, asset: AssetId) -> bool:
-        told = self.told
-        for order in told.book.open.get(account, {}).values():
-            market = told.markets.get(order.market)
-            if market is not None and asset == (market.quote if order.side is Side.BUY else market.base):
-                return True
-        if told.margin is not None and any(
-            key[0] == account and transfer.asset == asset for key, transfer in told.margin.transfers.items()
-        ):
-            return True
-        return account.startswith("@") or any(
-            key[0] == account and item.asset == asset and item.status not in _ENDED
-            for key, item in told.withdrawals.items()
-        )
+    def _needed(self) -> Mapping[tuple[str, AssetId], int]:
+        """What is to be held of each client and asset."""
+        told, needed = self.told, defaultdict[tuple[str, AssetId], int](int)
+        for client, orders in told.book.open.items():
+            for order in orders.values():
+                market = told.markets.get(order.market)
+                if market is not None and market.perpetual is None and order.price_ticks is not None:
+                    asset, amount = to_hold(market, order)
+                    needed[client, asset] += amount
+        for (client, _), item in told.withdrawals.items():
+            if item.status not in _ENDED:
+                needed[client, item.asset] += item.amount + item.fee
+        if told.margin is not None:
+            for (client, _), transfer in told.margin.transfers.items():
+                needed[client, transfer.asset] += transfer.amount
+        return needed
 
     @on(TransferStarted, TransferCompleted)
     def transfer(self, event: TransferStarted | TransferCompleted) -> None:
@@ -384,5 +398,4 @@ class CausesBoundEffects(NewRiskIsBorne):
 def _total(kind: CauseKind, entry: EntryPosted) -> Moved:
     if kind is _TRADE:
         return as_of_trade(entry.postings)
-    total = moved(*((item.account, item.bucket, item.asset, item.amount) for item in entry.postings))
-    return as_of_repayment(total) if kind is CauseKind.REPAY else total
+    return moved(*((item.account, item.bucket, item.asset, item.amount) for item in entry.postings))

@@ -39,7 +39,6 @@ from holdfast_model.vocabulary import (
 )
 from holdfast_model.vocabulary.amounts import Label
 
-_STOPPED = frozenset({Phase.HALTED, Phase.MAINTENANCE})
 _OWN = (Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL)
 _UNSIGNED = frozenset({PaymentStatus.APPROVED, PaymentStatus.SIGNING})
 _ENDED = frozenset({WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED})
@@ -82,7 +81,7 @@ class CustodyCoversWhatIsOwed(Monitor):
                 continue
             self._agreed.pop(asset, None)
             found = custody.is_found(asset)
-            if not found or self.told.phase not in _STOPPED:
+            if not found or self.told.phase is not Phase.HALTED:
                 said = f"it was found, and the phase is {self.told.phase}" if found else "nothing was said of it"
                 self.report(
                     f"custody of {asset}",

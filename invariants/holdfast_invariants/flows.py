@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from holdfast_invariants.reckoning import PPM, funding_due, paid, rounded_up, traded
-from holdfast_invariants.told import Place, Told
+from holdfast_invariants.reckoning import PPM, fee_to_come, funding_due, paid, rounded_up, traded
+from holdfast_invariants.told import Place, Told, ToldOrder
 from holdfast_invariants.told_margin import ToldPosition
 from holdfast_model.vocabulary import (
     ARRIVING,
@@ -18,6 +18,7 @@ from holdfast_model.vocabulary import (
     PROMOTIONS,
     ROUNDING,
     Amount,
+    AssetId,
     Borrowed,
     Bucket,
     CauseKind,
@@ -219,6 +220,18 @@ def as_of_trade(postings: Iterable[Posting]) -> Moved:
     return _without_nothing(total)
 
 
+def to_hold(market: Market, order: ToldOrder) -> tuple[AssetId, int]:
+    """What is to be held for what is left of a spot order with a price: base, or price times size and a fee.
+
+    The fee is at the higher rate: whether a fill is a maker's or a taker's is not known before.
+    """
+    assert order.price_ticks is not None
+    if order.side is not _BUY:
+        return market.base, order.left_lots * market.lot_amount
+    value = order.price_ticks * order.left_lots * market.tick_amount
+    return market.quote, value + fee_to_come(market, value, order.fee_numerator)
+
+
 def of_interest(told: Told, event: InterestAccrued) -> Moved:
     """The money of a period's interest: every debt grows by it, rounded up."""
     lines = []
@@ -278,7 +291,7 @@ Payment = (
 def of_payment(told: Told, event: Payment) -> tuple[CauseKind, Moved]:
     """The kind of entry and the money of an event that moves one amount of one asset, a chain's fee included.
 
-    With custody a deposit has arrived before it is credited.
+    With custody a deposit has arrived before it is credited. A repayment pays the pool first, then rounding.
     """
     asset, amount = event.asset, event.amount
     if isinstance(event, WithdrawalRequested | WithdrawalPaid | WithdrawalRefunded):
@@ -291,11 +304,14 @@ def of_payment(told: Told, event: Payment) -> tuple[CauseKind, Moved]:
             (LENDING, BORROWED, asset, amount),
         )
     if isinstance(event, Repaid):
+        to_pool = min(amount, told.amounts.get((LENDING, BORROWED, asset), 0))
         return CauseKind.REPAY, moved(
             (event.client, FREE, asset, -amount),
             (event.client, BORROWED, asset, amount),
-            (LENDING, FREE, asset, amount),
-            (LENDING, BORROWED, asset, -amount),
+            (LENDING, FREE, asset, to_pool),
+            (LENDING, BORROWED, asset, -to_pool),
+            (ROUNDING, FREE, asset, amount - to_pool),
+            (ROUNDING, BORROWED, asset, to_pool - amount),
         )
     kind, source, target = _FROM_TO[type(event)]
     if isinstance(event, DepositCredited) and told.custody is not None:
@@ -310,13 +326,3 @@ def of_sweep(told: Told, event: PaymentApproved | SweepCompleted) -> Moved:
         return moved((NETWORK, HELD, event.asset, -event.fee), (OUTSIDE, FREE, event.asset, event.fee))
     fee = told.custody.fees.get(event.intent.asset, 0) if told.custody is not None else 0
     return moved((NETWORK, FREE, event.intent.asset, -fee), (NETWORK, HELD, event.intent.asset, fee))
-
-
-def as_of_repayment(total: Moved) -> Moved:
-    """What a repayment's entry moved, with what rounding gets counted as the pool's."""
-    return moved(
-        *(
-            (LENDING if account == ROUNDING else account, bucket, asset, amount)
-            for (account, bucket, asset), amount in total.items()
-        )
-    )

@@ -94,14 +94,18 @@ class Plain:
             or market is None
             or price is None
             or event.conditions is not None
-            or market.band_ppm
             or command.__class__ is not PlaceOrder
+            or command.conditions is not None
+            or market.band_ppm
             or command.order != name
             or command.client != client
             or command.size_lots != event.size_lots
             or command.price_ticks != price
             or command.side is not event.side
             or command.market != event.market
+            or command.time_in_force is not event.time_in_force
+            or command.post_only is not event.post_only
+            or command.self_trade is not event.self_trade
             or name.startswith(LIQUIDATION_ORDER_PREFIX)
             or answer is None
             or answer.events[0] is not event

@@ -40,6 +40,15 @@ def rounded_up(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
 
 
+def fee_to_come(market: Market, value: int, fee_numerator: int) -> int:
+    """What trades of this quote amount may add to an order's fee, at the higher rate.
+
+    `fee_numerator` is that of its trades so far, already charged.
+    """
+    rate_ppm = max(market.maker_fee_ppm, market.taker_fee_ppm)
+    return rounded_up(fee_numerator + value * rate_ppm, PPM) - rounded_up(fee_numerator, PPM)
+
+
 # Marks --------------------------------------------------------------------------------------------------------------
 
 
@@ -435,8 +444,7 @@ class Accounts:
         """
         value = sum(price * lots for price, lots in fills) * market.tick_amount
         fair = sum(mark * lots for _, lots in fills) * market.tick_amount
-        rate_ppm = max(market.maker_fee_ppm, market.taker_fee_ppm)
-        fee = rounded_up(fee_numerator + value * rate_ppm, PPM) - rounded_up(fee_numerator, PPM)
+        fee = fee_to_come(market, value, fee_numerator)
         return fee + max(0, value - fair if side is Side.BUY else fair - value)
 
     def maintenance_of(self, market: Market, position: ToldPosition) -> int | None:

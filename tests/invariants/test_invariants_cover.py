@@ -1,6 +1,7 @@
 """CONS-4 for credit, at its edge: what an account just bears is let pass, and a unit more is found if it is taken.
 
-The healthy exchange refuses the unit more: so two reckonings that share no code are compared.
+The healthy exchange refuses the unit more, and the slow form finds what the monitor does: so three reckonings that
+share no code are compared.
 """
 
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from msgspec import Struct
 from msgspec.structs import replace
+from slow_forms.forms import assert_both_find_the_same
 
 from holdfast.setups import MARGIN_SETUP
 from holdfast_engine.exchange import Exchange
@@ -53,6 +55,7 @@ class Watched:
         self.exchange = Exchange(MemoryStorage(), parts)
         self.exchange.reset(MARGIN_SETUP)
         self.auditor = Auditor(MARGIN_SETUP, catalogue=(invariant_by_id("CONS-4"),))
+        self.records: list[Record] = []
         self._number = 0
         self.time_ms = 0
         for client in MARGIN_SETUP.clients:
@@ -71,7 +74,8 @@ class Watched:
         taken = True
         for command in commands:
             answers = self.exchange.submit([command])
-            self.auditor.watch(Record(step=command, answers=answers))
+            self.records.append(Record(step=command, answers=answers))
+            self.auditor.watch(self.records[-1])
             taken = not isinstance(answers[0].events[0], Rejected)
         return taken
 
@@ -87,6 +91,8 @@ class Watched:
 
     @property
     def found(self) -> list[Violation]:
+        """What the monitor finds, which is what its slow form finds."""
+        assert_both_find_the_same(MARGIN_SETUP, self.records, (invariant_by_id("CONS-4"),))
         return list(self.auditor.violations)
 
 
@@ -155,10 +161,30 @@ def holding(world: Watched) -> None:
     world.mark(PERP, 97)
 
 
+def dear(world: Watched) -> None:
+    """A bid that may lose 40 at once, and its fee."""
+    world.pledge("alice", 1_000)
+    world.do(placed("alice/r", BUY, 5, 108))
+
+
+def indebted(world: Watched) -> None:
+    """No position and no order, but a loan."""
+    world.pledge("alice", 1_000)
+    world.do(Borrow(client="alice", request="l", asset="USD", amount=Amount(500)))
+
+
 def isolated(world: Watched) -> None:
     world.pledge("alice", 500, "island")
     world.pledge("bob", 900, "island")
     world.do(placed("bob/b", SELL, 10, 40, market=ISLE), placed("alice/a", BUY, 10, 40, market=ISLE))
+
+
+def falling(world: Watched) -> None:
+    """Long 50 at 100, where the mark is 84 now, and 2 more are bid for at 103."""
+    world.pledge("alice", 1_000)
+    world.pledge("bob", 9_000)
+    world.do(placed("bob/b", SELL, 50, 100), placed("alice/a", BUY, 50, 100), placed("alice/r", BUY, 2, 103))
+    world.mark(PERP, 84)
 
 
 def _stop(price: int) -> Conditions:
@@ -196,6 +222,12 @@ EDGES = {
         command=lambda size: placed("alice/x", BUY, size, 109, conditions=_stop(108)),
         subject="margin for order alice/x in BTC-PERP",
     ),
+    "an order that only reduces, besides another": Edge(
+        fault="order-without-margin",
+        before=falling,
+        command=lambda size: placed("alice/x", SELL, size, 83, conditions=Conditions(reduce_only=True)),
+        subject="margin for order alice/x in BTC-PERP",
+    ),
     "an order in the isolated product": Edge(
         fault="order-without-margin",
         before=isolated,
@@ -217,6 +249,20 @@ EDGES = {
             client="alice", order="o", size_lots=SizeLots(size), price_ticks=PriceTicks(103)
         ),
         subject="margin for order alice/o in BTC-PERP",
+    ),
+    "a larger size of an order that may lose much": Edge(
+        fault="amendment-without-margin",
+        before=dear,
+        command=lambda size: AmendOrder(
+            client="alice", order="r", size_lots=SizeLots(size), price_ticks=PriceTicks(108)
+        ),
+        subject="margin for order alice/r in BTC-PERP",
+    ),
+    "cash goes that a loan needs": Edge(
+        fault="collateral-let-go",
+        before=indebted,
+        command=lambda amount: transferred(amount, "linear", SPOT),
+        subject="margin for transfer alice/x",
     ),
     "cash goes": Edge(
         fault="collateral-let-go",

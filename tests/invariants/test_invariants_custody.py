@@ -7,6 +7,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 from nacl.signing import SigningKey
+from slow_forms.forms import assert_both_find_the_same
 
 from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.catalogue import CATALOGUE, invariant_by_id
@@ -598,6 +599,17 @@ CASES = [
         "0 BTC are in custody and 100 are owed; it was found, and the phase is cancel_only",
     ),
     case(
+        "a mismatch that is found in maintenance does not halt",
+        "CUST-1",
+        [*ARRIVED, phase(Phase.OPEN, Phase.CANCEL_ONLY), PAUSED_FOR_MAINTENANCE],
+        told(
+            AttestCustody(tier="hot", asset="BTC", amount=Amount(70)),
+            *mismatch(70, 100, halts=False),
+        ),
+        "custody of BTC",
+        "70 BTC are in custody and 100 are owed; it was found, and the phase is maintenance",
+    ),
+    case(
         "a shortfall is covered beyond what is owed",
         "CUST-1",
         [*ARRIVED, DEEP],
@@ -1141,6 +1153,14 @@ def test_a_violation_in_custody_is_reported_at_the_step_that_causes_it(wrong: Ca
     assert [(found.invariant, found.step) for found in about] == [(wrong.invariant, len(wrong.good))], new
     assert about[0].found.startswith(wrong.found)
     assert about[0].expected not in ("", about[0].found)
+
+
+HISTORIES = HOLDING | {str(row.id): [*row.values[0].good, row.values[0].bad] for row in CASES}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_the_slow_forms_find_the_same_in_custody(name: str) -> None:
+    assert_both_find_the_same(SETUP, HISTORIES[name], (invariant_by_id("CONS-4"), *CUST))
 
 
 @pytest.mark.parametrize("entry_of", CUST, ids=[item.id for item in CUST])

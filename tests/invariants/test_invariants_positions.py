@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
+from msgspec.structs import asdict
+from slow_forms.forms import assert_both_find_the_same
 
 from holdfast_invariants.auditor import Auditor
 from holdfast_invariants.causes import CausesBoundEffects
@@ -18,6 +20,7 @@ from holdfast_model.vocabulary import (
     PROMOTIONS,
     ROUNDING,
     AccrueInterest,
+    AmendOrder,
     Amount,
     AnnounceMaintenance,
     Answer,
@@ -28,6 +31,7 @@ from holdfast_model.vocabulary import (
     Bucket,
     CauseKind,
     Collateral,
+    Conditions,
     CreditDeposit,
     Deleveraged,
     DepositCredited,
@@ -39,11 +43,15 @@ from holdfast_model.vocabulary import (
     HouseFunded,
     InterestAccrued,
     Liquidate,
+    LiquidationKind,
+    LiquidationStepped,
     Margin,
     MarkChanged,
     Market,
     MarkRule,
     OrderAccepted,
+    OrderAmended,
+    OrderRested,
     Perpetual,
     PlaceOrder,
     Position,
@@ -290,6 +298,9 @@ LENT = [
 ]
 
 
+LOAN = Borrow(client="alice", request="l", asset="USD", amount=Amount(10))
+
+
 def loan(amount: int, *, moves: int | None = None) -> Record:
     moves = amount if moves is None else moves
     words: dict[str, Any] = {"client": "alice", "request": "l", "asset": "USD", "amount": Amount(amount)}
@@ -332,23 +343,74 @@ PROMOTED = [
     *FUNDED,
     funded(PROMOTIONS, 4, "h"),
 ]
-REPAY: dict[str, Any] = {"client": "alice", "request": "r", "asset": "USD", "amount": Amount(10)}
-REPAID = told(
-    Repaid(**REPAY),
-    entry(
-        CauseKind.REPAY,
-        ("alice", FREE, "USD", -10),
-        ("alice", BORROWED, "USD", 10),
-        (LENDING, FREE, "USD", 9),
-        (LENDING, BORROWED, "USD", -9),
-        (ROUNDING, FREE, "USD", 1),
-        (ROUNDING, BORROWED, "USD", -1),
-    ),
-    step=Repay(**REPAY),
-)
+
+
+def repaid(to_pool: int, *, to_rounding: int = 0) -> Record:
+    amount = to_pool + to_rounding
+    words: dict[str, Any] = {"client": "alice", "request": "r", "asset": "USD", "amount": Amount(amount)}
+    return told(
+        Repaid(**words),
+        entry(
+            CauseKind.REPAY,
+            ("alice", FREE, "USD", -amount),
+            ("alice", BORROWED, "USD", amount),
+            (LENDING, FREE, "USD", to_pool),
+            (LENDING, BORROWED, "USD", -to_pool),
+            (ROUNDING, FREE, "USD", to_rounding),
+            (ROUNDING, BORROWED, "USD", -to_rounding),
+        ),
+        step=Repay(**words),
+    )
+
+
+def held(client: str, asset: str, amount: int) -> EntryPosted:
+    return entry(CauseKind.ORDER_HOLD, (client, FREE, asset, -amount), (client, HELD, asset, amount))
+
+
 # In the spot market bob, who holds 30 for his order, buys 2 lots of 10 at 11 and pays a fee of 3.
 SPOT_TRADE = trade(1, "bob", "alice", 2, 11, name="S", fee=3)
-SPOT = [credited("bob", "USD", 200, "1"), credited("alice", "BTC", 200, "2")]
+SPOT = [
+    credited("bob", "USD", 200, "1"),
+    credited("alice", "BTC", 200, "2"),
+    told(held("bob", "USD", 30), held("alice", "BTC", 20)),
+]
+# For 2 lots at 9 bob holds 18, and the fee of 1.8 rounded up.
+ORDER = PlaceOrder(
+    client="bob",
+    order="1",
+    market="S",
+    side=Side.BUY,
+    size_lots=SizeLots(2),
+    price_ticks=PriceTicks(9),
+    post_only=True,
+)
+
+
+def taken_in(*, holds: int = 20, **otherwise: Any) -> Record:  # noqa: ANN401 - fields
+    """Bob's order rests."""
+    rests = OrderRested(client="bob", order="1", price_ticks=PriceTicks(9), left_lots=SizeLots(2))
+    accepted = OrderAccepted(**asdict(ORDER) | otherwise)
+    return told(accepted, held("bob", "USD", holds), rests, step=ORDER)
+
+
+OTHERWISE: dict[str, Any] = {
+    "time_in_force": TimeInForce.IOC,
+    "post_only": False,
+    "self_trade": SelfTrade.DECREMENT,
+    "conditions": Conditions(cancel_on_disconnect=True),
+}
+
+
+def amended(size: int, *, told_size: int) -> Record:
+    """Bob's order is to have another size, and to hold 10 more for each lot of it."""
+    words: dict[str, Any] = {"client": "bob", "order": "1", "price_ticks": PriceTicks(9)}
+    now = SizeLots(told_size)
+    return told(
+        OrderAmended(size_lots=now, left_lots=now, priority_kept=False, **words),
+        held("bob", "USD", 10 * (told_size - 2)),
+        OrderRested(client="bob", order="1", price_ticks=PriceTicks(9), left_lots=now),
+        step=AmendOrder(size_lots=SizeLots(size), **words),
+    )
 
 
 def spot_entry(value: int = 22, base: int = 20) -> EntryPosted:
@@ -391,10 +453,12 @@ HOLDING = {
             ),
         ),
     ],
-    "loan, interest and repayment": [*LENT, loan(50), interest(1, 0), REPAID],
+    "loan, interest and repayment": [*LENT, loan(50), interest(1, 0), repaid(10)],
+    "the whole of a debt is repaid, its interest last": [*LENT, loan(50), interest(1, 0), repaid(50, to_rounding=1)],
+    "an order is held for, and for more of it more": [*FUNDED, taken_in(), view(), amended(3, told_size=3), view()],
     "a promotion": [*PROMOTED, grant(4)],
     "a spot trade": [*SPOT, told(SPOT_TRADE, spot_entry())],
-    "a refusal": [*FUNDED, told(Rejected(reason=Reason.INSUFFICIENT_FUNDS), step=Borrow(**REPAY))],
+    "a refusal": [*FUNDED, told(Rejected(reason=Reason.INSUFFICIENT_FUNDS), step=LOAN)],
     "views": [*CLOSED, view(("alice", 2, 20), ("bob", -2, -19), clearing=-1)],
 }
 
@@ -630,9 +694,18 @@ CASES = [
         "6 USD",
     ),
     case("a loan above the credit", CONS_4, LENT, loan(51), "Borrowed to alice", "51 USD"),
+    case("a loan above what is left of it", CONS_4, [*LENT, loan(30)], loan(21), "Borrowed to alice", "21 USD"),
     case("a loan that is not in the pool", CONS_4, FUNDED, loan(1), "Borrowed to alice", "1 USD"),
     case("a loan pays out more than is owed for it", CONS_4, LENT, loan(5, moves=6), "entry borrow c", "@lending"),
     case("interest is rounded down", CONS_4, [*LENT, loan(50)], interest(0, 0), "entry interest c", "nothing"),
+    case(
+        "a repayment pays what rounding is owed first",
+        CONS_4,
+        [*LENT, loan(50), interest(1, 0)],
+        repaid(9, to_rounding=1),
+        "entry repay c",
+        "@lending borrowed USD -9",
+    ),
     case("a transfer arrives doubled", CONS_4, FUNDED, transfer("bob", 2, "2", arrives=4), "entry transfer c", "bob"),
     case(
         "a trade pays for other lots",
@@ -661,27 +734,61 @@ CASES = [
         "@insurance free USD -2",
     ),
     case(
+        "the insurance fund pays after a liquidation",
+        CONS_4,
+        [
+            *FUNDED,
+            told(
+                LiquidationStepped(
+                    client="bob",
+                    product="linear",
+                    kind=LiquidationKind.WRITE_OFF,
+                    equity=Amount(0),
+                    maintenance=Amount(1),
+                )
+            ),
+        ],
+        told(entry(CauseKind.INSURANCE, (INSURANCE, FREE, "USD", -2), ("bob", COLLATERAL, "USD", 2), cause="bob/P")),
+        "entry insurance bob/P",
+        "@insurance free USD -2",
+    ),
+    case(
         "an order is taken in for more than was asked",
         CONS_4,
         FUNDED,
-        told(
-            OrderAccepted(
-                client="bob",
-                order="1",
-                market="S",
-                side=Side.BUY,
-                size_lots=SizeLots(212),
-                price_ticks=PriceTicks(9),
-                time_in_force=TimeInForce.GTC,
-                post_only=False,
-                self_trade=SelfTrade.CANCEL_NEWEST,
-            ),
-            step=PlaceOrder(
-                client="bob", order="1", market="S", side=Side.BUY, size_lots=SizeLots(2), price_ticks=PriceTicks(9)
-            ),
-        ),
+        taken_in(size_lots=SizeLots(212)),
         "OrderAccepted of PlaceOrder",
         "bob 1 S buy 212 9",
+    ),
+    *(
+        case(
+            f"an order is taken in with another {word}",
+            CONS_4,
+            FUNDED,
+            taken_in(**{word: otherwise}),
+            "OrderAccepted of PlaceOrder",
+            "bob 1 S buy 2 9",
+        )
+        for word, otherwise in OTHERWISE.items()
+    ),
+    case(
+        "an order is amended to more than was asked",
+        CONS_4,
+        [*FUNDED, taken_in()],
+        amended(3, told_size=4),
+        "OrderAmended of AmendOrder",
+        "bob 1 4 9",
+    ),
+    *(
+        case(
+            f"{holds} are held for an order that needs 20",
+            CONS_4,
+            [*FUNDED, taken_in(holds=holds)],
+            view(),
+            "held of bob USD",
+            f"{holds} USD are held",
+        )
+        for holds in (18, 21)
     ),
 ]
 
@@ -696,6 +803,14 @@ def test_a_violation_is_reported_at_the_step_that_causes_it(wrong: Case) -> None
     assert [(found.invariant, found.step) for found in about] == [(wrong.monitor.invariant, len(wrong.good))], new
     assert about[0].found.startswith(wrong.found)
     assert about[0].expected not in ("", about[0].found)
+
+
+HISTORIES = HOLDING | {str(row.id): [*row.values[0].good, row.values[0].bad] for row in CASES}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_the_slow_forms_find_the_same(name: str) -> None:
+    assert_both_find_the_same(SETUP, HISTORIES[name], ALL)
 
 
 @pytest.mark.parametrize("monitor", [POS_1, POS_2, CONS_4])

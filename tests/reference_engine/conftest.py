@@ -1,6 +1,8 @@
 """Stories of margin: told with every invariant checked, and told again from every cut when they are over."""
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -20,6 +22,8 @@ from holdfast_model.vocabulary import (
     TakeSnapshot,
 )
 from holdfast_model.vocabulary.wire import decode, encode
+
+sys.path.insert(0, str(Path(__file__).parent / "venues"))
 
 Repairs = list[tuple[Reason, dict[str, object]]]
 """The refusals of a command in their order, and what is put right after each."""

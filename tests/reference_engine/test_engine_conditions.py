@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import pytest
 from msgspec.structs import replace
+from spot_venues import accepted, cancelled, place, refused
 
 from holdfast_engine.state import VenueState, state_sha256
 from holdfast_engine.venue import Venue
@@ -17,7 +18,6 @@ from holdfast_model.vocabulary import (
     CancelReason,
     ClientDisconnected,
     Collateral,
-    Command,
     Conditions,
     CreditDeposit,
     DisconnectClient,
@@ -26,7 +26,6 @@ from holdfast_model.vocabulary import (
     Margin,
     Market,
     MarkRule,
-    OrderCancelled,
     OrderRested,
     Perpetual,
     Phase,
@@ -80,39 +79,10 @@ SETUP = Setup(
 BELOW = Trigger(when=TriggerWhen.AT_OR_BELOW, price_ticks=PriceTicks(90))
 
 
-def place(client: str, order: str, side: Side, size: int, price: int | None, **more: object) -> PlaceOrder:
-    plain = PlaceOrder(
-        client=client,
-        order=order,
-        market="M",
-        side=side,
-        size_lots=SizeLots(size),
-        price_ticks=None if price is None else PriceTicks(price),
-    )
-    return replace(plain, **more)
-
-
 def stop(client: str, order: str, size: int = 1, *, trigger: Trigger = BELOW, other: str | None = None) -> PlaceOrder:
     return place(
         client, order, Side.SELL, size, None, conditions=Conditions(trigger=trigger, one_cancels_other=other)
     )
-
-
-def accepted(venue: Venue, *commands: Command) -> Events:
-    """What happened at the last of the commands, none of which may be refused."""
-    events: Events = ()
-    for command in commands:
-        events = venue.apply(command)
-        assert not any(isinstance(event, Rejected) for event in events), (command, events)
-    return events
-
-
-def refused(events: Events) -> Reason | None:
-    return events[0].reason if events and isinstance(events[0], Rejected) else None
-
-
-def cancelled(events: Events) -> list[tuple[str, CancelReason]]:
-    return [(event.order, event.reason) for event in events if isinstance(event, OrderCancelled)]
 
 
 def traded(events: Events) -> list[tuple[str, str, int]]:

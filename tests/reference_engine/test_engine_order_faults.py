@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from spot_venues import place
 
 from holdfast_engine.faults.fault import Fault
 from holdfast_engine.faults.orders import FAULTS
@@ -22,7 +23,6 @@ from holdfast_model.vocabulary import (
     MarkRule,
     Perpetual,
     Phase,
-    PlaceOrder,
     PriceTicks,
     Product,
     ReportPrice,
@@ -30,7 +30,6 @@ from holdfast_model.vocabulary import (
     SetPhase,
     Setup,
     Side,
-    SizeLots,
     Tier,
     TimeInForce,
     TransferMargin,
@@ -70,18 +69,6 @@ BUY, SELL = Side.BUY, Side.SELL
 RESTORE = None
 """A step of a sequence: a snapshot is taken, and the venue restored from it."""
 Step = Command | None
-
-
-def place(client: str, order: str, side: Side, size: int, price: int | None, **more: object) -> PlaceOrder:
-    plain = PlaceOrder(
-        client=client,
-        order=order,
-        market="M",
-        side=side,
-        size_lots=SizeLots(size),
-        price_ticks=None if price is None else PriceTicks(price),
-    )
-    return replace(plain, **more)
 
 
 def to(*phases: Phase) -> list[Step]:

@@ -8,6 +8,7 @@ is wrong, which is the one that the monitor gives it; what differs otherwise is 
 `forms.SLOW_FORMS` says which form belongs to which entry. `tests/invariants/test_slow_forms_agree.py` runs both on
 the same histories and compares step and name of everything found: on healthy histories of every workload, on
 histories of each planted fault that the invariant must catch, and on healthy ones in which one event was left out,
-told twice, moved or altered. To add one: write it in the file of its subject, and enter it there. Nine others, in
+told twice, moved or altered. Hand-made histories of margin and custody are read by both as well, next to what they
+must find. To add one: write it in the file of its subject, and enter it there. Nine others, in
 `counted`, also count what they check; `tests/invariants/test_fast_monitors_agree.py` compares these.
 """

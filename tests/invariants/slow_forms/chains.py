@@ -10,13 +10,13 @@ from holdfast_model.vocabulary import (
     FundHouse,
     PaymentBroadcast,
     PaymentIntent,
+    Reason,
     Rejected,
     ReportBlock,
     ReportDeposit,
     ReportPayment,
     ReportReorganisation,
 )
-from slow_forms.standing import chains_at
 from slow_forms.tale import Asked, Moment, Tale
 
 REPORTS = (ReportDeposit, ReportBlock, ReportReorganisation, ReportPayment, AttestCustody, FundHouse, CoverShortfall)
@@ -95,9 +95,10 @@ def truth_at(tale: Tale, end: int) -> Truth:
 def _is_true(tale: Tale, moment: Moment) -> bool:
     """Whether what was refused is so all the same: a payment that was broadcast is on its chain."""
     command = moment.what.command
-    intent = intents_at(tale, moment.at).get(getattr(command, "payment", ""))
-    heard = isinstance(command, ReportPayment) and moment.what.answer.seq is not None
-    return heard and intent is not None and chains_at(tale, moment.at)[intent.asset][1]
+    if not isinstance(command, ReportPayment) or command.payment not in intents_at(tale, moment.at):
+        return False
+    reasons = {event.reason for event in moment.what.answer.events if isinstance(event, Rejected)}
+    return bool(reasons & {Reason.UNKNOWN_PAYMENT, Reason.PAYMENT_NOT_OPEN})
 
 
 def intents_at(tale: Tale, end: int) -> Mapping[str, PaymentIntent]:

@@ -14,7 +14,9 @@ from holdfast_model.vocabulary import (
     PaymentIncluded,
     PaymentSigned,
     Phase,
+    PhaseChanged,
     ReportBlock,
+    ShortfallCovered,
     SuspendAsset,
     View,
     WithdrawalPaid,
@@ -34,10 +36,12 @@ def cust_1(tale: Tale) -> Violations:
         return
     for moment in tale.all(Done):
         asked = moment.what.asked
-        moved = any(isinstance(event, EntryPosted | MismatchFound) for event in asked.answer.events)
-        if asked.answer.events and (moved or isinstance(asked.command, REPORTS)):
-            for asset in _uncovered(tale, moment.at):
-                if tale.phase(moment.at) is not Phase.HALTED or not _is_told(tale, moment, asset):
+        changes = EntryPosted | MismatchFound | PhaseChanged
+        changed = any(isinstance(event, changes) for event in asked.answer.events)
+        if asked.answer.events and (changed or isinstance(asked.command, REPORTS)):
+            for asset, beyond in _beyond_what_is_owed(tale, moment.at).items():
+                halted = tale.phase(moment.at) is Phase.HALTED
+                if beyond and not (halted and _difference_told(tale, moment.at, asset) == beyond):
                     yield moment.step, f"custody of {asset}"
     for moment in tale.all(View):
         owned = _by_owner((item.account, item.asset, item.amount) for item in moment.what.balances)
@@ -61,19 +65,28 @@ def _by_owner(amounts: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str], 
     return sums
 
 
-def _uncovered(tale: Tale, end: int) -> list[str]:
-    """The assets of which custody holds another amount than is owed to all accounts together."""
+def _beyond_what_is_owed(tale: Tale, end: int) -> dict[str, int]:
+    """By asset what custody holds beyond what is owed to all accounts together; below zero for a shortfall."""
     balances, held = balances_at(tale, end), truth_at(tale, end).held
-    return [
-        asset
+    return {
+        asset: sum(amount for (_, kind), amount in held.items() if kind == asset)
+        - sum(amount for (account, _, kind), amount in balances.items() if kind == asset and account != OUTSIDE)
         for asset in tale.setup.assets
-        if sum(amount for (account, _, kind), amount in balances.items() if kind == asset and account != OUTSIDE)
-        != sum(amount for (_, kind), amount in held.items() if kind == asset)
-    ]
+    }
 
 
-def _is_told(tale: Tale, moment: Moment, asset: str) -> bool:
-    return any(found.asset == asset for found in tale.before(moment.at, MismatchFound))
+def _difference_told(tale: Tale, end: int, asset: str) -> int | None:
+    """The difference that the exchange told of last, as it stood after that answer, less what was paid in since."""
+    difference = None
+    for moment in tale.between(0, end, MismatchFound, ShortfallCovered):
+        if moment.what.asset != asset:
+            continue
+        if isinstance(moment.what, MismatchFound):
+            answered = moment.at + len(tale.after(moment)) + 1
+            difference = _beyond_what_is_owed(tale, answered)[asset]
+        elif difference is not None and difference + moment.what.amount <= 0:
+            difference += moment.what.amount
+    return difference
 
 
 # CUST-2 -------------------------------------------------------------------------------------------------------------
@@ -117,17 +130,18 @@ def _credited(tale: Tale, end: int, asset: str, transaction: str) -> bool:
 
 # CUST-3 -------------------------------------------------------------------------------------------------------------
 
+_OVER = {WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED}
+
 
 def cust_3(tale: Tale) -> Violations:
     """A withdrawal ends in exactly one of paid or refunded: the same asset, amount and owner, once."""
     if tale.setup.custody is None:
         return
-    over = {WithdrawalStatus.PAID, WithdrawalStatus.REFUNDED}
     for moment in tale.all(WithdrawalPaid, WithdrawalRefunded):
         event, label = moment.what, label_of(moment.what)
         asked = withdrawals_at(tale, moment.at).get(label)
         signed = [other for other in tale.before(moment.at, PaymentSigned) if other.payment == label]
-        right = asked is not None and asked[:3] == (event.asset, event.amount, event.fee) and asked[4] not in over
+        right = asked is not None and asked[:3] == (event.asset, event.amount, event.fee) and asked[4] not in _OVER
         if isinstance(event, WithdrawalRefunded):
             right &= not signed
         elif label not in truth_at(tale, moment.at).paid:
@@ -157,6 +171,5 @@ def _as_asked(tale: Tale, moment: Moment) -> bool:
     if intent.payment.startswith(SWEEP_PREFIX):
         return True
     asked = withdrawals_at(tale, moment.at).get(intent.payment)
-    if asked is None or asked[:4] != (intent.asset, intent.amount, intent.fee, intent.destination):
-        return False
-    return isinstance(moment.what, PaymentBroadcast) or asked[4] is WithdrawalStatus.REQUESTED
+    right = (intent.asset, intent.amount, intent.fee, intent.destination)
+    return asked is not None and asked[:4] == right and asked[4] not in _OVER

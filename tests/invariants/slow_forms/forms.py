@@ -1,7 +1,11 @@
-"""Which slow form belongs to which entry of the catalogue."""
+"""Which slow form belongs to which entry of the catalogue, and what it finds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from holdfast_invariants.auditor import Auditor
+from holdfast_invariants.monitor import Invariant
+from holdfast_model.vocabulary import History, Record, Setup
+from slow_forms.causes import cons_4
 from slow_forms.contracts import pos_2
 from slow_forms.custody import cust_1, cust_2, cust_3
 from slow_forms.door import surge_1
@@ -18,6 +22,7 @@ from slow_forms.signing import cust_4, cust_5, cust_6
 from slow_forms.tale import Tale, Violations
 
 SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
+    "CONS-4": cons_4,
     "FINAL-2": final_2,
     "MAINT-1": maint_1,
     "CUST-1": cust_1,
@@ -41,3 +46,22 @@ SLOW_FORMS: Mapping[str, Callable[[Tale], Violations]] = {
     "READ-1": read_1,
     "FENCE-1": fence_1,
 }
+
+
+def assert_both_find_the_same(setup: Setup, records: Sequence[Record], catalogue: Sequence[Invariant]) -> None:
+    """Hold each of these monitors against its slow form on one history, by subject and first step."""
+    auditor = Auditor(setup, catalogue=catalogue)
+    for record in records:
+        auditor.watch(record)
+    tale = Tale(History(setup=setup, records=tuple(records)))
+    for entry in catalogue:
+        found = {item.subject: item.step for item in auditor.violations if item.invariant == entry.id}
+        assert found_slowly(tale, entry.id) == found, entry.id
+
+
+def found_slowly(tale: Tale, invariant: str) -> dict[str, int]:
+    """By subject the first step at which the slow form finds something."""
+    found: dict[str, int] = {}
+    for step, subject in SLOW_FORMS[invariant](tale):
+        found[subject] = min(step, found.get(subject, step))
+    return found

@@ -1,7 +1,7 @@
 """Margin accounts, reckoned from what was told: equity, maintenance margin, what is owed, what the book offers."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from holdfast_model.vocabulary import (
     INSURANCE,
@@ -17,9 +17,10 @@ from holdfast_model.vocabulary import (
     OrderRested,
     ProductId,
     Side,
+    TradeExecuted,
     margin_account,
 )
-from slow_forms.book import Order, OrderKey, orders_at
+from slow_forms.book import Order, OrderKey, orders_at, parties
 from slow_forms.standing import positions_at
 from slow_forms.tale import Tale
 
@@ -32,13 +33,32 @@ def up(value: int, by: int) -> int:
 
 
 @dataclass(frozen=True)
+class Risk:
+    """What an open order may come to: lots in a market, and at worst these prices."""
+
+    market: MarketId
+    side: Side
+    lots: int
+    fills: Sequence[tuple[int, int]]
+    """Prices and lots."""
+    charged: int = 0
+    """The sum of quote amount times fee rate in ppm of its trades so far."""
+    reduces: bool = False
+
+
+@dataclass(frozen=True)
 class Account:
-    """One margin account before a place of the tale: the cross-margin account of a client, or an isolated one."""
+    """One margin account before a place of the tale: the cross-margin account of a client, or an isolated one.
+
+    `taken` is collateral that is thought to be gone, `lent` what is thought to be owed more.
+    """
 
     tale: Tale
     end: int
     client: ClientId
     product: ProductId
+    taken: Mapping[AssetId, int] = field(default_factory=dict)
+    lent: Mapping[AssetId, int] = field(default_factory=dict)
 
     @property
     def margin(self) -> Margin:
@@ -69,13 +89,14 @@ class Account:
         }
 
     def cash(self, asset: AssetId) -> int:
-        return self.tale.balance(self.end, self.name, Bucket.COLLATERAL, asset)
+        return self.tale.balance(self.end, self.name, Bucket.COLLATERAL, asset) - self.taken.get(asset, 0)
 
     def insurance(self, asset: AssetId) -> int:
         return self.tale.balance(self.end, INSURANCE, Bucket.FREE, asset)
 
     def debt(self, asset: AssetId) -> int:
-        return 0 if self.is_isolated else -self.tale.balance(self.end, self.client, Bucket.BORROWED, asset)
+        borrowed = 0 if self.is_isolated else -self.tale.balance(self.end, self.client, Bucket.BORROWED, asset)
+        return borrowed + self.lent.get(asset, 0)
 
     @property
     def positions(self) -> dict[MarketId, tuple[int, int]]:
@@ -133,22 +154,82 @@ class Account:
         return collateral - debts + sum(self.value(name) - entry for name, (_, entry) in self.positions.items())
 
     def maintenance_of(self, market: MarketId) -> int:
-        """A position's value through the tiers, rounded up once."""
-        perpetual, value = self.markets[market].perpetual, abs(self.value(market))
+        """A position's value through the tiers."""
+        return self.through_tiers(market, abs(self.value(market)), initial=False)
+
+    def through_tiers(self, market: MarketId, value: int, *, initial: bool) -> int:
+        """The margin for a value: each part of it at its tier's rate, rounded up once."""
+        perpetual = self.markets[market].perpetual
         assert perpetual is not None
         floors = [tier.value_floor for tier in perpetual.tiers]
         tops = [*floors[1:], max(value, floors[-1])]
         parts = (
-            max(0, min(value, top) - tier.value_floor) * tier.maintenance_ppm
+            max(0, min(value, top) - tier.value_floor) * (tier.initial_ppm if initial else tier.maintenance_ppm)
             for tier, top in zip(perpetual.tiers, tops, strict=True)
         )
         return up(sum(parts), PPM)
 
+    def for_loans(self, rate_ppm: int) -> int:
+        """The margin for its debts."""
+        debts = sum(self.owed_worth(item, self.debt(item.asset)) for item in self.collateral)
+        return up(debts * rate_ppm, PPM)
+
     @property
     def maintenance(self) -> int:
-        debts = sum(self.owed_worth(item, self.debt(item.asset)) for item in self.collateral)
-        loans = up(debts * self.margin.loan_maintenance_ppm, PPM)
-        return sum(self.maintenance_of(name) for name in self.positions) + loans
+        return sum(self.maintenance_of(name) for name in self.positions) + self.for_loans(
+            self.margin.loan_maintenance_ppm
+        )
+
+    # What new risk needs ------------------------------------------------------------------------------------------
+
+    @property
+    def resting(self) -> dict[OrderKey, Risk]:
+        """What its orders in the book may come to; stops that wait are not counted."""
+        return {key: self.rest_of(key, order) for key, order in self.orders.items() if order.state == "resting"}
+
+    def rest_of(self, key: OrderKey, order: Order) -> Risk:
+        """What is left of an order, filled at its limit."""
+        assert order.price is not None
+        told = order.accepted
+        reduces = told.conditions is not None and told.conditions.reduce_only
+        return Risk(
+            told.market,
+            told.side,
+            order.left,
+            [(order.price, order.left)],
+            charged=charged(self.tale, self.end, key),
+            reduces=reduces,
+        )
+
+    def loss(self, risk: Risk) -> int:
+        """What an order may lose: its fee still to come, at the higher rate, and its prices against the mark."""
+        market, mark = self.markets[risk.market], self.tale.mark(self.end, risk.market)
+        if mark is None:
+            return 0
+        value = sum(price * lots for price, lots in risk.fills) * market.tick_amount
+        fair = sum(mark * lots for _, lots in risk.fills) * market.tick_amount
+        return fee_to_come(market, value, risk.charged) + max(
+            0, value - fair if risk.side is Side.BUY else fair - value
+        )
+
+    def losses(self, orders: Iterable[Risk]) -> int:
+        """What open orders may lose."""
+        return sum(self.loss(risk) for risk in orders)
+
+    def initial(self, orders: Sequence[Risk]) -> int | None:
+        """The initial margin with these orders open, and what they may lose; None where a mark is missing for it."""
+        needed = self.losses(orders) + self.for_loans(self.margin.loan_initial_ppm)
+        for name, market in self.markets.items():
+            held, _ = self.positions.get(name, (0, 0))
+            bought, sold = (
+                sum(risk.lots for risk in orders if (risk.market, risk.side) == (name, side) and not risk.reduces)
+                for side in (Side.BUY, Side.SELL)
+            )
+            most, mark = max(abs(held + bought), abs(held - sold)), self.tale.mark(self.end, name)
+            if most and mark is None:
+                return None
+            needed += self.through_tiers(name, most * (mark or 0) * market.tick_amount, initial=True)
+        return needed
 
     @property
     def largest(self) -> MarketId | None:
@@ -204,6 +285,24 @@ class Account:
                 traded[client] = traded.get(client, 0) + lots
                 left -= lots
                 yield order.rests_at, lots
+
+
+def charged(tale: Tale, end: int, key: OrderKey) -> int:
+    """The exact fee of an order's trades so far, in millionths."""
+    exact = 0
+    for moment in tale.between(0, end, TradeExecuted):
+        trade = moment.what
+        if key in parties(trade):
+            market = tale.markets(moment.at)[trade.market]
+            rate_ppm = market.maker_fee_ppm if key == parties(trade)[0] else market.taker_fee_ppm
+            exact += trade.price_ticks * trade.size_lots * market.tick_amount * rate_ppm
+    return exact
+
+
+def fee_to_come(market: Market, value: int, exact: int) -> int:
+    """What trades of a quote amount add at the higher rate to a fee that is rounded up once over its order."""
+    more = value * max(market.maker_fee_ppm, market.taker_fee_ppm)
+    return up(exact + more, PPM) - up(exact, PPM)
 
 
 def queue_at(tale: Tale, end: int, market: MarketId, side: Side) -> list[tuple[OrderKey, Order]]:

@@ -1,8 +1,11 @@
 """POS-1, slowly: each position reckoned again from what happened to it, and from what its account could pay."""
 
+from typing import NamedTuple
+
 from holdfast_model.vocabulary import (
     CLEARING,
     Bucket,
+    ClientId,
     Deleveraged,
     EntryPosted,
     FundingSettled,
@@ -53,7 +56,7 @@ def _name(key: Key) -> str:
 def _changed(tale: Tale, moment: Moment) -> list[str]:
     event: PositionChanged = moment.what
     key, now = (event.client, event.market), (event.position_lots, event.entry_value)
-    before, start = positions_at(tale, moment.at).get(key, (0, 0)), _answer_began(tale, moment)
+    before, start = positions_at(tale, moment.at).get(key, (0, 0)), tale.began(moment)
     traded = any(key in _keys(other) for other in tale.between(start, moment.at, TradeExecuted))
     wrong = [f"direction of {_name(key)}"] * (before[0] * now[0] < 0 and not traded)
     expected = _expected(tale, start, moment.at, key)
@@ -62,13 +65,6 @@ def _changed(tale: Tale, moment: Moment) -> list[str]:
         paid = before[0] == now[0] == 0 and 0 <= now[1] < before[1]
         expected = now if paid else before
     return wrong + [_name(key)] * (now != expected)
-
-
-def _answer_began(tale: Tale, moment: Moment) -> int:
-    at = moment.at
-    while tale.moments[at - 1].asked is moment.asked:
-        at -= 1
-    return at
 
 
 def _keys(moment: Moment) -> list[Key]:
@@ -99,42 +95,65 @@ def _is_of(event: PositionChanged, key: Key) -> bool:
 
 def _after(tale: Tale, moment: Moment, key: Key) -> Position | None:
     """What an event makes of a position; None where it has nothing to do with it."""
-    event, market = moment.what, tale.markets(moment.at).get(key[1])
-    if market is None or market.perpetual is None or event.market != key[1]:
-        return None
-    lots, entry = positions_at(tale, moment.at).get(key, (0, 0))
-    if isinstance(event, FundingSettled):
-        if not lots:
-            return None
-        # Payments are rounded up and receipts down, which is the same: up.
-        payment = -(-lots * event.mark_ticks * market.tick_amount * event.rate_ppm // 1_000_000)
-        return lots, entry + _unpaid(tale, moment.at, key[0], market, -payment)
-    if key not in _keys(moment):
-        return None
-    change, fee = _change(moment, key, lots)
+    own = [leg for leg in legs(tale, moment) if (leg.client, moment.what.market) == key]
+    return settled(tale, moment, own[-1]).after if own else None
+
+
+class Leg(NamedTuple):
+    """One client's side of what happens to positions: lots that it gains, or loses if negative, a price, a charge."""
+
+    client: ClientId
+    lots: int
+    price_ticks: int
+    charge: int
+
+
+def legs(tale: Tale, moment: Moment) -> list[Leg]:
+    """Both sides of a trade or of a deleveraging, or all that a funding charges; none where there is no perpetual."""
+    event, market = moment.what, tale.markets(moment.at).get(moment.what.market)
+    if market is None or market.perpetual is None:
+        return []
+    held = {client: lots for (client, of), (lots, _) in positions_at(tale, moment.at).items() if of == event.market}
+    match event:
+        case TradeExecuted(price_ticks=price):
+            bought = event.size_lots if event.taker_side is Side.BUY else -event.size_lots
+            return [
+                Leg(event.maker_client, -bought, price, event.maker_fee),
+                Leg(event.taker_client, bought, price, event.taker_fee),
+            ]
+        case Deleveraged(price_ticks=price):
+            closed = -event.size_lots if held.get(event.client, 0) > 0 else event.size_lots
+            return [Leg(event.client, closed, price, 0), Leg(event.counterparty, -closed, price, 0)]
+        case _:
+            # Payments are rounded up and receipts down, which is the same: up.
+            per_lot = event.mark_ticks * market.tick_amount * event.rate_ppm
+            return [Leg(client, 0, 0, -(-lots * per_lot // 1_000_000)) for client, lots in held.items() if lots]
+
+
+class Settled(NamedTuple):
+    """A position afterwards, and what its account was paid in cash, or paid if negative, less the charge."""
+
+    after: Position
+    paid: int
+
+
+def settled(tale: Tale, moment: Moment, leg: Leg) -> Settled:
+    """Profit, loss and charge are paid out of the account's cash; what it cannot pay is owed in the entry value."""
+    market, change = tale.markets(moment.at)[moment.what.market], leg.lots
+    lots, entry = positions_at(tale, moment.at).get((leg.client, market.market), (0, 0))
     closing = min(abs(change), abs(lots)) if change * lots < 0 else 0
     released = _towards_zero(entry * closing, abs(lots)) if closing else 0
-    worth = event.price_ticks * market.tick_amount
+    worth = leg.price_ticks * market.tick_amount
     profit = (closing if lots > 0 else -closing) * worth - released
     opening = abs(change) - closing
     opened = (opening if change > 0 else -opening) * worth
-    unpaid = _unpaid(tale, moment.at, key[0], market, profit - fee)
-    return lots + change, entry - released + opened + unpaid
+    due = profit - leg.charge
+    unpaid = _unpaid(tale, moment.at, leg.client, market, due)
+    return Settled((lots + change, entry - released + opened + unpaid), due + unpaid)
 
 
 def _towards_zero(value: int, by: int) -> int:
     return value // by if value >= 0 else -(-value // by)
-
-
-def _change(moment: Moment, key: Key, lots: int) -> tuple[int, int]:
-    """By how many lots an event changes a position of so many, and the fee that its client pays for it."""
-    event = moment.what
-    if isinstance(event, Deleveraged):
-        return (-event.size_lots if lots > 0 else event.size_lots), 0
-    bought = event.size_lots if event.taker_side is Side.BUY else -event.size_lots
-    if key[0] == event.taker_client:
-        return bought, event.taker_fee
-    return -bought, event.maker_fee
 
 
 def account_of(tale: Tale, client: str, product: ProductId) -> str:

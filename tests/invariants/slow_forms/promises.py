@@ -124,19 +124,12 @@ def _within(price: int, reference: int, ppm: int) -> bool:
     return abs(price - reference) * 1_000_000 <= reference * ppm
 
 
-def _answer_began(tale: Tale, moment: Moment) -> int:
-    at = moment.at
-    while tale.moments[at - 1].asked is moment.asked:
-        at -= 1
-    return at
-
-
 def _met(tale: Tale, moment: Moment, key: OrderKey) -> int | None:
     """The best price that a protected market order met: when it came, was triggered, or was left alone."""
     met = None
     linked = linked_at(tale, moment.at).get(key)
     kinds = (OrderAccepted, StopTriggered, OrderCancelled)
-    for before in tale.between(_answer_began(tale, moment), moment.at, *kinds):
+    for before in tale.between(tale.began(moment), moment.at, *kinds):
         event, own = before.what, (before.what.client, before.what.order)
         order = orders_at(tale, before.at + 1).get(key)
         if order is None or order.price is not None:
@@ -219,7 +212,7 @@ def _cancelled(tale: Tale) -> Violations:
             due = up and tale.phase(moment.at) is not Phase.MAINTENANCE
         elif reason is CancelReason.ONE_CANCELS_OTHER:
             other = linked_at(tale, moment.at).get(key)
-            due = other in _ending(tale, _answer_began(tale, moment), moment.at)
+            due = other in _ending(tale, tale.began(moment), moment.at)
         elif reason is CancelReason.DISCONNECTED:
             due = conditions.cancel_on_disconnect
         if not due:

@@ -191,6 +191,13 @@ class Tale:
                 end += 1
         return self.moments[start + 1 : end]
 
+    def began(self, moment: Moment) -> int:
+        """The place of the first event of the answer that tells this one."""
+        at = moment.at
+        while self.moments[at - 1].asked is moment.asked:
+            at -= 1
+        return at
+
     def last(self, end: int, kind: type[T]) -> T | None:
         """The last of a kind before a place."""
         there = self._where.get(kind, [])
