@@ -11,6 +11,7 @@ each through `super()`:
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from holdfast_engine.ledger import Ledger
@@ -47,11 +48,14 @@ V = TypeVar("V")
 Lines = list[tuple[str, Bucket, AssetId, int]]
 """Lines of an entry: account, bucket, asset, and what is added."""
 
-Deciders = dict[type, Callable[[Any], None]]
-"""What decides a command, by its class."""
+Deciders = dict[type, Callable[[Any, Any], None]]
+"""What decides a command, by its class: methods, called with the venue and the command."""
 
-Evolvers = dict[type, Callable[[Any], None]]
-"""What an event changes, by its class."""
+Evolvers = dict[type, Callable[[Any, Any], None]]
+"""What an event changes, by its class: methods, called with the venue and the event."""
+
+_SETUPS_KNOWN_MAX = 64
+"""For how many classes and setups is kept what decides and evolves: venues are made anew after every kill."""
 
 
 _posting: Callable[..., Posting] = Posting
@@ -127,16 +131,23 @@ class Core:
         self.ledger = self.ledger_class()
         self._events: list[Event] = []
         self._listed: dict[str, tuple[dict[Any, Any], tuple[Any, ...]]] = {}
-        self._decider_of = self._deciders()
-        self._evolver_of = self._evolvers()
+        self._decider_of, self._evolver_of = self._methods(setup)
 
-    def _deciders(self) -> Deciders:
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:  # noqa: ARG003 - some chapters decide less without custody
         """What decides each command of this chapter; a further chapter adds its own to what `super()` returns."""
         return {}
 
-    def _evolvers(self) -> Evolvers:
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:  # noqa: ARG003 - as with what decides
         """What each event of this chapter changes; a further chapter adds its own to what `super()` returns."""
-        return {Rejected: self._unchanged, EntryPosted: self.ledger.post}
+        return {Rejected: cls._unchanged, EntryPosted: cls._post}
+
+    @classmethod
+    @lru_cache(_SETUPS_KNOWN_MAX)
+    def _methods(cls, setup: Setup) -> tuple[Deciders, Evolvers]:
+        """What decides and what evolves in all venues of one class and setup; nobody changes it."""
+        return cls._deciders(setup), cls._evolvers(setup)
 
     # Deciding -----------------------------------------------------------------------------------------------------
 
@@ -144,7 +155,7 @@ class Core:
         """Decide one command and change the state accordingly; the events tell all that changed."""
         self._events = []
         if self.phase_allows(command):
-            self._decider_of[command.__class__](command)
+            self._decider_of[command.__class__](self, command)
             if self.waiting:
                 self.follow_up()
             if self.reconciling:
@@ -157,7 +168,7 @@ class Core:
     def replay(self, events: Iterable[Event]) -> None:
         """Change the state by the events of one command that was decided before, here or on another replica."""
         for event in events:
-            self._evolver_of[event.__class__](event)
+            self._evolver_of[event.__class__](self, event)
         self.seq += 1
 
     def phase_allows(self, command: Command) -> bool:
@@ -173,7 +184,7 @@ class Core:
     def emit(self, event: Event) -> None:
         """Let something have happened: tell it, and change the state by it."""
         self._events.append(event)
-        self._evolver_of[event.__class__](event)
+        self._evolver_of[event.__class__](self, event)
 
     def refuse(self, reason: Reason) -> None:
         """Refuse the command; nothing else may have been emitted for it."""
@@ -208,6 +219,9 @@ class Core:
     def rescale(self, markets: Iterable[Market]) -> None:
         """Let the markets be these: the same ones, with the tick amounts of the release that is active."""
         self.markets.update((market.market, market) for market in markets)
+
+    def _post(self, event: EntryPosted) -> None:
+        self.ledger.post(event)
 
     def _unchanged(self, event: Event) -> None:
         """Some events change nothing in the replicated state."""

@@ -36,20 +36,22 @@ class Funds(Core):
         self.deposits: dict[TransactionId, None] = {}
         self.withdrawals: dict[tuple[ClientId, WithdrawalId], Withdrawal] = {}
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            CreditDeposit: self._decide_deposit,
-            RequestWithdrawal: self._decide_withdrawal,
-            PayWithdrawal: self._decide_payment,
-            RefundWithdrawal: self._decide_refund,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {
+            CreditDeposit: cls._decide_deposit,
+            RequestWithdrawal: cls._decide_withdrawal,
+            PayWithdrawal: cls._decide_payment,
+            RefundWithdrawal: cls._decide_refund,
         }
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            DepositCredited: self._on_deposit_credited,
-            WithdrawalRequested: self._on_withdrawal_requested,
-            WithdrawalPaid: self._on_withdrawal_paid,
-            WithdrawalRefunded: self._on_withdrawal_refunded,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            DepositCredited: cls._on_deposit_credited,
+            WithdrawalRequested: cls._on_withdrawal_requested,
+            WithdrawalPaid: cls._on_withdrawal_paid,
+            WithdrawalRefunded: cls._on_withdrawal_refunded,
         }
 
     # Deciding -----------------------------------------------------------------------------------------------------

@@ -30,13 +30,15 @@ class House(Core):
         self.grants: dict[GrantId, None] = {}
         self._promotion_max = {item.asset: item.amount for item in self.setup.promotion_max}
 
-    def _deciders(self) -> Deciders:
-        more: Deciders = {FundHouse: self._decide_house_payment, GrantPromotion: self._decide_grant}
-        return super()._deciders() | more
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        more: Deciders = {FundHouse: cls._decide_house_payment, GrantPromotion: cls._decide_grant}
+        return super()._deciders(setup) | more
 
-    def _evolvers(self) -> Evolvers:
-        more: Evolvers = {HouseFunded: self._on_house_funded, PromotionGranted: self._on_promotion_granted}
-        return super()._evolvers() | more
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        more: Evolvers = {HouseFunded: cls._on_house_funded, PromotionGranted: cls._on_promotion_granted}
+        return super()._evolvers(setup) | more
 
     def _decide_house_payment(self, command: FundHouse) -> None:
         if command.account not in FUNDED_ACCOUNTS:

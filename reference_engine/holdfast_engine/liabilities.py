@@ -29,13 +29,15 @@ class Publishing(Reconciliation):
         super().__init__(setup)
         self.liabilities: dict[AssetId, Liabilities] = {}
 
-    def _deciders(self) -> Deciders:
-        if self.setup.custody is None:
-            return super()._deciders()
-        return super()._deciders() | {PublishLiabilities: self._decide_publication}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        if setup.custody is None:
+            return super()._deciders(setup)
+        return super()._deciders(setup) | {PublishLiabilities: cls._decide_publication}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {LiabilitiesPublished: self._on_liabilities_published}
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {LiabilitiesPublished: cls._on_liabilities_published}
 
     def _decide_publication(self, command: PublishLiabilities) -> None:
         if command.asset not in self.assets:

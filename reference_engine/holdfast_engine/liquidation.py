@@ -89,13 +89,15 @@ class Liquidation(Perpetuals, Loans):
         super().__init__(setup)
         self.liquidations = 0
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {Liquidate: self._decide_liquidation}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {Liquidate: cls._decide_liquidation}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            LiquidationStepped: self._on_liquidation_stepped,
-            Deleveraged: self._unchanged,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            LiquidationStepped: cls._on_liquidation_stepped,
+            Deleveraged: cls._unchanged,
         }
 
     def _decide_liquidation(self, command: Liquidate) -> None:

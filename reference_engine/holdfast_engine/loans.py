@@ -34,18 +34,20 @@ class Loans(Accounts):
         self._credit = {item.asset: item.amount for item in credit}
         self.interest_periods: dict[AssetId, int] = dict.fromkeys(self._credit, 0)
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            Borrow: self._decide_borrow,
-            Repay: self._decide_repay,
-            AccrueInterest: self._decide_interest,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {
+            Borrow: cls._decide_borrow,
+            Repay: cls._decide_repay,
+            AccrueInterest: cls._decide_interest,
         }
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            Borrowed: self._on_request,
-            Repaid: self._on_request,
-            InterestAccrued: self._on_interest_accrued,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            Borrowed: cls._on_request,
+            Repaid: cls._on_request,
+            InterestAccrued: cls._on_interest_accrued,
         }
 
     def owes(self, client: ClientId, asset: AssetId) -> Amount:

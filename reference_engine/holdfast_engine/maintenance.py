@@ -81,20 +81,22 @@ class Maintenance(Liquidation, Auction):
         self.confirmed_seq = self.reconciled_seq = 0
         self.surroundings: Surroundings = Alone(self)
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            AnnounceMaintenance: self._decide_announcement,
-            CancelAllOrders: self._decide_cancel_all_orders,
-            ActivateRelease: self._decide_activation,
-            ConfirmLoad: self._decide_load,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {
+            AnnounceMaintenance: cls._decide_announcement,
+            CancelAllOrders: cls._decide_cancel_all_orders,
+            ActivateRelease: cls._decide_activation,
+            ConfirmLoad: cls._decide_load,
         }
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            MaintenanceAnnounced: self._on_maintenance_announced,
-            ReleaseActivated: self._on_release_activated,
-            LoadConfirmed: self._on_load_confirmed,
-            Reconciled: self._on_reconciled,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            MaintenanceAnnounced: cls._on_maintenance_announced,
+            ReleaseActivated: cls._on_release_activated,
+            LoadConfirmed: cls._on_load_confirmed,
+            Reconciled: cls._on_reconciled,
         }
 
     # Deciding -----------------------------------------------------------------------------------------------------

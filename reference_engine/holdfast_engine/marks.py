@@ -34,11 +34,13 @@ class Marks(Core):
             market.market: None for market in self.setup.markets if market.mark is not None
         }
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {ReportPrice: self._decide_report}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {ReportPrice: cls._decide_report}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {PriceReported: self._on_price_reported, MarkChanged: self._on_mark_changed}
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {PriceReported: cls._on_price_reported, MarkChanged: cls._on_mark_changed}
 
     def _decide_report(self, command: ReportPrice) -> None:
         market = self.markets.get(command.market)

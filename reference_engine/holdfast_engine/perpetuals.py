@@ -40,11 +40,13 @@ class Perpetuals(Accounts):
         super().__init__(setup)
         self.funding_periods: dict[MarketId, int] = {market.market: 0 for market in self._perpetuals}
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {SettleFunding: self._decide_funding}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {SettleFunding: cls._decide_funding}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {FundingSettled: self._on_funding_settled}
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {FundingSettled: cls._on_funding_settled}
 
     # Orders ---------------------------------------------------------------------------------------------------------
 

@@ -37,13 +37,15 @@ class Products(Marks):
         }
         self.restricted: frozenset[ProductId] = frozenset()
 
-    def _deciders(self) -> Deciders:
-        more: Deciders = {HaltProduct: self._decide_halt, ResumeStage: self._decide_resume_stage}
-        return super()._deciders() | more
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        more: Deciders = {HaltProduct: cls._decide_halt, ResumeStage: cls._decide_resume_stage}
+        return super()._deciders(setup) | more
 
-    def _evolvers(self) -> Evolvers:
-        more: Evolvers = {ProductHalted: self._on_product_halted, ProductResumed: self._on_product_resumed}
-        return super()._evolvers() | more
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        more: Evolvers = {ProductHalted: cls._on_product_halted, ProductResumed: cls._on_product_resumed}
+        return super()._evolvers(setup) | more
 
     def stage_allows(self, market: MarketId, command: Command) -> bool:
         """Whether the stage of the market's product lets the command take effect."""

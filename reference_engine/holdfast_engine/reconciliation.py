@@ -52,21 +52,23 @@ class Reconciliation(Payments):
         self._attributed_places: SortedKeys[Placed] = SortedKeys()
         self.gaps: dict[Placed, int] = {}
 
-    def _deciders(self) -> Deciders:
-        if self.setup.custody is None:
-            return super()._deciders()
-        return super()._deciders() | {
-            Reconcile: self._decide_reconciliation,
-            AttestCustody: self._decide_attestation,
-            CoverShortfall: self._decide_cover,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        if setup.custody is None:
+            return super()._deciders(setup)
+        return super()._deciders(setup) | {
+            Reconcile: cls._decide_reconciliation,
+            AttestCustody: cls._decide_attestation,
+            CoverShortfall: cls._decide_cover,
         }
 
-    def _evolvers(self) -> Evolvers:
-        if self.setup.custody is None:
-            return super()._evolvers()
-        return super()._evolvers() | {
-            EntryPosted: self._on_entry_posted,
-            ShortfallCovered: self._on_shortfall_covered,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        if setup.custody is None:
+            return super()._evolvers(setup)
+        return super()._evolvers(setup) | {
+            EntryPosted: cls._on_entry_posted,
+            ShortfallCovered: cls._on_shortfall_covered,
         }
 
     # What differs -------------------------------------------------------------------------------------------------

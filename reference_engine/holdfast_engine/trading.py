@@ -91,25 +91,27 @@ class Trading(Products):
         self.orders: dict[tuple[ClientId, OrderId], Order] = {}
         self._order_keys: SortedKeys[tuple[ClientId, OrderId]] = SortedKeys()
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            PlaceOrder: self._decide_place,
-            CancelOrder: self._decide_cancel,
-            AmendOrder: self._decide_amend,
-            CancelAll: self._decide_cancel_all,
-            DisconnectClient: self._decide_disconnect,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {
+            PlaceOrder: cls._decide_place,
+            CancelOrder: cls._decide_cancel,
+            AmendOrder: cls._decide_amend,
+            CancelAll: cls._decide_cancel_all,
+            DisconnectClient: cls._decide_disconnect,
         }
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            OrderAccepted: self._on_order_accepted,
-            OrderRested: self._on_order_rested,
-            TradeExecuted: self._on_trade_executed,
-            OrderFilled: self._on_order_filled,
-            OrderCancelled: self._on_order_cancelled,
-            OrderReduced: self._on_order_reduced,
-            OrderAmended: self._on_order_amended,
-            ClientDisconnected: self._unchanged,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            OrderAccepted: cls._on_order_accepted,
+            OrderRested: cls._on_order_rested,
+            TradeExecuted: cls._on_trade_executed,
+            OrderFilled: cls._on_order_filled,
+            OrderCancelled: cls._on_order_cancelled,
+            OrderReduced: cls._on_order_reduced,
+            OrderAmended: cls._on_order_amended,
+            ClientDisconnected: cls._unchanged,
         }
 
     # Deciding -----------------------------------------------------------------------------------------------------
