@@ -1,7 +1,7 @@
 """Margin accounts: what a client has in them, what it needs, and how collateral comes in and goes out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from holdfast_engine.arithmetic import (
     notional,
     unrealised,
 )
-from holdfast_engine.core import BORROWED, COLLATERAL, FREE, HELD, Deciders, Evolvers, by_key
+from holdfast_engine.core import BORROWED, COLLATERAL, FREE, HELD, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.order import OPEN_STATUSES, Order, OrderStatus
 from holdfast_engine.state import Request, VenueState
 from holdfast_engine.trading import Trading
@@ -491,12 +491,18 @@ class Accounts(Trading):
     def _on_transfer_completed(self, event: TransferCompleted) -> None:
         del self.transfers[event.client, event.request]
 
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"positions": by_key, "requests": _requests}
+
+    def equals(self, other: Self) -> bool:
+        """Transfers are equal, and in the same order."""
+        return super().equals(other) and list(self.transfers.items()) == list(other.transfers.items())
+
     def _parts(self) -> dict[str, Any]:
         parts = super()._parts()
         parts |= {
-            "positions": self.listed("positions", self.positions, by_key),
             "transfers": tuple(self.transfers.values()),
-            "requests": self.listed("requests", self.requests, _requests),
         }
         return parts
 

@@ -6,11 +6,11 @@ alone, because the chain is right: the exchange says so (`MismatchFound`) and ha
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from msgspec.structs import replace
 
-from holdfast_engine.core import FREE, Deciders, Evolvers, by_key
+from holdfast_engine.core import FREE, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.funds import Funds
 from holdfast_engine.house import House
 from holdfast_engine.state import Arrival, Deposit, DepositStatus, VenueState
@@ -406,12 +406,17 @@ class Chains(Funds, House):
             if deposit.status in {DepositStatus.SEEN, DepositStatus.FINAL}
         )
 
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"chains": by_key, "tiers": _tiers, "chain_deposits": by_key}
+
+    def equals(self, other: Self) -> bool:
+        """Arrivals are equal, and in the same order."""
+        return super().equals(other) and list(self.arrivals) == list(other.arrivals)
+
     def _parts(self) -> dict[str, Any]:
         parts = super()._parts()
         parts |= {
-            "chains": self.listed("chains", self.chains, by_key),
-            "tiers": self.listed("tiers", self.tiers, _tiers),
-            "chain_deposits": self.listed("chain_deposits", self.chain_deposits, by_key),
             "arrivals": tuple(Arrival(asset=asset, transaction=name) for asset, name in self.arrivals),
         }
         return parts

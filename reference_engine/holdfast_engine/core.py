@@ -5,14 +5,15 @@ each through `super()`:
 
 - `_deciders`: what decides each of its commands, by class;
 - `_evolvers`: what each of its events changes, by class: the only code that changes the state;
-- `_parts` and `load`: its fields of `VenueState`, for snapshots.
+- `_fields`, `_parts` and `load`: its fields of `VenueState`, for snapshots.
 
 `venue.Venue` puts the chapters together.
 """
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from typing import Any, TypeVar
+from functools import cache, lru_cache
+from operator import attrgetter
+from typing import Any, Self, TypeVar
 
 from holdfast_engine.ledger import Ledger
 from holdfast_engine.order import Order
@@ -42,7 +43,6 @@ from holdfast_model.vocabulary.phases import legal
 
 FREE, HELD, COLLATERAL, BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
 
-K = TypeVar("K")
 V = TypeVar("V")
 
 Lines = list[tuple[str, Bucket, AssetId, int]]
@@ -53,6 +53,12 @@ Deciders = dict[type, Callable[[Any, Any], None]]
 
 Evolvers = dict[type, Callable[[Any, Any], None]]
 """What an event changes, by its class: methods, called with the venue and the event."""
+
+Fields = dict[str, Callable[[Any], Iterable[object]] | None]
+"""Fields of `VenueState`, each of the attribute of its name: as it is (None), or made of a dictionary.
+
+What makes it goes by keys and values alone, whatever their order.
+"""
 
 _SETUPS_KNOWN_MAX = 64
 """For how many classes and setups is kept what decides and evolves: venues are made anew after every kill."""
@@ -230,34 +236,44 @@ class Core:
 
     def state(self) -> VenueState:
         """All that the state machine holds, in canonical order: equal states give equal values, on any replica."""
-        return VenueState(**self._parts())
+        parts, listed = self._parts(), self._listed
+        for field, make in self._all_fields().items():
+            value = getattr(self, field)
+            if make is not None and value:
+                known = listed.get(field)
+                if known is None or known[0] != value:  # mostly the very same values are in both
+                    known = listed[field] = (dict(value), tuple(make(value)))
+                value = known[1]
+            parts[field] = value if make is None else value or ()
+        return VenueState(**parts)
+
+    def equals(self, other: Self) -> bool:
+        """Whether another venue surely has an equal state: it holds equal values, which are compared as they are.
+
+        Where it says no, the states may be equal all the same: an amount of nothing is in a ledger or is not.
+        """
+        held = self._held()
+        return bool(held(self) == held(other)) and self.ledger.equals(other.ledger)
+
+    @classmethod
+    def _fields(cls) -> Fields:
+        """The chapter's fields of the state that are attributes; a further chapter adds its own to `super()`'s."""
+        return dict.fromkeys(("seq", "epoch", "primary", "release", "phase", "time_ms"))
+
+    @classmethod
+    @cache
+    def _all_fields(cls) -> Fields:
+        return cls._fields()
+
+    @classmethod
+    @cache
+    def _held(cls) -> "Callable[[Core], tuple[object, ...]]":
+        """All attributes that are fields of the state."""
+        return attrgetter(*cls._fields())
 
     def _parts(self) -> dict[str, Any]:
-        """The chapter's fields of the state; a further chapter adds its own to what `super()` returns, in place."""
-        return {
-            "seq": self.seq,
-            "epoch": self.epoch,
-            "primary": self.primary,
-            "release": self.release,
-            "phase": self.phase,
-            "time_ms": self.time_ms,
-            "balances": self.ledger.balances(),
-        }
-
-    def listed(
-        self, field: str, mapping: dict[K, V], make: Callable[[dict[K, V]], Iterable[object]]
-    ) -> tuple[Any, ...]:
-        """A field of the state that is made of one dictionary of values, and made again only when that has changed.
-
-        `make` goes by keys and values alone, whatever their order. Complexity: comparing the dictionary with what it
-        was; mostly the very same values are in both.
-        """
-        if not mapping:
-            return ()
-        known = self._listed.get(field)
-        if known is None or known[0] != mapping:
-            known = self._listed[field] = (dict(mapping), tuple(make(mapping)))
-        return known[1]
+        """The chapter's other fields, which `equals` also compares; a further chapter adds its own, in place."""
+        return {"balances": self.ledger.balances()}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's; a further chapter loads its own part after `super()`'s."""

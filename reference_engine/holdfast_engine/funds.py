@@ -1,8 +1,6 @@
 """Funds: deposits are credited once, withdrawals are held, then either paid or given back."""
 
-from typing import Any
-
-from holdfast_engine.core import FREE, HELD, Core, Deciders, Evolvers, by_key
+from holdfast_engine.core import FREE, HELD, Core, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
     OUTSIDE,
@@ -226,13 +224,9 @@ class Funds(Core):
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "deposits": self.listed("deposits", self.deposits, sorted),
-            "withdrawals": self.listed("withdrawals", self.withdrawals, by_key),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"deposits": sorted, "withdrawals": by_key}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -1,8 +1,6 @@
 """The house's accounts: what the owner pays in, and promotions, which are paid out of what is there and bounded."""
 
-from typing import Any
-
-from holdfast_engine.core import FREE, Core, Deciders, Evolvers
+from holdfast_engine.core import FREE, Core, Deciders, Evolvers, Fields
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
     FUNDED_ACCOUNTS,
@@ -109,13 +107,9 @@ class House(Core):
     def _on_promotion_granted(self, event: PromotionGranted) -> None:
         self.grants[event.grant] = None
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "house_payments": self.listed("house_payments", self.house_payments, sorted),
-            "grants": self.listed("grants", self.grants, sorted),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"house_payments": sorted, "grants": sorted}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

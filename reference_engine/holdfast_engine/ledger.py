@@ -97,6 +97,10 @@ class Ledger:
             if (amount := amounts[place])
         )
 
+    def equals(self, other: "Ledger") -> bool:
+        """Whether there surely are the same balances; an amount of nothing that is only in one says no."""
+        return self._amounts == other._amounts  # noqa: SLF001 - of its own class
+
     def load(self, balances: Iterable[Balance]) -> None:
         """Replace everything by what a snapshot holds."""
         self._places = SortedKeys()

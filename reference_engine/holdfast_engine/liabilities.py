@@ -1,9 +1,8 @@
 """Liabilities: what all clients are owed of an asset, published as the root of a Merkle sum tree."""
 
 from hashlib import sha256
-from typing import Any
 
-from holdfast_engine.core import COLLATERAL, FREE, HELD, Deciders, Evolvers, by_key
+from holdfast_engine.core import COLLATERAL, FREE, HELD, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.reconciliation import Reconciliation
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
@@ -80,12 +79,9 @@ class Publishing(Reconciliation):
             asset=event.asset, root=event.root, total=event.total, seq=self.seq + 1
         )
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "liabilities": self.listed("liabilities", self.liabilities, by_key),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"liabilities": by_key}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -1,7 +1,6 @@
 """Liquidation: what the exchange does, step by step, with an account that is below its maintenance margin."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +17,7 @@ from holdfast_engine.arithmetic import (
     unrealised,
 )
 from holdfast_engine.book import MatchPlan, Reduction, StepKind
-from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Lines, combined
+from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Fields, Lines, combined
 from holdfast_engine.loans import Loans
 from holdfast_engine.order import OPEN_STATUSES
 from holdfast_engine.perpetuals import Perpetuals
@@ -430,10 +429,9 @@ class Liquidation(Perpetuals, Loans):
     def _on_liquidation_stepped(self, event: LiquidationStepped) -> None:  # noqa: ARG002 - steps are counted
         self.liquidations += 1
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {"liquidations": self.liquidations}
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"liquidations": None}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

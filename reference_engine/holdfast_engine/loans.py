@@ -1,10 +1,8 @@
 """Loans: out of a funded pool, secured by the cross-margin account, with interest."""
 
-from typing import Any
-
 from holdfast_engine.accounts import Accounts
 from holdfast_engine.arithmetic import PPM, interest_charged, interest_earned
-from holdfast_engine.core import BORROWED, FREE, Deciders, Evolvers, Lines
+from holdfast_engine.core import BORROWED, FREE, Deciders, Evolvers, Fields, Lines
 from holdfast_engine.state import Period, VenueState
 from holdfast_model.vocabulary import (
     LENDING,
@@ -166,10 +164,9 @@ class Loans(Accounts):
     def _on_interest_accrued(self, event: InterestAccrued) -> None:
         self.interest_periods[event.asset] = event.period
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {"interest_periods": self.listed("interest_periods", self.interest_periods, Period.of)}
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"interest_periods": Period.of}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -6,10 +6,10 @@ done to the processes (a restart, a restore, an installed release) is in no log:
 `Surroundings`, and what it decides is in the log.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from holdfast_engine.auction import Auction
-from holdfast_engine.core import Deciders, Evolvers
+from holdfast_engine.core import Deciders, Evolvers, Fields
 from holdfast_engine.liquidation import Liquidation
 from holdfast_engine.order import Order
 from holdfast_engine.state import VenueState, state_sha256
@@ -225,16 +225,11 @@ class Maintenance(Liquidation, Auction):
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "announced_ms": self.announced_ms,
-            "maintenance_seq": self.maintenance_seq,
-            "activated_seq": self.activated_seq,
-            "confirmed_seq": self.confirmed_seq,
-            "reconciled_seq": self.reconciled_seq,
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | dict.fromkeys(
+            ("announced_ms", "maintenance_seq", "activated_seq", "confirmed_seq", "reconciled_seq")
+        )
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

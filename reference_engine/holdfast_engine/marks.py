@@ -1,10 +1,9 @@
 """Marks: from the prices that outside sources report, one price for each market, or none."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast_engine.arithmetic import agreeing, mark_price
-from holdfast_engine.core import Core, Deciders, Evolvers, by_key
+from holdfast_engine.core import Core, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.state import Report, Rescaled, VenueState
 from holdfast_model.vocabulary import (
     Mark,
@@ -106,14 +105,9 @@ class Marks(Core):
     def _on_mark_changed(self, event: MarkChanged) -> None:
         self.marks[event.market] = event.mark_ticks
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "reports": self.listed("reports", self.reports, by_key),
-            "rescaled": self.listed("rescaled", self.rescaled, _rescaled),
-            "marks": self.listed("marks", self.marks, _marks),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"reports": by_key, "rescaled": _rescaled, "marks": _marks}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -6,12 +6,11 @@ be refunded; from then on it can only be paid.
 """
 
 from hashlib import sha256
-from typing import Any
 
 from msgspec.structs import replace
 
 from holdfast_engine.chains import Chains
-from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, by_key
+from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.quorums import Verifier, verifier_of
 from holdfast_engine.state import OutgoingPayment, Said, VenueState
 from holdfast_model.vocabulary import (
@@ -560,13 +559,9 @@ class Payments(Chains):
             if payment.status not in _OVER
         )
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "payments": self.listed("payments", self.payments, by_key),
-            "nonces": self.listed("nonces", self.nonces, sorted),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"payments": by_key, "nonces": sorted}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

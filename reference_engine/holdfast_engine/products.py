@@ -1,8 +1,6 @@
 """Products: groups of markets that are halted for their protection and opened again stage by stage."""
 
-from typing import Any
-
-from holdfast_engine.core import Deciders, Evolvers
+from holdfast_engine.core import Deciders, Evolvers, Fields
 from holdfast_engine.marks import Marks
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
@@ -106,12 +104,9 @@ class Products(Marks):
         self.stages = stages
         self.restricted = frozenset(product for product in stages if stages[product] is not Stage.OPEN)
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "stages": self.listed("stages", self.stages, _stages),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"stages": _stages}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

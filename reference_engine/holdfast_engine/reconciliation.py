@@ -6,11 +6,9 @@ answer; `Reconcile` compares everything.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from holdfast_engine.core import FREE, Deciders, Evolvers
+from holdfast_engine.core import FREE, Deciders, Evolvers, Fields
 from holdfast_engine.payments import Payments
-from holdfast_engine.sorting import SortedKeys
 from holdfast_engine.state import Attributed, Gap, VenueState
 from holdfast_model.vocabulary import (
     OUTSIDE,
@@ -49,7 +47,6 @@ class Reconciliation(Payments):
         if self.custody is not None:
             self.reconciling = True
         self.attributed: dict[Placed, int] = {}
-        self._attributed_places: SortedKeys[Placed] = SortedKeys()
         self.gaps: dict[Placed, int] = {}
 
     @classmethod
@@ -207,28 +204,23 @@ class Reconciliation(Payments):
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "attributed": self.listed("attributed", self.attributed, self._attributions),
-            "gaps": self.listed("gaps", self.gaps, _gaps),
-        }
-        return parts
-
-    def _attributions(self, amounts: dict[tuple[str, AssetId], int]) -> list[Attributed]:
-        places = self._attributed_places.of(amounts)
-        return [
-            _attributed(account=place[0], asset=place[1], amount=amount)
-            for place in places
-            if (amount := amounts[place])
-        ]
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"attributed": _attributions, "gaps": _gaps}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
         super().load(state)
         self.attributed = {(item.account, item.asset): item.amount for item in state.attributed}
-        self._attributed_places = SortedKeys()
         self.gaps = {(item.place, item.asset): item.amount for item in state.gaps}
+
+
+def _attributions(amounts: dict[Placed, int]) -> list[Attributed]:
+    return [
+        _attributed(account=place[0], asset=place[1], amount=amount)
+        for place in sorted(amounts)
+        if (amount := amounts[place])
+    ]
 
 
 def _gaps(gaps: dict[Placed, int]) -> list[Gap]:

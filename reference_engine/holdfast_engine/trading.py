@@ -5,7 +5,7 @@ Refusals are decided in the order in which the checks stand in each `_decide_…
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 from holdfast_engine.arithmetic import (
     fee_added,
@@ -18,7 +18,7 @@ from holdfast_engine.arithmetic import (
     protected_price,
 )
 from holdfast_engine.book import BUY, SELL, TRADE, Book, MatchPlan, MatchStep, Reduction, StepKind
-from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Lines
+from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Fields, Lines
 from holdfast_engine.order import OPEN_STATUSES, Order, OrderStatus
 from holdfast_engine.products import Products
 from holdfast_engine.sorting import SortedKeys
@@ -722,12 +722,22 @@ class Trading(Products):
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"trades": None, "accepted": None, "last_trades": _last_trades}
+
+    def equals(self, other: Self) -> bool:
+        """Orders are equal, and so are their places in the queues."""
+        return (
+            super().equals(other)
+            and self.orders == other.orders
+            and list(self.waiting.values()) == list(other.waiting.values())
+            and all(book.queued() == other.books[market].queued() for market, book in self.books.items())
+        )
+
     def _parts(self) -> dict[str, Any]:
         parts = super()._parts()
         parts |= {
-            "trades": self.trades,
-            "accepted": self.accepted,
-            "last_trades": self.listed("last_trades", self.last_trades, _last_trades),
             "resting": tuple(chain.from_iterable(self.books[market].orders(side) for market, side in self._queues)),
             "waiting": tuple(self.waiting.values()),
             "closed": tuple(
