@@ -204,8 +204,12 @@ class Cluster:
             for replica in self.up
             if replica.venue is not None and replica.release == replica.venue.release
         ]
-        states = {state_sha256(venue.state()) for venue in venues}
-        return states.pop() if len(venues) == len(self.replicas) and len(states) == 1 else None
+        if len(venues) != len(self.replicas):
+            return None
+        first, *others = venues
+        agreed = state_sha256(first.state())
+        differ = (venue for venue in others if not venue.equals(first))
+        return None if any(state_sha256(venue.state()) != agreed for venue in differ) else agreed
 
     def installed(self, release: ReleaseId) -> bool:
         """Whether all replicas are up and have the release installed."""
