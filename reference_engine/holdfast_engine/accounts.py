@@ -1,7 +1,7 @@
 """Margin accounts: what a client has in them, what it needs, and how collateral comes in and goes out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from holdfast_engine.arithmetic import (
     notional,
     unrealised,
 )
-from holdfast_engine.core import BORROWED, COLLATERAL, FREE, HELD, Deciders, Evolvers, by_key
+from holdfast_engine.core import BORROWED, COLLATERAL, FREE, HELD, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.order import OPEN_STATUSES, Order, OrderStatus
 from holdfast_engine.state import Request, VenueState
 from holdfast_engine.trading import Trading
@@ -93,31 +93,25 @@ class Accounts(Trading):
         self._perpetuals = [self.markets[market.market] for market in self._perpetuals]
         self._accounts.clear()
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {TransferMargin: self._decide_transfer}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {TransferMargin: cls._decide_transfer}
 
-    def _evolvers(self) -> Evolvers:
-        evolvers = super()._evolvers()
-        if any(market.perpetual is not None for market in self.setup.markets):
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        evolvers = super()._evolvers(setup)
+        if any(market.perpetual is not None for market in setup.markets):
             for event in (OrderRested, StopArmed, OrderAmended, OrderFilled, OrderCancelled):
                 if event in evolvers:
-                    evolvers[event] = self._tracking(evolvers[event])
+                    evolvers[event] = _tracking(evolvers[event])
         return evolvers | {
-            PositionChanged: self._on_position_changed,
-            TransferStarted: self._on_transfer_started,
-            TransferCompleted: self._on_transfer_completed,
+            PositionChanged: cls._on_position_changed,
+            TransferStarted: cls._on_transfer_started,
+            TransferCompleted: cls._on_transfer_completed,
         }
 
-    def _tracking(self, evolve: Callable[[Any], None]) -> Callable[[Any], None]:
-        """The evolver of an event that opens or ends an order, and then notes which orders are open in perpetuals."""
-
-        def evolve_and_note(event: Any) -> None:  # noqa: ANN401 - any of several events
-            evolve(event)
-            self._note(self.orders[event.client, event.order])
-
-        return evolve_and_note
-
-    def _note(self, order: Order) -> None:
+    def note_working(self, order: Order) -> None:
+        """Note whether an order is open in a perpetual."""
         if self.markets[order.market].perpetual is None:
             return
         working = self.working.setdefault((order.client, order.market), {})
@@ -497,12 +491,18 @@ class Accounts(Trading):
     def _on_transfer_completed(self, event: TransferCompleted) -> None:
         del self.transfers[event.client, event.request]
 
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"positions": by_key, "requests": _requests}
+
+    def equals(self, other: Self) -> bool:
+        """Transfers are equal, and in the same order."""
+        return super().equals(other) and list(self.transfers.items()) == list(other.transfers.items())
+
     def _parts(self) -> dict[str, Any]:
         parts = super()._parts()
         parts |= {
-            "positions": self.listed("positions", self.positions, by_key),
             "transfers": tuple(self.transfers.values()),
-            "requests": self.listed("requests", self.requests, _requests),
         }
         return parts
 
@@ -514,8 +514,18 @@ class Accounts(Trading):
         self.requests = {(item.client, item.request): None for item in state.requests}
         self.working = {}
         for order in self.orders.values():
-            self._note(order)
+            self.note_working(order)
 
 
 def _requests(requests: dict[tuple[ClientId, RequestId], None]) -> list[Request]:
     return [Request(client=client, request=request) for client, request in sorted(requests)]
+
+
+def _tracking(evolve: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """The evolver of an event that opens or ends an order, and then notes which orders are open in perpetuals."""
+
+    def evolve_and_note(venue: Accounts, event: Any) -> None:  # noqa: ANN401 - any of several events
+        evolve(venue, event)
+        venue.note_working(venue.orders[event.client, event.order])
+
+    return evolve_and_note

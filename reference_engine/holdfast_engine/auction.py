@@ -20,6 +20,7 @@ from holdfast_model.vocabulary import (
     MarketId,
     Phase,
     PriceTicks,
+    Setup,
     Side,
     SizeLots,
 )
@@ -77,8 +78,9 @@ def uncross_price(bids: Levels, asks: Levels, reference: PriceTicks | None) -> U
 class Auction(Triggers):
     """What happens when an auction begins and ends."""
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {AuctionUncrossed: self._unchanged}
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {AuctionUncrossed: cls._unchanged}
 
     def crossed(self, market: MarketId) -> bool:
         """Whether a bid and an ask of the market could trade: only in an auction, or where one was called off."""

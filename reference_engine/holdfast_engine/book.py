@@ -191,6 +191,13 @@ class Book:
         """The orders of one price in the order in which a taker meets them: oldest first."""
         return iter(level.values())
 
+    def queued(self) -> list[tuple[PriceTicks | None, dict[PriceTicks, list[int]]]]:
+        """Of either side the best price, and which orders stand in which queue, by their numbers."""
+        return [
+            (ladder.best, {price: list(queue) for price, queue in ladder.levels.items()})
+            for ladder in self._ladders.values()
+        ]
+
     def lots_by_price(self, side: Side) -> dict[PriceTicks, int]:
         """The lots that rest on one side at each price."""
         levels = self._ladders[side].levels

@@ -6,11 +6,11 @@ alone, because the chain is right: the exchange says so (`MismatchFound`) and ha
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from msgspec.structs import replace
 
-from holdfast_engine.core import FREE, Deciders, Evolvers, by_key
+from holdfast_engine.core import FREE, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.funds import Funds
 from holdfast_engine.house import House
 from holdfast_engine.state import Arrival, Deposit, DepositStatus, VenueState
@@ -102,34 +102,36 @@ class Chains(Funds, House):
         self.arrivals: dict[DepositKey, None] = {}
         self._unsettled: dict[AssetId, dict[TransactionId, None]] = {asset: {} for asset in self._rules}
 
-    def _deciders(self) -> Deciders:
-        if self.setup.custody is None:
-            return super()._deciders() | dict.fromkeys(CUSTODY_COMMANDS, self._only_by_custody)
-        return super()._deciders() | {
-            CreditDeposit: self._only_by_custody,
-            PayWithdrawal: self._only_by_custody,
-            ReportDeposit: self._decide_deposit_report,
-            ReportBlock: self._decide_block,
-            ReportReorganisation: self._decide_reorganisation,
-            SetProvider: self._decide_provider,
-            SuspendAsset: self._decide_suspension,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        if setup.custody is None:
+            return super()._deciders(setup) | dict.fromkeys(CUSTODY_COMMANDS, cls._only_by_custody)
+        return super()._deciders(setup) | {
+            CreditDeposit: cls._only_by_custody,
+            PayWithdrawal: cls._only_by_custody,
+            ReportDeposit: cls._decide_deposit_report,
+            ReportBlock: cls._decide_block,
+            ReportReorganisation: cls._decide_reorganisation,
+            SetProvider: cls._decide_provider,
+            SuspendAsset: cls._decide_suspension,
         }
 
-    def _evolvers(self) -> Evolvers:
-        evolvers = super()._evolvers()
-        if self.setup.custody is None:
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        evolvers = super()._evolvers(setup)
+        if setup.custody is None:
             return evolvers
         return evolvers | {
-            HouseFunded: self._taking_in(evolvers[HouseFunded]),
-            DepositCredited: self._on_chain_deposit_credited,
-            DepositSeen: self._on_deposit_seen,
-            DepositOrphaned: self._on_deposit_orphaned,
-            DepositFinalised: self._on_deposit_finalised,
-            BlockReported: self._on_block_reported,
-            ChainReorganised: self._on_chain_reorganised,
-            ProviderChanged: self._on_provider_changed,
-            AssetSuspended: self._on_asset_suspended,
-            MismatchFound: self._on_mismatch_found,
+            HouseFunded: cls._on_tier_funded,
+            DepositCredited: cls._on_chain_deposit_credited,
+            DepositSeen: cls._on_deposit_seen,
+            DepositOrphaned: cls._on_deposit_orphaned,
+            DepositFinalised: cls._on_deposit_finalised,
+            BlockReported: cls._on_block_reported,
+            ChainReorganised: cls._on_chain_reorganised,
+            ProviderChanged: cls._on_provider_changed,
+            AssetSuspended: cls._on_asset_suspended,
+            MismatchFound: cls._on_mismatch_found,
         }
 
     def _only_by_custody(self, command: Command) -> None:  # noqa: ARG002 - whatever it is
@@ -320,14 +322,10 @@ class Chains(Funds, House):
         self.tiers[tier, asset] = self.tiers.get((tier, asset), 0) + amount
         self.tier_totals[asset] = self.tier_totals.get(asset, 0) + amount
 
-    def _taking_in(self, evolve: Callable[[Any], None]) -> Callable[[HouseFunded], None]:
-        """The evolver of what the owner pays in, which with custody goes to the first tier."""
-
-        def evolve_and_take_in(event: HouseFunded) -> None:
-            evolve(event)
-            self._move_custody(self.first_tier, event.asset, event.amount)
-
-        return evolve_and_take_in
+    def _on_tier_funded(self, event: HouseFunded) -> None:
+        """What the owner pays in goes to the first tier."""
+        self._on_house_funded(event)
+        self._move_custody(self.first_tier, event.asset, event.amount)
 
     def _on_deposit_seen(self, event: DepositSeen) -> None:
         key = event.asset, event.transaction
@@ -408,12 +406,17 @@ class Chains(Funds, House):
             if deposit.status in {DepositStatus.SEEN, DepositStatus.FINAL}
         )
 
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"chains": by_key, "tiers": _tiers, "chain_deposits": by_key}
+
+    def equals(self, other: Self) -> bool:
+        """Arrivals are equal, and in the same order."""
+        return super().equals(other) and list(self.arrivals) == list(other.arrivals)
+
     def _parts(self) -> dict[str, Any]:
         parts = super()._parts()
         parts |= {
-            "chains": self.listed("chains", self.chains, by_key),
-            "tiers": self.listed("tiers", self.tiers, _tiers),
-            "chain_deposits": self.listed("chain_deposits", self.chain_deposits, by_key),
             "arrivals": tuple(Arrival(asset=asset, transaction=name) for asset, name in self.arrivals),
         }
         return parts

@@ -5,13 +5,15 @@ each through `super()`:
 
 - `_deciders`: what decides each of its commands, by class;
 - `_evolvers`: what each of its events changes, by class: the only code that changes the state;
-- `_parts` and `load`: its fields of `VenueState`, for snapshots.
+- `_fields`, `_parts` and `load`: its fields of `VenueState`, for snapshots.
 
 `venue.Venue` puts the chapters together.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from functools import cache, lru_cache
+from operator import attrgetter
+from typing import Any, Self, TypeVar
 
 from holdfast_engine.ledger import Ledger
 from holdfast_engine.order import Order
@@ -41,17 +43,25 @@ from holdfast_model.vocabulary.phases import legal
 
 FREE, HELD, COLLATERAL, BORROWED = Bucket.FREE, Bucket.HELD, Bucket.COLLATERAL, Bucket.BORROWED
 
-K = TypeVar("K")
 V = TypeVar("V")
 
 Lines = list[tuple[str, Bucket, AssetId, int]]
 """Lines of an entry: account, bucket, asset, and what is added."""
 
-Deciders = dict[type, Callable[[Any], None]]
-"""What decides a command, by its class."""
+Deciders = dict[type, Callable[[Any, Any], None]]
+"""What decides a command, by its class: methods, called with the venue and the command."""
 
-Evolvers = dict[type, Callable[[Any], None]]
-"""What an event changes, by its class."""
+Evolvers = dict[type, Callable[[Any, Any], None]]
+"""What an event changes, by its class: methods, called with the venue and the event."""
+
+Fields = dict[str, Callable[[Any], Iterable[object]] | None]
+"""Fields of `VenueState`, each of the attribute of its name: as it is (None), or made of a dictionary.
+
+What makes it goes by keys and values alone, whatever their order.
+"""
+
+_SETUPS_KNOWN_MAX = 64
+"""For how many classes and setups is kept what decides and evolves: venues are made anew after every kill."""
 
 
 _posting: Callable[..., Posting] = Posting
@@ -127,16 +137,23 @@ class Core:
         self.ledger = self.ledger_class()
         self._events: list[Event] = []
         self._listed: dict[str, tuple[dict[Any, Any], tuple[Any, ...]]] = {}
-        self._decider_of = self._deciders()
-        self._evolver_of = self._evolvers()
+        self._decider_of, self._evolver_of = self._methods(setup)
 
-    def _deciders(self) -> Deciders:
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:  # noqa: ARG003 - some chapters decide less without custody
         """What decides each command of this chapter; a further chapter adds its own to what `super()` returns."""
         return {}
 
-    def _evolvers(self) -> Evolvers:
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:  # noqa: ARG003 - as with what decides
         """What each event of this chapter changes; a further chapter adds its own to what `super()` returns."""
-        return {Rejected: self._unchanged, EntryPosted: self.ledger.post}
+        return {Rejected: cls._unchanged, EntryPosted: cls._post}
+
+    @classmethod
+    @lru_cache(_SETUPS_KNOWN_MAX)
+    def _methods(cls, setup: Setup) -> tuple[Deciders, Evolvers]:
+        """What decides and what evolves in all venues of one class and setup; nobody changes it."""
+        return cls._deciders(setup), cls._evolvers(setup)
 
     # Deciding -----------------------------------------------------------------------------------------------------
 
@@ -144,7 +161,7 @@ class Core:
         """Decide one command and change the state accordingly; the events tell all that changed."""
         self._events = []
         if self.phase_allows(command):
-            self._decider_of[command.__class__](command)
+            self._decider_of[command.__class__](self, command)
             if self.waiting:
                 self.follow_up()
             if self.reconciling:
@@ -157,7 +174,7 @@ class Core:
     def replay(self, events: Iterable[Event]) -> None:
         """Change the state by the events of one command that was decided before, here or on another replica."""
         for event in events:
-            self._evolver_of[event.__class__](event)
+            self._evolver_of[event.__class__](self, event)
         self.seq += 1
 
     def phase_allows(self, command: Command) -> bool:
@@ -173,7 +190,7 @@ class Core:
     def emit(self, event: Event) -> None:
         """Let something have happened: tell it, and change the state by it."""
         self._events.append(event)
-        self._evolver_of[event.__class__](event)
+        self._evolver_of[event.__class__](self, event)
 
     def refuse(self, reason: Reason) -> None:
         """Refuse the command; nothing else may have been emitted for it."""
@@ -209,6 +226,9 @@ class Core:
         """Let the markets be these: the same ones, with the tick amounts of the release that is active."""
         self.markets.update((market.market, market) for market in markets)
 
+    def _post(self, event: EntryPosted) -> None:
+        self.ledger.post(event)
+
     def _unchanged(self, event: Event) -> None:
         """Some events change nothing in the replicated state."""
 
@@ -216,34 +236,44 @@ class Core:
 
     def state(self) -> VenueState:
         """All that the state machine holds, in canonical order: equal states give equal values, on any replica."""
-        return VenueState(**self._parts())
+        parts, listed = self._parts(), self._listed
+        for field, make in self._all_fields().items():
+            value = getattr(self, field)
+            if make is not None and value:
+                known = listed.get(field)
+                if known is None or known[0] != value:  # mostly the very same values are in both
+                    known = listed[field] = (dict(value), tuple(make(value)))
+                value = known[1]
+            parts[field] = value if make is None else value or ()
+        return VenueState(**parts)
+
+    def equals(self, other: Self) -> bool:
+        """Whether another venue surely has an equal state: it holds equal values, which are compared as they are.
+
+        Where it says no, the states may be equal all the same: an amount of nothing is in a ledger or is not.
+        """
+        held = self._held()
+        return bool(held(self) == held(other)) and self.ledger.equals(other.ledger)
+
+    @classmethod
+    def _fields(cls) -> Fields:
+        """The chapter's fields of the state that are attributes; a further chapter adds its own to `super()`'s."""
+        return dict.fromkeys(("seq", "epoch", "primary", "release", "phase", "time_ms"))
+
+    @classmethod
+    @cache
+    def _all_fields(cls) -> Fields:
+        return cls._fields()
+
+    @classmethod
+    @cache
+    def _held(cls) -> "Callable[[Core], tuple[object, ...]]":
+        """All attributes that are fields of the state."""
+        return attrgetter(*cls._fields())
 
     def _parts(self) -> dict[str, Any]:
-        """The chapter's fields of the state; a further chapter adds its own to what `super()` returns, in place."""
-        return {
-            "seq": self.seq,
-            "epoch": self.epoch,
-            "primary": self.primary,
-            "release": self.release,
-            "phase": self.phase,
-            "time_ms": self.time_ms,
-            "balances": self.ledger.balances(),
-        }
-
-    def listed(
-        self, field: str, mapping: dict[K, V], make: Callable[[dict[K, V]], Iterable[object]]
-    ) -> tuple[Any, ...]:
-        """A field of the state that is made of one dictionary of values, and made again only when that has changed.
-
-        `make` goes by keys and values alone, whatever their order. Complexity: comparing the dictionary with what it
-        was; mostly the very same values are in both.
-        """
-        if not mapping:
-            return ()
-        known = self._listed.get(field)
-        if known is None or known[0] != mapping:
-            known = self._listed[field] = (dict(mapping), tuple(make(mapping)))
-        return known[1]
+        """The chapter's other fields, which `equals` also compares; a further chapter adds its own, in place."""
+        return {"balances": self.ledger.balances()}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's; a further chapter loads its own part after `super()`'s."""

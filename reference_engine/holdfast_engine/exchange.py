@@ -13,7 +13,7 @@ from holdfast_engine.custody import MOVING, Wallets
 from holdfast_engine.ingress import Ingress
 from holdfast_engine.journal import Journal, Records
 from holdfast_engine.replicas import Cluster, Replica
-from holdfast_engine.state import VenueState, own
+from holdfast_engine.state import VenueState, own, state_sha256
 from holdfast_engine.storage import Storage
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
@@ -275,6 +275,7 @@ class Exchange:
         """What the exchange shows now, at the cut of its last decided command."""
         venue = self._primary
         state = venue.state()
+        sha256 = state_sha256(state)
         return View(
             seq=state.seq,
             phase=state.phase,
@@ -297,10 +298,7 @@ class Exchange:
             balances=state.balances,
             withdrawals=state.withdrawals,
             custody=self._wallets.custody(),
-            replicas=tuple(
-                replica.shown(state if replica.venue is venue else None)
-                for _, replica in sorted(self._cluster.replicas.items())
-            ),
+            replicas=tuple(replica.shown(venue, sha256) for _, replica in sorted(self._cluster.replicas.items())),
             primary=self._cluster.primary,
             release=venue.release,
             journal_sha256=self._journal.head,

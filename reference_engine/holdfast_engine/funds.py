@@ -1,8 +1,6 @@
 """Funds: deposits are credited once, withdrawals are held, then either paid or given back."""
 
-from typing import Any
-
-from holdfast_engine.core import FREE, HELD, Core, Deciders, Evolvers, by_key
+from holdfast_engine.core import FREE, HELD, Core, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
     OUTSIDE,
@@ -36,20 +34,22 @@ class Funds(Core):
         self.deposits: dict[TransactionId, None] = {}
         self.withdrawals: dict[tuple[ClientId, WithdrawalId], Withdrawal] = {}
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            CreditDeposit: self._decide_deposit,
-            RequestWithdrawal: self._decide_withdrawal,
-            PayWithdrawal: self._decide_payment,
-            RefundWithdrawal: self._decide_refund,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {
+            CreditDeposit: cls._decide_deposit,
+            RequestWithdrawal: cls._decide_withdrawal,
+            PayWithdrawal: cls._decide_payment,
+            RefundWithdrawal: cls._decide_refund,
         }
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            DepositCredited: self._on_deposit_credited,
-            WithdrawalRequested: self._on_withdrawal_requested,
-            WithdrawalPaid: self._on_withdrawal_paid,
-            WithdrawalRefunded: self._on_withdrawal_refunded,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            DepositCredited: cls._on_deposit_credited,
+            WithdrawalRequested: cls._on_withdrawal_requested,
+            WithdrawalPaid: cls._on_withdrawal_paid,
+            WithdrawalRefunded: cls._on_withdrawal_refunded,
         }
 
     # Deciding -----------------------------------------------------------------------------------------------------
@@ -224,13 +224,9 @@ class Funds(Core):
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "deposits": self.listed("deposits", self.deposits, sorted),
-            "withdrawals": self.listed("withdrawals", self.withdrawals, by_key),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"deposits": sorted, "withdrawals": by_key}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -1,8 +1,6 @@
 """The house's accounts: what the owner pays in, and promotions, which are paid out of what is there and bounded."""
 
-from typing import Any
-
-from holdfast_engine.core import FREE, Core, Deciders, Evolvers
+from holdfast_engine.core import FREE, Core, Deciders, Evolvers, Fields
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
     FUNDED_ACCOUNTS,
@@ -30,13 +28,15 @@ class House(Core):
         self.grants: dict[GrantId, None] = {}
         self._promotion_max = {item.asset: item.amount for item in self.setup.promotion_max}
 
-    def _deciders(self) -> Deciders:
-        more: Deciders = {FundHouse: self._decide_house_payment, GrantPromotion: self._decide_grant}
-        return super()._deciders() | more
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        more: Deciders = {FundHouse: cls._decide_house_payment, GrantPromotion: cls._decide_grant}
+        return super()._deciders(setup) | more
 
-    def _evolvers(self) -> Evolvers:
-        more: Evolvers = {HouseFunded: self._on_house_funded, PromotionGranted: self._on_promotion_granted}
-        return super()._evolvers() | more
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        more: Evolvers = {HouseFunded: cls._on_house_funded, PromotionGranted: cls._on_promotion_granted}
+        return super()._evolvers(setup) | more
 
     def _decide_house_payment(self, command: FundHouse) -> None:
         if command.account not in FUNDED_ACCOUNTS:
@@ -107,13 +107,9 @@ class House(Core):
     def _on_promotion_granted(self, event: PromotionGranted) -> None:
         self.grants[event.grant] = None
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "house_payments": self.listed("house_payments", self.house_payments, sorted),
-            "grants": self.listed("grants", self.grants, sorted),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"house_payments": sorted, "grants": sorted}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

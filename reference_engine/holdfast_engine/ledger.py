@@ -31,6 +31,8 @@ class Ledger:
     def __init__(self) -> None:
         self._amounts: dict[Place, int] = {}
         self._places: SortedKeys[Place] = SortedKeys()
+        self._listed: tuple[dict[Place, int], tuple[Balance, ...]] = ({}, ())
+        """The amounts as they were when they were listed last, and their list."""
 
     def amount(self, account: str, bucket: Bucket, asset: AssetId) -> Amount:
         """The amount at one place; 0 where nothing was ever posted."""
@@ -89,13 +91,20 @@ class Ledger:
         assert not any(totals.values()), f"unbalanced entry for {entry.cause}"
 
     def balances(self) -> tuple[Balance, ...]:
-        """Every balance that is not zero, sorted by account, bucket and asset."""
+        """Every balance that is not zero, sorted by account, bucket and asset. To ask again costs a comparison."""
         amounts = self._amounts
-        return tuple(
-            _balance(account=place[0], bucket=place[1], asset=place[2], amount=amount)
-            for place in self._places.of(amounts)
-            if (amount := amounts[place])
-        )
+        if self._listed[0] != amounts:
+            balances = [
+                _balance(account=place[0], bucket=place[1], asset=place[2], amount=amount)
+                for place in self._places.of(amounts)
+                if (amount := amounts[place])
+            ]
+            self._listed = (dict(amounts), tuple(balances))
+        return self._listed[1]
+
+    def equals(self, other: "Ledger") -> bool:
+        """Whether there surely are the same balances; an amount of nothing that is only in one says no."""
+        return self._amounts == other._amounts  # noqa: SLF001 - of its own class
 
     def load(self, balances: Iterable[Balance]) -> None:
         """Replace everything by what a snapshot holds."""

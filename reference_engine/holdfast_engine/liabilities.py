@@ -1,9 +1,8 @@
 """Liabilities: what all clients are owed of an asset, published as the root of a Merkle sum tree."""
 
 from hashlib import sha256
-from typing import Any
 
-from holdfast_engine.core import COLLATERAL, FREE, HELD, Deciders, Evolvers, by_key
+from holdfast_engine.core import COLLATERAL, FREE, HELD, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.reconciliation import Reconciliation
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
@@ -29,13 +28,15 @@ class Publishing(Reconciliation):
         super().__init__(setup)
         self.liabilities: dict[AssetId, Liabilities] = {}
 
-    def _deciders(self) -> Deciders:
-        if self.setup.custody is None:
-            return super()._deciders()
-        return super()._deciders() | {PublishLiabilities: self._decide_publication}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        if setup.custody is None:
+            return super()._deciders(setup)
+        return super()._deciders(setup) | {PublishLiabilities: cls._decide_publication}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {LiabilitiesPublished: self._on_liabilities_published}
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {LiabilitiesPublished: cls._on_liabilities_published}
 
     def _decide_publication(self, command: PublishLiabilities) -> None:
         if command.asset not in self.assets:
@@ -78,12 +79,9 @@ class Publishing(Reconciliation):
             asset=event.asset, root=event.root, total=event.total, seq=self.seq + 1
         )
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "liabilities": self.listed("liabilities", self.liabilities, by_key),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"liabilities": by_key}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -1,7 +1,6 @@
 """Liquidation: what the exchange does, step by step, with an account that is below its maintenance margin."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +17,7 @@ from holdfast_engine.arithmetic import (
     unrealised,
 )
 from holdfast_engine.book import MatchPlan, Reduction, StepKind
-from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Lines, combined
+from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Fields, Lines, combined
 from holdfast_engine.loans import Loans
 from holdfast_engine.order import OPEN_STATUSES
 from holdfast_engine.perpetuals import Perpetuals
@@ -89,13 +88,15 @@ class Liquidation(Perpetuals, Loans):
         super().__init__(setup)
         self.liquidations = 0
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {Liquidate: self._decide_liquidation}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {Liquidate: cls._decide_liquidation}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            LiquidationStepped: self._on_liquidation_stepped,
-            Deleveraged: self._unchanged,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            LiquidationStepped: cls._on_liquidation_stepped,
+            Deleveraged: cls._unchanged,
         }
 
     def _decide_liquidation(self, command: Liquidate) -> None:
@@ -428,10 +429,9 @@ class Liquidation(Perpetuals, Loans):
     def _on_liquidation_stepped(self, event: LiquidationStepped) -> None:  # noqa: ARG002 - steps are counted
         self.liquidations += 1
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {"liquidations": self.liquidations}
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"liquidations": None}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -1,10 +1,8 @@
 """Loans: out of a funded pool, secured by the cross-margin account, with interest."""
 
-from typing import Any
-
 from holdfast_engine.accounts import Accounts
 from holdfast_engine.arithmetic import PPM, interest_charged, interest_earned
-from holdfast_engine.core import BORROWED, FREE, Deciders, Evolvers, Lines
+from holdfast_engine.core import BORROWED, FREE, Deciders, Evolvers, Fields, Lines
 from holdfast_engine.state import Period, VenueState
 from holdfast_model.vocabulary import (
     LENDING,
@@ -34,18 +32,20 @@ class Loans(Accounts):
         self._credit = {item.asset: item.amount for item in credit}
         self.interest_periods: dict[AssetId, int] = dict.fromkeys(self._credit, 0)
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            Borrow: self._decide_borrow,
-            Repay: self._decide_repay,
-            AccrueInterest: self._decide_interest,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {
+            Borrow: cls._decide_borrow,
+            Repay: cls._decide_repay,
+            AccrueInterest: cls._decide_interest,
         }
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            Borrowed: self._on_request,
-            Repaid: self._on_request,
-            InterestAccrued: self._on_interest_accrued,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            Borrowed: cls._on_request,
+            Repaid: cls._on_request,
+            InterestAccrued: cls._on_interest_accrued,
         }
 
     def owes(self, client: ClientId, asset: AssetId) -> Amount:
@@ -164,10 +164,9 @@ class Loans(Accounts):
     def _on_interest_accrued(self, event: InterestAccrued) -> None:
         self.interest_periods[event.asset] = event.period
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {"interest_periods": self.listed("interest_periods", self.interest_periods, Period.of)}
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"interest_periods": Period.of}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -6,10 +6,10 @@ done to the processes (a restart, a restore, an installed release) is in no log:
 `Surroundings`, and what it decides is in the log.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from holdfast_engine.auction import Auction
-from holdfast_engine.core import Deciders, Evolvers
+from holdfast_engine.core import Deciders, Evolvers, Fields
 from holdfast_engine.liquidation import Liquidation
 from holdfast_engine.order import Order
 from holdfast_engine.state import VenueState, state_sha256
@@ -81,20 +81,22 @@ class Maintenance(Liquidation, Auction):
         self.confirmed_seq = self.reconciled_seq = 0
         self.surroundings: Surroundings = Alone(self)
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            AnnounceMaintenance: self._decide_announcement,
-            CancelAllOrders: self._decide_cancel_all_orders,
-            ActivateRelease: self._decide_activation,
-            ConfirmLoad: self._decide_load,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {
+            AnnounceMaintenance: cls._decide_announcement,
+            CancelAllOrders: cls._decide_cancel_all_orders,
+            ActivateRelease: cls._decide_activation,
+            ConfirmLoad: cls._decide_load,
         }
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            MaintenanceAnnounced: self._on_maintenance_announced,
-            ReleaseActivated: self._on_release_activated,
-            LoadConfirmed: self._on_load_confirmed,
-            Reconciled: self._on_reconciled,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            MaintenanceAnnounced: cls._on_maintenance_announced,
+            ReleaseActivated: cls._on_release_activated,
+            LoadConfirmed: cls._on_load_confirmed,
+            Reconciled: cls._on_reconciled,
         }
 
     # Deciding -----------------------------------------------------------------------------------------------------
@@ -223,16 +225,11 @@ class Maintenance(Liquidation, Auction):
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "announced_ms": self.announced_ms,
-            "maintenance_seq": self.maintenance_seq,
-            "activated_seq": self.activated_seq,
-            "confirmed_seq": self.confirmed_seq,
-            "reconciled_seq": self.reconciled_seq,
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | dict.fromkeys(
+            ("announced_ms", "maintenance_seq", "activated_seq", "confirmed_seq", "reconciled_seq")
+        )
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -1,10 +1,9 @@
 """Marks: from the prices that outside sources report, one price for each market, or none."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast_engine.arithmetic import agreeing, mark_price
-from holdfast_engine.core import Core, Deciders, Evolvers, by_key
+from holdfast_engine.core import Core, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.state import Report, Rescaled, VenueState
 from holdfast_model.vocabulary import (
     Mark,
@@ -34,11 +33,13 @@ class Marks(Core):
             market.market: None for market in self.setup.markets if market.mark is not None
         }
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {ReportPrice: self._decide_report}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {ReportPrice: cls._decide_report}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {PriceReported: self._on_price_reported, MarkChanged: self._on_mark_changed}
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {PriceReported: cls._on_price_reported, MarkChanged: cls._on_mark_changed}
 
     def _decide_report(self, command: ReportPrice) -> None:
         market = self.markets.get(command.market)
@@ -104,14 +105,9 @@ class Marks(Core):
     def _on_mark_changed(self, event: MarkChanged) -> None:
         self.marks[event.market] = event.mark_ticks
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "reports": self.listed("reports", self.reports, by_key),
-            "rescaled": self.listed("rescaled", self.rescaled, _rescaled),
-            "marks": self.listed("marks", self.marks, _marks),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"reports": by_key, "rescaled": _rescaled, "marks": _marks}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -6,12 +6,11 @@ be refunded; from then on it can only be paid.
 """
 
 from hashlib import sha256
-from typing import Any
 
 from msgspec.structs import replace
 
 from holdfast_engine.chains import Chains
-from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, by_key
+from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Fields, by_key
 from holdfast_engine.quorums import Verifier, verifier_of
 from holdfast_engine.state import OutgoingPayment, Said, VenueState
 from holdfast_model.vocabulary import (
@@ -90,32 +89,34 @@ class Payments(Chains):
         self._coming: dict[tuple[TierId, AssetId], int] = {}
         self._included: dict[AssetId, dict[Label, None]] = {asset: {} for asset in self._rules}
 
-    def _deciders(self) -> Deciders:
-        if self.setup.custody is None:
-            return super()._deciders()
-        return super()._deciders() | {
-            ApproveWithdrawal: self._decide_approval,
-            SweepFunds: self._decide_sweep,
-            CommitNonce: self._decide_commitment,
-            SubmitShare: self._decide_share,
-            RestartSigning: self._decide_signing_restart,
-            BroadcastPayment: self._decide_broadcast,
-            ReportPayment: self._decide_payment_report,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        if setup.custody is None:
+            return super()._deciders(setup)
+        return super()._deciders(setup) | {
+            ApproveWithdrawal: cls._decide_approval,
+            SweepFunds: cls._decide_sweep,
+            CommitNonce: cls._decide_commitment,
+            SubmitShare: cls._decide_share,
+            RestartSigning: cls._decide_signing_restart,
+            BroadcastPayment: cls._decide_broadcast,
+            ReportPayment: cls._decide_payment_report,
         }
 
-    def _evolvers(self) -> Evolvers:
-        if self.setup.custody is None:
-            return super()._evolvers()
-        return super()._evolvers() | {
-            PaymentApproved: self._on_payment_approved,
-            NonceCommitted: self._on_nonce_committed,
-            SigningBegan: self._on_signing_began,
-            ShareReceived: self._on_share_received,
-            SigningRestarted: self._on_signing_restarted,
-            PaymentSigned: self._on_payment_signed,
-            PaymentBroadcast: self._on_payment_broadcast,
-            PaymentIncluded: self._on_payment_included,
-            SweepCompleted: self._on_sweep_completed,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        if setup.custody is None:
+            return super()._evolvers(setup)
+        return super()._evolvers(setup) | {
+            PaymentApproved: cls._on_payment_approved,
+            NonceCommitted: cls._on_nonce_committed,
+            SigningBegan: cls._on_signing_began,
+            ShareReceived: cls._on_share_received,
+            SigningRestarted: cls._on_signing_restarted,
+            PaymentSigned: cls._on_payment_signed,
+            PaymentBroadcast: cls._on_payment_broadcast,
+            PaymentIncluded: cls._on_payment_included,
+            SweepCompleted: cls._on_sweep_completed,
         }
 
     # Withdrawals, as custody has them -------------------------------------------------------------------------------
@@ -558,13 +559,9 @@ class Payments(Chains):
             if payment.status not in _OVER
         )
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "payments": self.listed("payments", self.payments, by_key),
-            "nonces": self.listed("nonces", self.nonces, sorted),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"payments": by_key, "nonces": sorted}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -1,14 +1,13 @@
 """Linear perpetuals: how trades change positions, what is settled in cash, and funding."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from msgspec.structs import replace
 
 from holdfast_engine.accounts import Accounts, Fills, MarginAccount
 from holdfast_engine.arithmetic import PPM, funding_payment, notional, realised, released_entry
 from holdfast_engine.book import MatchPlan
-from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Lines, combined
+from holdfast_engine.core import COLLATERAL, FREE, Deciders, Evolvers, Fields, Lines, combined
 from holdfast_engine.order import Order
 from holdfast_engine.state import Period, VenueState
 from holdfast_model.vocabulary import (
@@ -40,11 +39,13 @@ class Perpetuals(Accounts):
         super().__init__(setup)
         self.funding_periods: dict[MarketId, int] = {market.market: 0 for market in self._perpetuals}
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {SettleFunding: self._decide_funding}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {SettleFunding: cls._decide_funding}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {FundingSettled: self._on_funding_settled}
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {FundingSettled: cls._on_funding_settled}
 
     # Orders ---------------------------------------------------------------------------------------------------------
 
@@ -221,10 +222,9 @@ class Perpetuals(Accounts):
     def _on_funding_settled(self, event: FundingSettled) -> None:
         self.funding_periods[event.market] = event.period
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {"funding_periods": self.listed("funding_periods", self.funding_periods, Period.of)}
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"funding_periods": Period.of}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -1,8 +1,6 @@
 """Products: groups of markets that are halted for their protection and opened again stage by stage."""
 
-from typing import Any
-
-from holdfast_engine.core import Deciders, Evolvers
+from holdfast_engine.core import Deciders, Evolvers, Fields
 from holdfast_engine.marks import Marks
 from holdfast_engine.state import VenueState
 from holdfast_model.vocabulary import (
@@ -37,13 +35,15 @@ class Products(Marks):
         }
         self.restricted: frozenset[ProductId] = frozenset()
 
-    def _deciders(self) -> Deciders:
-        more: Deciders = {HaltProduct: self._decide_halt, ResumeStage: self._decide_resume_stage}
-        return super()._deciders() | more
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        more: Deciders = {HaltProduct: cls._decide_halt, ResumeStage: cls._decide_resume_stage}
+        return super()._deciders(setup) | more
 
-    def _evolvers(self) -> Evolvers:
-        more: Evolvers = {ProductHalted: self._on_product_halted, ProductResumed: self._on_product_resumed}
-        return super()._evolvers() | more
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        more: Evolvers = {ProductHalted: cls._on_product_halted, ProductResumed: cls._on_product_resumed}
+        return super()._evolvers(setup) | more
 
     def stage_allows(self, market: MarketId, command: Command) -> bool:
         """Whether the stage of the market's product lets the command take effect."""
@@ -104,12 +104,9 @@ class Products(Marks):
         self.stages = stages
         self.restricted = frozenset(product for product in stages if stages[product] is not Stage.OPEN)
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "stages": self.listed("stages", self.stages, _stages),
-        }
-        return parts
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"stages": _stages}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""

@@ -6,11 +6,9 @@ answer; `Reconcile` compares everything.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from holdfast_engine.core import FREE, Deciders, Evolvers
+from holdfast_engine.core import FREE, Deciders, Evolvers, Fields
 from holdfast_engine.payments import Payments
-from holdfast_engine.sorting import SortedKeys
 from holdfast_engine.state import Attributed, Gap, VenueState
 from holdfast_model.vocabulary import (
     OUTSIDE,
@@ -49,24 +47,25 @@ class Reconciliation(Payments):
         if self.custody is not None:
             self.reconciling = True
         self.attributed: dict[Placed, int] = {}
-        self._attributed_places: SortedKeys[Placed] = SortedKeys()
         self.gaps: dict[Placed, int] = {}
 
-    def _deciders(self) -> Deciders:
-        if self.setup.custody is None:
-            return super()._deciders()
-        return super()._deciders() | {
-            Reconcile: self._decide_reconciliation,
-            AttestCustody: self._decide_attestation,
-            CoverShortfall: self._decide_cover,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        if setup.custody is None:
+            return super()._deciders(setup)
+        return super()._deciders(setup) | {
+            Reconcile: cls._decide_reconciliation,
+            AttestCustody: cls._decide_attestation,
+            CoverShortfall: cls._decide_cover,
         }
 
-    def _evolvers(self) -> Evolvers:
-        if self.setup.custody is None:
-            return super()._evolvers()
-        return super()._evolvers() | {
-            EntryPosted: self._on_entry_posted,
-            ShortfallCovered: self._on_shortfall_covered,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        if setup.custody is None:
+            return super()._evolvers(setup)
+        return super()._evolvers(setup) | {
+            EntryPosted: cls._on_entry_posted,
+            ShortfallCovered: cls._on_shortfall_covered,
         }
 
     # What differs -------------------------------------------------------------------------------------------------
@@ -205,28 +204,23 @@ class Reconciliation(Payments):
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Any]:
-        parts = super()._parts()
-        parts |= {
-            "attributed": self.listed("attributed", self.attributed, self._attributions),
-            "gaps": self.listed("gaps", self.gaps, _gaps),
-        }
-        return parts
-
-    def _attributions(self, amounts: dict[tuple[str, AssetId], int]) -> list[Attributed]:
-        places = self._attributed_places.of(amounts)
-        return [
-            _attributed(account=place[0], asset=place[1], amount=amount)
-            for place in places
-            if (amount := amounts[place])
-        ]
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"attributed": _attributions, "gaps": _gaps}
 
     def load(self, state: VenueState) -> None:
         """Replace the state by a snapshot's."""
         super().load(state)
         self.attributed = {(item.account, item.asset): item.amount for item in state.attributed}
-        self._attributed_places = SortedKeys()
         self.gaps = {(item.place, item.asset): item.amount for item in state.gaps}
+
+
+def _attributions(amounts: dict[Placed, int]) -> list[Attributed]:
+    return [
+        _attributed(account=place[0], asset=place[1], amount=amount)
+        for place in sorted(amounts)
+        if (amount := amounts[place])
+    ]
 
 
 def _gaps(gaps: dict[Placed, int]) -> list[Gap]:

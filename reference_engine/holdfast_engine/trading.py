@@ -5,7 +5,7 @@ Refusals are decided in the order in which the checks stand in each `_decide_…
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 from holdfast_engine.arithmetic import (
     fee_added,
@@ -18,7 +18,7 @@ from holdfast_engine.arithmetic import (
     protected_price,
 )
 from holdfast_engine.book import BUY, SELL, TRADE, Book, MatchPlan, MatchStep, Reduction, StepKind
-from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Lines
+from holdfast_engine.core import FREE, HELD, Deciders, Evolvers, Fields, Lines
 from holdfast_engine.order import OPEN_STATUSES, Order, OrderStatus
 from holdfast_engine.products import Products
 from holdfast_engine.sorting import SortedKeys
@@ -91,25 +91,27 @@ class Trading(Products):
         self.orders: dict[tuple[ClientId, OrderId], Order] = {}
         self._order_keys: SortedKeys[tuple[ClientId, OrderId]] = SortedKeys()
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {
-            PlaceOrder: self._decide_place,
-            CancelOrder: self._decide_cancel,
-            AmendOrder: self._decide_amend,
-            CancelAll: self._decide_cancel_all,
-            DisconnectClient: self._decide_disconnect,
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {
+            PlaceOrder: cls._decide_place,
+            CancelOrder: cls._decide_cancel,
+            AmendOrder: cls._decide_amend,
+            CancelAll: cls._decide_cancel_all,
+            DisconnectClient: cls._decide_disconnect,
         }
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            OrderAccepted: self._on_order_accepted,
-            OrderRested: self._on_order_rested,
-            TradeExecuted: self._on_trade_executed,
-            OrderFilled: self._on_order_filled,
-            OrderCancelled: self._on_order_cancelled,
-            OrderReduced: self._on_order_reduced,
-            OrderAmended: self._on_order_amended,
-            ClientDisconnected: self._unchanged,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            OrderAccepted: cls._on_order_accepted,
+            OrderRested: cls._on_order_rested,
+            TradeExecuted: cls._on_trade_executed,
+            OrderFilled: cls._on_order_filled,
+            OrderCancelled: cls._on_order_cancelled,
+            OrderReduced: cls._on_order_reduced,
+            OrderAmended: cls._on_order_amended,
+            ClientDisconnected: cls._unchanged,
         }
 
     # Deciding -----------------------------------------------------------------------------------------------------
@@ -720,12 +722,22 @@ class Trading(Products):
 
     # Snapshots ----------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def _fields(cls) -> Fields:
+        return super()._fields() | {"trades": None, "accepted": None, "last_trades": _last_trades}
+
+    def equals(self, other: Self) -> bool:
+        """Orders are equal, and so are their places in the queues."""
+        return (
+            super().equals(other)
+            and self.orders == other.orders
+            and list(self.waiting.values()) == list(other.waiting.values())
+            and all(book.queued() == other.books[market].queued() for market, book in self.books.items())
+        )
+
     def _parts(self) -> dict[str, Any]:
         parts = super()._parts()
         parts |= {
-            "trades": self.trades,
-            "accepted": self.accepted,
-            "last_trades": self.listed("last_trades", self.last_trades, _last_trades),
             "resting": tuple(chain.from_iterable(self.books[market].orders(side) for market, side in self._queues)),
             "waiting": tuple(self.waiting.values()),
             "closed": tuple(

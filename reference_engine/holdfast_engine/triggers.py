@@ -80,14 +80,16 @@ class Triggers(Trading):
         self._stops = {market: Stops() for market in self.markets}
         self._expiring: SortedList[tuple[int, int, tuple[str, str]]] = SortedList()
 
-    def _deciders(self) -> Deciders:
-        return super()._deciders() | {AdvanceTime: self._decide_time}
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        return super()._deciders(setup) | {AdvanceTime: cls._decide_time}
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            StopArmed: self._on_stop_armed,
-            StopTriggered: self._on_stop_triggered,
-            TimeAdvanced: self._on_time_advanced,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            StopArmed: cls._on_stop_armed,
+            StopTriggered: cls._on_stop_triggered,
+            TimeAdvanced: cls._on_time_advanced,
         }
 
     # Time -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from holdfast_model.vocabulary import (
     Reason,
     ReplicaPromoted,
     SetPhase,
+    Setup,
 )
 from holdfast_model.vocabulary.phases import may_follow
 
@@ -21,14 +22,16 @@ from holdfast_model.vocabulary.phases import may_follow
 class Venue(Publishing, Maintenance):
     """An exchange's state, changed by commands only. Seams for planted faults are the methods without underscore."""
 
-    def _deciders(self) -> Deciders:
-        more: Deciders = {SetPhase: self._decide_phase, PromoteReplica: self._decide_promotion}
-        return super()._deciders() | more
+    @classmethod
+    def _deciders(cls, setup: Setup) -> Deciders:
+        more: Deciders = {SetPhase: cls._decide_phase, PromoteReplica: cls._decide_promotion}
+        return super()._deciders(setup) | more
 
-    def _evolvers(self) -> Evolvers:
-        return super()._evolvers() | {
-            PhaseChanged: self._on_phase_changed,
-            ReplicaPromoted: self._on_replica_promoted,
+    @classmethod
+    def _evolvers(cls, setup: Setup) -> Evolvers:
+        return super()._evolvers(setup) | {
+            PhaseChanged: cls._on_phase_changed,
+            ReplicaPromoted: cls._on_replica_promoted,
         }
 
     def _decide_phase(self, command: SetPhase) -> None:

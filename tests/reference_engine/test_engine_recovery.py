@@ -1,19 +1,26 @@
 """Crash, restore, wallets: what was acknowledged is there afterwards, exactly."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.engine import LocalEngine
+from holdfast.engines import REFERENCE, EngineSource
+from holdfast.fuzzing import episode
 from holdfast.generating import SMALL_SETUP, Source, episode_random
 from holdfast.running import Runner
-from holdfast.setups import setups_for
+from holdfast.setups import CUSTODY_SETUP, setups_for
 from holdfast_engine.custody import LOG as WALLET_LOG
 from holdfast_engine.custody import Wallets
 from holdfast_engine.exchange import Exchange
 from holdfast_engine.journal import LOG as JOURNAL_LOG
+from holdfast_engine.order import Order, OrderStatus
+from holdfast_engine.state import Arrival, VenueState, state_sha256
 from holdfast_engine.storage import MemoryStorage
+from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     Amount,
     Burst,
@@ -32,14 +39,18 @@ from holdfast_model.vocabulary import (
     RefundWithdrawal,
     Rejected,
     RequestWithdrawal,
+    SelfTrade,
+    Setup,
     Side,
     SizeLots,
     Step,
     TakeSnapshot,
+    TimeInForce,
+    Transfer,
     View,
     commands_of,
 )
-from holdfast_model.vocabulary.wire import canonical
+from holdfast_model.vocabulary.wire import canonical, from_canonical
 
 DEPOSIT = CreditDeposit(client="alice", asset="USD", amount=Amount(20_000), transaction="t1")
 PLACE = PlaceOrder(
@@ -218,6 +229,94 @@ def test_a_field_of_the_state_that_did_not_change_is_listed_as_it_would_be_anew(
         kept = canonical(venue.state())
         venue._listed.clear()
         assert canonical(venue.state()) == kept
+
+
+def loaded(setup: Setup, state: VenueState) -> Venue:
+    """A venue of this state, which shares nothing with another one."""
+    venue = Venue(setup)
+    venue.load(from_canonical(canonical(state), VenueState))
+    return venue
+
+
+def test_venues_are_equal_where_their_states_are_and_differ_where_one_field_does() -> None:
+    tried: set[str] = set()
+    for number, setup in enumerate(setups_for(frozenset(Capability))):
+        engine = LocalEngine()
+        runner = Runner(engine, setup)
+        source = Source(episode_random(20250703, number), setup, runner.capabilities - {Capability.RESTART})
+        before = engine._exchange._primary.state()
+        for _ in range(160):
+            runner.do(source.next(runner.auditor.told, runner.known))
+            state = from_canonical(canonical(engine._exchange._primary.state()), VenueState)
+            now = loaded(setup, state)
+            assert now.equals(loaded(setup, state))
+            for field in VenueState.__struct_fields__:
+                if getattr(before, field) != getattr(state, field):
+                    other = loaded(setup, replace(state, **{field: getattr(before, field)}))
+                    if other.state() != now.state():  # what a load makes of other fields is not tried
+                        assert not now.equals(other), field
+                        assert not other.equals(now), field
+                        tried.add(field)
+            before = state
+    assert tried == set(VenueState.__struct_fields__) - {"arrivals", "transfers"}
+
+
+IN_A_QUEUE = tuple(
+    Order(
+        client="alice",
+        order=name,
+        market="BTC-USD",
+        side=Side.BUY,
+        size_lots=SizeLots(2),
+        price_ticks=PriceTicks(100),
+        time_in_force=TimeInForce.GTC,
+        post_only=False,
+        self_trade=SelfTrade.CANCEL_NEWEST,
+        status=OrderStatus.RESTING,
+        filled_lots=SizeLots(0),
+        left_lots=SizeLots(2),
+        fee_numerator=Amount(0),
+        accepted=number,
+    )
+    for number, name in enumerate(("1", "2"), start=1)
+)
+LINES: dict[str, tuple[Struct, ...]] = {
+    "arrivals": tuple(Arrival(asset="BTC", transaction=name) for name in ("t1", "t2")),
+    "transfers": tuple(
+        Transfer(client="alice", request=name, asset="BTC", amount=Amount(1), source="spot", target="linear")
+        for name in ("1", "2")
+    ),
+    "resting": IN_A_QUEUE,
+    "waiting": IN_A_QUEUE,
+}
+"""What the state has in an order that is not that of its ids."""
+
+
+@pytest.mark.parametrize("field", LINES)
+def test_venues_are_equal_only_where_what_stands_in_a_line_does_so_in_the_same_order(field: str) -> None:
+    state, line = Venue(CUSTODY_SETUP).state(), LINES[field]
+    now = loaded(CUSTODY_SETUP, replace(state, **{field: line}))
+    assert now.equals(loaded(CUSTODY_SETUP, replace(state, **{field: line})))
+    for other in (line[::-1], line[:1], line[1:]):
+        assert not now.equals(loaded(CUSTODY_SETUP, replace(state, **{field: other})))
+
+
+def test_replicas_that_are_equal_to_the_primary_have_the_hash_of_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    equal_before, said = Venue.equals, Counter[bool]()
+
+    def equals(venue: Venue, other: Venue) -> bool:
+        equal = equal_before(venue, other)
+        same = state_sha256(venue.state()) == state_sha256(other.state())
+        assert same or not equal
+        said[equal] += 1
+        return equal
+
+    monkeypatch.setattr(Venue, "equals", equals)
+    with EngineSource(REFERENCE) as source:
+        for number, setup in enumerate(setups_for(frozenset(Capability))):
+            assert not episode(source, setup=setup, seed=20250703, number=number).violations
+    assert said[True] > 100
+    assert said[False] > 10
 
 
 def test_replicas_rebuilt_from_one_snapshot_share_no_order() -> None:
