@@ -335,10 +335,13 @@ def test_an_interrupted_gate_leaves_a_report_and_exits_130(tmp_path: Path) -> No
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    assert any("run generator" in line for line in process.stderr), "it never began"
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    try:
+        assert process.stderr is not None
+        assert any("run generator" in line for line in process.stderr), "it never began"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "interrupted" in out
     report = json.loads((tmp_path / "holdfast-report" / "report.json").read_text())
