@@ -58,7 +58,7 @@ def test_one_slice_that_does_not_hold_keeps_the_whole_from_holding(monkeypatch: 
     assert refuted == {("POS-2", "trade_position", planted[0])}
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_every_formula_is_proved_for_many_accounts_and_orders() -> None:
     proof = prove_formulas(sizes={"accounts": 6, "orders": 12})
     assert proof.verdict is Verdict.HELD

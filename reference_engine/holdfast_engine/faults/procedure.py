@@ -202,7 +202,7 @@ FAULTS = (
     Fault(
         name="release-activated-over-open-orders",
         sentence="A release changes what a tick is worth while orders are open at prices in the old ticks.",
-        violates=("CONS-2",),
+        violates=("CONS-2", "CONS-4"),
         incidents=("coinbase-precision-2021-11-19",),
         needs=frozenset({Capability.PROCEDURE}),
         parts=Parts(venue=_ActivatesOverOpenOrders),
