@@ -26,7 +26,7 @@ SEARCHED = {
     "custody+recovery": (514_827, 1_504_694, 51),
     "custody+maintenance": (1_341_281, 5_910_234, 51),
     "custody+replication": (581_136, 1_945_849, 42),
-    "maintenance+replication": (337_358, 1_274_615, 28),
+    "maintenance+replication": (337_406, 1_290_631, 28),
     "replication+surge": (715_022, 2_937_057, 29),
 }
 """Distinct states, generated states and depth of each slice."""

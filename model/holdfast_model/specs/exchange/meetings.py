@@ -130,6 +130,10 @@ class MaintenanceFailover(Procedure, Replication):
         super().stop(standby)
         self.reloaded[standby] = False
 
+    def is_to_confirm(self) -> Condition:
+        """Whether confirming the load would change anything: also where only a standby was rebuilt."""
+        return any_of(super().is_to_confirm(), *(self.reloaded[standby] for standby in Standby))
+
     @action
     def confirm_load(self) -> None:
         """The load barrier: every replica shows the same, and it is what snapshot and log describe."""

@@ -314,10 +314,14 @@ class Procedure(Phased, Recovery):
         super().restore()
         self._loaded_anew()
 
+    def is_to_confirm(self) -> Condition:
+        """Whether confirming the load would change anything."""
+        return negation(self.load_confirmed)
+
     @action
     def confirm_load(self) -> None:
         """The load barrier: every replica shows the same, and it is what snapshot and log describe."""
-        self.require(self.up, negation(self.load_confirmed), self.replicas_agree())
+        self.require(self.up, self.is_to_confirm(), self.replicas_agree())
         self.load_confirmed = True
         self.barrier_due = False
 
