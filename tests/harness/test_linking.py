@@ -163,12 +163,12 @@ ALIKE = {
     "replication": "deposit(u1, USDT, amount=1); stop(r1); start(r1); crash; load(r1); promote(r1)",
     "maintenance+replication": "cut_off(r1); deposit(u1, USDT, amount=1); snapshot; reconnect(r1); load(r1); "
     "promote(r1)",
-    "maintenance+replication,log=2": "deposit(u1, USDT, amount=1); stop(r1); start(r1); load(r1); confirm_load; promote(r1); "
-    "restrict; admit_orders; open",
+    "maintenance+replication,log=2": "deposit(u1, USDT, amount=1); stop(r1); start(r1); load(r1); confirm_load; "
+    "promote(r1); restrict; admit_orders; open",
 }
 """What the model once did otherwise: credit what a shorter chain does not confirm; forget a dead replica's log; ask
-for the load barrier where the new primary was cut off, and never died; confirm no load that is confirmed already, though
-a standby was rebuilt."""
+for the load barrier where the new primary was cut off, and never died; confirm no load again for a standby that was
+rebuilt."""
 
 
 def along(model: Model, path: str) -> list[Instance]:
