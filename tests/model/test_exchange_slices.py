@@ -38,8 +38,6 @@ TOO_SMALL_FOR = {
 """Actions that a slice is searched at too small a size for; a smaller slice takes them."""
 
 LONG_SEARCHES = {
-    "margin",
-    "custody",
     "trading+phases+recovery",
     "trading+maintenance",
     "margin+maintenance",
@@ -51,7 +49,7 @@ LONG_PROOFS = {"trading+replication", "custody+recovery", "custody+maintenance",
 
 
 def slices(long: set[str]) -> list[object]:
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in long else []) for name in SLICES]
+    return [pytest.param(name, marks=[pytest.mark.deep] if name in long else []) for name in SLICES]
 
 
 @pytest.mark.parametrize("name", slices(LONG_SEARCHES))
@@ -101,13 +99,13 @@ def test_every_goal_is_reached_in_some_slice() -> None:
     assert goals == {goal.invariant for name in SLICES for goal in load_model(f"exchange:slice={name}").goals}
 
 
-def bugs(slow: set[str]) -> list[object]:
+def bugs(long: set[str]) -> list[object]:
     return [
-        pytest.param(bug, id=bug.name, marks=[pytest.mark.slow] if bug.slice in slow else []) for bug in EXCHANGE.bugs
+        pytest.param(bug, id=bug.name, marks=[pytest.mark.deep] if bug.slice in long else []) for bug in EXCHANGE.bugs
     ]
 
 
-@pytest.mark.parametrize("bug", bugs({"custody", "custody+recovery", "margin+maintenance"}))
+@pytest.mark.parametrize("bug", bugs({"custody+recovery", "margin+maintenance"}))
 def test_a_planted_bug_is_refuted_at_its_action_only(bug: PlantedBug) -> None:
     model = load_model(f"exchange:slice={bug.slice},bug={bug.name}")
     proof = prove(model)
