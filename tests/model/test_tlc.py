@@ -46,12 +46,13 @@ def java(main: str, *arguments: str, folder: Path) -> str:
 
 
 def tlc(name: str, folder: Path) -> str:
+    """What TLC prints. One worker: the depth that several report may be more than it is."""
     exported = export(load_model(name), folder)
     return java(
         "tlc2.TLC",
         "-deadlock",
         "-workers",
-        "2",
+        "1",
         "-config",
         f"{exported.name}.cfg",
         f"{exported.name}.tla",
