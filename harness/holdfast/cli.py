@@ -367,6 +367,13 @@ def _sized(model: str, **parameters: int | None) -> str:
 
 @app.command()
 def explore(
+    invariants: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[INVARIANT]...",
+            help="Ids; the search ends when each of them is violated. Without any: when all are.",
+        ),
+    ] = None,
     model: Model = "spot",
     symmetry: Annotated[
         str | None,
@@ -409,11 +416,14 @@ def explore(
 ) -> None:
     """Visit every reachable state of a model; the shortest way to each violation.
 
+    All properties are judged; with invariants named the search ends as soon as each of them is violated.
+
     Exit status 0: every state was visited, all properties hold and all goals were reached. 1: a violation. 3: a limit
     stopped the search, or a goal was never reached. 130: interrupted. What was covered is printed in each case.
     """
     from holdfast.console import say, stoppable, telling, verdict_line
     from holdfast.exploring import say_exploration
+    from holdfast_invariants.catalogue import invariant_by_id
     from holdfast_model.checkers.explore import INTERRUPTED, Deadlocks
     from holdfast_model.checkers.explore import explore as run
     from holdfast_model.errors import HoldfastError
@@ -423,6 +433,7 @@ def explore(
     session = None if json is None else _session("explore", json)
     if deadlocks not in list(Deadlocks):
         raise HoldfastError(f"--deadlocks is {deadlocks!r}; expected one of: {', '.join(Deadlocks)}")
+    wanted = tuple(invariant_by_id(identifier).id for identifier in invariants or ())
     loaded = load_model(model)
     if export is not None:
         from holdfast_model.tlaplus import export as run_export
@@ -433,6 +444,7 @@ def explore(
     with telling() as progress, stoppable() as stop:
         found = run(
             loaded,
+            wanted,
             symmetry=symmetry,
             deadlocks=Deadlocks(deadlocks),
             memory_bytes_max=memory << 20,

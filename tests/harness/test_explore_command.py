@@ -114,3 +114,30 @@ def test_wrong_options_are_told_with_what_was_expected(
     assert run.returncode == 2
     assert message in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_with_named_invariants_the_search_ends_when_each_is_violated(tmp_path: Path) -> None:
+    run = explored("FINAL-3", "CONS-1", "--model", "yardstick:bug=restore", "--json", "e.json", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "CONS-1 (conservation) is violated in 4 states:" in run.stdout
+    assert "FINAL-3 (fill_finality) is violated in 8 states:" in run.stdout
+    assert run.stdout.endswith("stopped by what was looked for: FINAL-3, CONS-1 violated\n")
+    result = json.loads((tmp_path / "e.json").read_text())["result"]
+    assert {each["invariant"] for each in result["violations"]} == {"CONS-1", "FINAL-1", "FINAL-3"}
+    assert result["distinct"] < 100_000
+    first = explored("CONS-1", "--model", "yardstick:bug=restore", cwd=tmp_path)
+    assert "depth 4;" in first.stdout
+
+
+def test_a_named_invariant_that_holds_has_all_states_visited_and_what_breaks_another_is_told(tmp_path: Path) -> None:
+    run = explored("CONS-2", "--model", "spot:bug=restore", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "CONS-2 " not in run.stdout
+    assert "CONS-1 (conservation) is violated in " in run.stdout
+    assert run.stdout.endswith("VIOLATED spot:bug=restore\n")
+
+
+def test_an_invariant_that_the_model_has_nothing_for_is_wrong_input(tmp_path: Path) -> None:
+    run = explored("CONS-1", "POS-2", "--model", "yardstick", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "yardstick has no property for POS-2; it has: CONS-1, CONS-2, FINAL-1, FINAL-3" in run.stderr

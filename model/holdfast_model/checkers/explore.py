@@ -37,6 +37,7 @@ from holdfast_model.checkers.expansion import Program
 from holdfast_model.checkers.partitions import usable_cores
 from holdfast_model.checkers.search import INTERRUPTED, Progress, Search, Stop
 from holdfast_model.checkers.symmetry import NewlyUsedError, Symmetry
+from holdfast_model.errors import HoldfastError
 from holdfast_model.evidence import (
     ActionCoverage,
     Bound,
@@ -74,6 +75,7 @@ class Deadlocks(StrEnum):
 
 def explore(
     model: Model,
+    invariants: Sequence[str] = (),
     *,
     symmetry: str | None = None,
     states_max: int | None = None,
@@ -87,6 +89,7 @@ def explore(
 ) -> Exploration:
     """The result of visiting every state that the model can reach within its ranges.
 
+    All properties are judged. The search ends early when each of them, or of `invariants` if given, is violated.
     `states_max`, `memory_bytes_max` (of what the search keeps; some tens of megabytes of working space for each
     process come on top) and `stop`, which is asked several times a second, stop it cleanly: the result then is not
     complete, and without a violation inconclusive. `symmetry` is what a sort is counted as, such as "accounts". With
@@ -94,10 +97,14 @@ def explore(
     which are processes: 1 or 2; 2 where there are two cores, if not given. `until_goals` stops it as soon as every
     goal is reached.
 
-    HoldfastError where a variable or an argument has no finite range, or the model is not symmetric; SpecError where
-    a value leaves its range without breaking a property.
+    HoldfastError where a variable or an argument has no finite range, the model is not symmetric, or it has no
+    property for one of `invariants`; SpecError where a value leaves its range without breaking a property.
     """
     properties = [p for p in model.properties if auxiliary or not p.auxiliary]
+    judged = dict.fromkeys(p.invariant for p in (*properties, *model.responses))
+    for name in invariants:
+        if name not in judged:
+            raise HoldfastError(f"{model.name} has no property for {name}; it has: {', '.join(judged) or 'none'}")
     end = _end_of(model)
     judges_end = deadlocks is Deadlocks.VIOLATION or (deadlocks is Deadlocks.DECLARED and end is not None)
     program = Program(model, properties, end=end)
@@ -111,6 +118,7 @@ def explore(
             symmetry=names,
             judges_end=judges_end,
             until_goals=until_goals,
+            until_broken=invariants,
             workers=usable_cores() if workers is None else workers,
         )
 

@@ -45,9 +45,13 @@ class Search:
         symmetry: Symmetry | None = None,
         judges_end: bool = False,
         until_goals: bool = False,
+        until_broken: Sequence[str] = (),
         workers: int = 1,
     ) -> None:
-        """With `judges_end` a state without a step is a violation; `until_goals` ends it at the last goal."""
+        """With `judges_end` a state without a step is a violation; `until_goals` ends it at the last goal.
+
+        `until_broken` ends it when all properties of these invariants are violated.
+        """
         self.program = program
         self.model = program.model
         self.distinct = 0
@@ -74,6 +78,7 @@ class Search:
         self._symmetry = symmetry
         self._judges_end = judges_end
         self._until_goals = until_goals
+        self._until_broken = until_broken
         self._workers = workers
         self._states_max = states_max
         self._memory_bytes_max = memory_bytes_max
@@ -106,9 +111,10 @@ class Search:
                 return
             if progress is not None:
                 progress(self.depth, self.distinct, self.generated)
-            if self._all_broken() and self._expanded != self.parts.counts:
-                self.stopped_by = "every property is violated"
-                return
+            if self._expanded != self.parts.counts:
+                self.stopped_by = self._broken_enough()
+                if self.stopped_by:
+                    return
 
     def _split(self) -> None:
         """Have the states in parts from now on. What was said of their numbers so far is said of the new ones."""
@@ -174,10 +180,18 @@ class Search:
                 excess -= cut
             self.parts.cut(counts)
 
-    def _all_broken(self) -> bool:
+    def _broken_enough(self) -> str:
+        """Why there is no more counterexample to look for; empty where there is."""
+        if self._until_broken:
+            wanted = {n for n, p in enumerate(self.program.properties) if p.invariant in self._until_broken}
+            if any(p.invariant in self._until_broken for p in self.model.responses) or wanted - self.broken.keys():
+                return ""
+            return f"what was looked for: {', '.join(self._until_broken)} violated"
         properties = len(self.program.properties)
         still_judged = self._judges_end and self.deadlock_first is None
-        return bool(properties) and len(self.broken) == properties and not still_judged
+        if properties and len(self.broken) == properties and not still_judged:
+            return "every property is violated"
+        return ""
 
     def _take_up(self, expansion: Expansion) -> None:
         self._take_up_findings(expansion)
