@@ -1,7 +1,7 @@
 """The gate: proofs, exploration, link, machine, volume, scenarios, faults, as fixed amounts of work per profile."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from time import monotonic
 from typing import Protocol, TypeVar
@@ -16,7 +16,7 @@ from holdfast.fuzzing import counterexamples_of, fuzz
 from holdfast.healing import REST_BOUND
 from holdfast.linking.checking import LINKED, Linked, Work, check_links
 from holdfast.linking.following import why_not_linked
-from holdfast.machines import ExchangeMachine, run_machine, sum_coverage
+from holdfast.machines import ExchangeMachine, sum_coverage
 from holdfast.margin_machine import MarginMachine
 from holdfast.operations_machine import OperationsMachine
 from holdfast.running import ENGINE_FAILED
@@ -34,6 +34,7 @@ from holdfast.setups import (
     setups_for,
     signing_bounds,
 )
+from holdfast.sharding import MachineOutcome, MachineWork, run_machines
 from holdfast.whole_machine import WholeMachine
 from holdfast.witnessing import goals_sought, hunt_for, on_reference
 from holdfast.workers import WORKERS, Beside
@@ -207,6 +208,7 @@ class Gate:
         self.complete = False
         self._beside: Beside[FaultsResult] | None = None
         self._idle = False
+        self._outcomes: Generator[MachineOutcome] | None = None
 
     def run(self) -> None:
         """Do all of the profile's work; the engine under test comes first, because it is what was asked about.
@@ -223,30 +225,33 @@ class Gate:
                     self._kept(at_once=True)
         finally:
             self._beside.leave()
+            if self._outcomes is not None:
+                self._outcomes.close()
         self.complete = True
 
-    def _machines(self) -> list[tuple[str, type[ExchangeMachine], Setup, int, frozenset[Capability]]]:
-        """The machines: name, class, setup, examples, and what an engine must be able to do."""
+    def _machines(self) -> list[MachineWork]:
+        """The machines that the engine's capabilities allow, with what they have to do."""
         profile = self._profile
+        capabilities = self.identity.capabilities
         operated = MARGIN_CAPABILITIES | OPERATIONS_CAPABILITIES
-        return [
+        machines: list[tuple[str, type[ExchangeMachine], Setup, int, frozenset[Capability]]] = [
             ("machine", ExchangeMachine, SMALL_SETUP, profile.machine_examples, frozenset()),
             ("margin-machine", MarginMachine, MARGIN_SETUP, profile.margin_examples, MARGIN_CAPABILITIES),
             ("custody-machine", CustodyMachine, CUSTODY_SETUP, profile.custody_examples, CUSTODY_CAPABILITIES),
             ("operations-machine", OperationsMachine, OPERATIONS_SETUP, profile.operations_examples, operated),
             ("whole-machine", WholeMachine, WHOLE_SETUP, profile.whole_examples, operated | CUSTODY_CAPABILITIES),
         ]
+        return [
+            MachineWork(name, machine, fitted(setup, capabilities), examples)
+            for name, machine, setup, examples, needs in machines
+            if needs <= capabilities
+        ]
 
     def _parts(self) -> list[tuple[str, Callable[[], None]]]:
         """All parts of the profile in their order, as far as the engine's capabilities allow."""
-        capabilities = self.identity.capabilities
         return [
             ("generator", self._generator),
-            *(
-                (name, partial(self._machine, name, machine, fitted(setup, capabilities), examples))
-                for name, machine, setup, examples, needs in self._machines()
-                if needs <= capabilities
-            ),
+            *((work.name, partial(self._machine, work)) for work in self._machines()),
             *((f"scenario {item.name}", partial(self._scenario, item)) for item in SCENARIOS),
             *((f"proof of {model}", partial(self._proof, model)) for model in self._profile.proofs),
             *((f"exploration of {model}", partial(self._exploration, model)) for model in self._profile.explorations),
@@ -337,38 +342,56 @@ class Gate:
             if item.reason
         ]
 
-    def _machine(self, name: str, machine: type[ExchangeMachine], setup: Setup, examples: int) -> None:
-        steps = self._profile.machine_steps
-        outcome = self._timed(
-            f"run:{name}",
-            lambda: run_machine(
-                self._source, setup=setup, seed=self._seed, examples=examples, steps=steps, machine=machine
-            ),
+    def _start_machines(self) -> Generator[MachineOutcome]:
+        """Begin the machines on the cores that the planted bugs leave: on all when these are done."""
+
+        def workers() -> int:
+            assert self._beside is not None
+            return max(1, WORKERS - 1) if self._beside.goes_on() else WORKERS
+
+        return run_machines(
+            self._source.name,
+            self._machines(),
+            seed=self._seed,
+            steps=self._profile.machine_steps,
+            workers=workers,
+            progress=self._progress,
         )
+
+    def _machine(self, work: MachineWork) -> None:
+        if self._outcomes is None:
+            self._outcomes = self._start_machines()
+        self._progress(f"run {work.name}")
+        outcome = next(self._outcomes)
+        run, violations = outcome.run, outcome.run.violations
+        self.timing[f"run:{work.name}"] = round(outcome.seconds, 3)
+        unknown = Verdict.INCONCLUSIVE if outcome.lost else Verdict.HELD
         self.runs.append(
             Run(
                 kind="machine",
-                name=name,
+                name=work.name,
                 sentence="The models' ways to their goals, then what Hypothesis draws: commands, operations, bursts.",
-                verdict=Verdict.VIOLATED if outcome.violations else Verdict.HELD,
+                verdict=Verdict.VIOLATED if violations else unknown,
                 bounds=(
-                    Bound(name="examples", value=str(examples)),
-                    Bound(name="steps for each example at most", value=str(steps)),
+                    Bound(name="examples", value=str(work.examples)),
+                    Bound(name="steps for each example at most", value=str(self._profile.machine_steps)),
                     Bound(name="seed", value=str(self._seed)),
                     REST_BOUND,
-                    *signing_bounds(setup),
+                    *signing_bounds(work.setup),
                 ),
-                sequences=outcome.sequences,
-                commands=outcome.commands,
-                goals=dict(sorted(outcome.goals.items())),
-                coverage=tuple(outcome.checked.values()),
-                violations=outcome.violations,
+                sequences=run.sequences,
+                commands=run.commands,
+                goals=dict(sorted(run.goals.items())),
+                coverage=tuple(run.checked.values()),
+                violations=violations,
+                reason="" if violations else "; ".join(f"{what}: {why}" for what, why in outcome.lost.items()),
             )
         )
-        if outcome.violations:
-            invariant = _gravest(outcome.shown).invariant
-            failed = outcome.setup or setup
-            self._add(invariant, failed, smallest(self._source, failed, outcome.failing, invariant), name)
+        self.skipped += [NotChecked(subject=what, reason=why) for what, why in outcome.lost.items()]
+        if violations:
+            invariant = _gravest(run.shown).invariant
+            failed = run.setup or work.setup
+            self._add(invariant, failed, smallest(self._source, failed, run.failing, invariant), work.name)
 
     def _generator(self) -> None:
         """Run the seeded generator; an engine that does not bear it is not given to the machines."""
@@ -391,7 +414,7 @@ class Gate:
         for invariant, found in counterexamples_of(self._source, outcome, seed=self._seed, progress=self._progress):
             self._keep(invariant, found)
         if outcome.gave_up:
-            self._left_out.update(name for name, _, _, _, _ in self._machines())
+            self._left_out.update(work.name for work in self._machines())
             self.skipped.append(
                 NotChecked(
                     subject="the machines, and the rest of the generator's commands",

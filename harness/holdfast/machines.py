@@ -902,6 +902,18 @@ class MachineRun:
             for violation in runner.violations:
                 self._first.setdefault(violation.invariant, violation)
 
+    def add_run(self, later: "MachineRun") -> None:
+        """Count what came of further examples."""
+        self.sequences += later.sequences
+        self.commands += later.commands
+        for goal, count in later.goals.items():
+            self.goals[goal] = self.goals.get(goal, 0) + count
+        self.checked = sum_coverage(self.checked, tuple(later.checked.values()))
+        if later.violations:
+            self.failing, self.setup, self.shown = later.failing, later.setup, later.shown
+            for violation in later.violations:
+                self._first.setdefault(violation.invariant, violation)
+
 
 def sum_coverage(
     total: dict[str, InvariantCoverage], more: tuple[InvariantCoverage, ...]
@@ -932,14 +944,17 @@ def run_machine(
     examples: int,
     steps: int,
     machine: type[ExchangeMachine] = ExchangeMachine,
+    first: int = 0,
 ) -> MachineRun:
     """Run a machine for a fixed number of examples; Hypothesis shrinks what fails, and the smallest comes last.
 
     Before them come the openings of the parts that the setup has, each on a setup of its own (`openings`): a run that
-    breaks something there ends there. One engine serves all; it is replaced when it failed.
+    breaks something there ends there. One engine serves all; it is replaced when it failed. A run that goes on at the
+    example `first`, a multiple of `TOGETHER`, has none.
     """
+    assert first % TOGETHER == 0
     outcome = MachineRun()
-    for opening in openings_like(setup, source.engine().identity.capabilities):
+    for opening in () if first else openings_like(setup, source.engine().identity.capabilities):
         outcome.add(play(source.engine(), opening))
         if outcome.violations:
             if outcome.shown[-1].invariant == ENGINE_FAILED:
@@ -959,7 +974,7 @@ def run_machine(
     Subject.setup = setup
     phases = (HypothesisPhase.generate, HypothesisPhase.shrink)
     try:
-        run_examples(Subject, seed=seed, examples=examples, steps=steps, phases=phases)
+        run_examples(Subject, seed=seed, examples=examples, steps=steps, phases=phases, first=first)
     except InvariantViolatedError:
         assert outcome.failing, "a violation is always recorded"
     return outcome
@@ -980,11 +995,12 @@ def run_examples(
     examples: int,
     steps: int,
     phases: tuple[HypothesisPhase, ...] = (HypothesisPhase.generate,),
+    first: int = 0,
 ) -> None:
     """Let Hypothesis run a machine quietly for so many examples of so many steps; what a step raises is raised."""
-    for first in range(0, examples, TOGETHER):
+    for number in range(first, first + examples, TOGETHER):
         chosen = settings(
-            max_examples=min(TOGETHER, examples - first),
+            max_examples=min(TOGETHER, first + examples - number),
             stateful_step_count=steps,
             deadline=None,
             database=None,
@@ -995,7 +1011,7 @@ def run_examples(
             suppress_health_check=list(HealthCheck),
         )
         with with_reporter(_nobody):
-            run_state_machine_as_test(hypothesis.seed(f"{seed} {first}")(machine), settings=chosen)
+            run_state_machine_as_test(hypothesis.seed(f"{seed} {number}")(machine), settings=chosen)
 
 
 def _nobody(message: Any) -> None:  # noqa: ANN401 - Hypothesis's own type

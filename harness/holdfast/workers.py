@@ -8,12 +8,12 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from traceback import format_exc
 from typing import Generic, TypeVar
 
@@ -25,6 +25,9 @@ R = TypeVar("R")
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 TRIES_MAX = 2
 """How many processes may die at one item: the first may have died of something else."""
+
+ENDING_SECONDS_MAX = 2
+"""How long a process may take to end, its engines' processes and folders included, once it is asked to."""
 
 # A fresh interpreter each: a fork would take the solvers' threads and locks along.
 _CONTEXT = get_context("spawn")
@@ -57,6 +60,10 @@ class Beside(Generic[R]):
         """Nothing, or `InterruptedError` where nobody waits for the result any more."""
         if self._left.is_set():
             raise InterruptedError
+
+    def goes_on(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._thread.is_alive()
 
     def leave(self) -> None:
         """Let it end at its next step."""
@@ -97,22 +104,38 @@ class _Worker(Generic[T]):
         with suppress(OSError):
             self.connection.send(item)
 
-    def end(self) -> None:
-        """Kill the process: it waits for work, or nobody waits for it."""
+    def ask_to_end(self) -> None:
+        """Let the process end as by an interrupt: it waits for work, or nobody waits for it."""
         self.connection.close()
+        self.process.terminate()
+
+    def end(self) -> None:
+        """Wait until the process that was asked to end has put its things away; kill it where that takes long."""
+        self.process.join(ENDING_SECONDS_MAX)
         self.process.kill()
         self.process.join()
 
 
+def _always(item: object) -> bool:
+    del item
+    return True
+
+
 def spread(
-    work: Callable[[T], R], items: Sequence[T], *, guard_seconds: float, workers: Callable[[], int] | int = WORKERS
-) -> Iterator[R | Lost]:
+    work: Callable[[T], R],
+    items: Sequence[T],
+    *,
+    guard_seconds: float,
+    workers: Callable[[], int] | int = WORKERS,
+    wanted: Callable[[T], bool] = _always,
+) -> Generator[R | Lost]:
     """The result for each item, in order, or what became of the process that was to make it.
 
     A process that is at one item for longer than `guard_seconds` hangs, and is killed. One that dies is tried once
     more. `work` and the items are sent to the processes, so that both must be known by their names there. A single
     item is done in this process, without a guard. An exception of `work` is raised here. How many `workers` there may
-    be is asked again whenever one of them has answered: there may be more, not fewer.
+    be is asked again whenever one of them has answered: there may be more, not fewer. An item that is not `wanted`
+    any more when its turn comes is lost.
     """
     if len(items) == 1:
         yield work(items[0])
@@ -121,28 +144,50 @@ def spread(
     tries = [0] * len(items)
     results: dict[int, tuple[R | None, BaseException | None] | Lost] = {}
     crew: list[_Worker[T]] = []
+
+    def give() -> None:
+        most = workers() if callable(workers) else workers
+        _give(crew, work, items, waiting, results, most=most, wanted=wanted)
+
     try:
         for place in range(len(items)):
+            give()
             while place not in results:
-                while waiting and len(crew) < max(1, workers() if callable(workers) else workers):
-                    crew.append(_Worker(work))
-                    _next(crew[-1], waiting, items)
                 _collect(crew, guard_seconds, results)
                 for worker in [worker for worker in crew if not worker.process.is_alive()]:
                     _bury(worker, tries, waiting, results)
                     crew.remove(worker)
-                for worker in crew:
-                    if worker.place is None and waiting:
-                        _next(worker, waiting, items)
+                if place not in results:
+                    give()
             yield _result(results.pop(place))
     finally:
+        for worker in crew:
+            worker.ask_to_end()
         for worker in crew:
             worker.end()
 
 
-def _next(worker: _Worker[T], waiting: deque[int], items: Sequence[T]) -> None:
-    place = waiting.popleft()
-    worker.give(place, items[place])
+def _give(
+    crew: list[_Worker[T]],
+    work: Callable[[T], object],
+    items: Sequence[T],
+    waiting: deque[int],
+    results: "dict[int, tuple[R | None, BaseException | None] | Lost]",
+    *,
+    most: int,
+    wanted: Callable[[T], bool],
+) -> None:
+    """Let each process that is at nothing begin an item, and start others, up to so many."""
+    idle = [worker for worker in crew if worker.place is None]
+    while waiting and (idle or len(crew) < max(1, most)):
+        place = waiting.popleft()
+        if not wanted(items[place]):
+            results[place] = Lost("it was not wanted any more")
+            continue
+        if not idle:
+            crew.append(_Worker(work))
+            idle.append(crew[-1])
+        idle.pop().give(place, items[place])
 
 
 def _collect(
@@ -181,7 +226,7 @@ def _bury(
 ) -> None:
     """Take leave of a process that died; what it was at is tried once more."""
     place, status = worker.place, worker.process.exitcode
-    worker.end()
+    worker.connection.close()
     if place is None:
         return
     tries[place] += 1
@@ -209,23 +254,23 @@ def _result(found: "tuple[R | None, BaseException | None] | Lost") -> R | Lost:
 def _serve(work: Callable[[T], object], connection: Connection) -> None:
     """What a process does: an item, an answer, until nobody asks any more. Interrupts are the parent's matter.
 
-    First it says that it is there, with None: how long it takes to start counts against no item.
+    First it says that it is there, with None: how long it takes to start counts against no item. Where it is told to
+    end, what it is at ends as by an interrupt.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     Thread(target=_end_with_the_parent, daemon=True).start()
-    connection.send(None)
-    while True:
-        try:
+    with suppress(KeyboardInterrupt, EOFError):
+        connection.send(None)
+        while True:
             item = connection.recv()
-        except EOFError:
-            return
-        answer: tuple[object, BaseException | None]
-        try:
-            answer = (work(item), None)
-        except Exception as error:  # noqa: BLE001 - it is raised in the parent
-            error.add_note(f"in a worker process:\n{format_exc()}")
-            answer = (None, error)
-        connection.send(answer)
+            answer: tuple[object, BaseException | None]
+            try:
+                answer = (work(item), None)
+            except Exception as error:  # noqa: BLE001 - it is raised in the parent
+                error.add_note(f"in a worker process:\n{format_exc()}")
+                answer = (None, error)
+            connection.send(answer)
 
 
 def _end_with_the_parent() -> None:
@@ -234,4 +279,6 @@ def _end_with_the_parent() -> None:
     assert parent is not None
     parent.join()
     sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGTERM)
+    sleep(ENDING_SECONDS_MAX)
     os._exit(1)

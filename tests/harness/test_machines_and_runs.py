@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from holdfast.machines import ExchangeMachine, InvariantViolatedError, run_machi
 from holdfast.openings import openings_like
 from holdfast.running import ENGINE_FAILED, run
 from holdfast.scenarios import SCENARIOS, Scenario
+from holdfast.sharding import MachineOutcome, MachineWork
 from holdfast.workers import Lost
 from holdfast_engine.faults import FAULTS, fault_by_name
 from holdfast_invariants.catalogue import CATALOGUE
@@ -223,6 +224,27 @@ def test_an_engine_that_keeps_failing_is_given_up_and_violated() -> None:
     assert work.verdict() is Verdict.VIOLATED
     assert [name for name, _ in work.counterexamples] == [ENGINE_FAILED]
     assert any("failed in 3 sequences in a row" in item.reason for item in work.not_checked())
+
+
+def test_examples_whose_process_was_lost_are_listed_and_leave_the_run_inconclusive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost(engine: str, machines: Sequence[MachineWork], **_: object) -> Iterator[MachineOutcome]:
+        assert engine == "reference"
+        for work in machines:
+            outcome = MachineOutcome()
+            if work.name == "margin-machine":
+                outcome.lost["examples 1 to 36 of margin-machine"] = "its process hung"
+            yield outcome
+
+    monkeypatch.setattr("holdfast.gating.run_machines", lost)
+    work = gate("reference", commands=1)
+    by_name = {run.name: run for run in work.runs if run.kind == "machine"}
+    assert len(by_name) == 5
+    assert by_name["margin-machine"].verdict is Verdict.INCONCLUSIVE
+    assert by_name["margin-machine"].reason == "examples 1 to 36 of margin-machine: its process hung"
+    assert by_name["machine"].verdict is Verdict.HELD
+    assert "examples 1 to 36 of margin-machine" in {item.subject for item in work.not_checked()}
 
 
 def test_a_planted_bug_whose_process_was_lost_is_named_and_concludes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,120 @@
+"""The examples of several machines, shared among processes in shards of a fixed size.
+
+What a shard does depends on nothing but itself, and what comes of it is taken up in the order of the examples: so the
+outcome is the same for any number of processes.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from time import monotonic
+
+from holdfast.counterexamples import Progress
+from holdfast.engines import EngineSource
+from holdfast.machines import TOGETHER, ExchangeMachine, MachineRun, run_machine
+from holdfast.workers import Lost, spread
+from holdfast_model.vocabulary import Setup
+
+SHARD_EXAMPLES = 4 * TOGETHER
+"""Enough that starting an engine does not count, few enough that all processes end at about the same time."""
+
+STEP_SECONDS_MAX = 1
+"""How long a step may take on average, healing at an example's end included, before a shard counts as hanging."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineWork:
+    """A machine, the setup that it runs on, and how many examples it gets."""
+
+    name: str
+    machine: type[ExchangeMachine]
+    setup: Setup
+    examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """Consecutive examples of a machine on the engine of this name."""
+
+    name: str
+    machine: type[ExchangeMachine]
+    setup: Setup
+    engine: str
+    seed: int
+    first: int
+    examples: int
+    steps: int
+
+
+class MachineOutcome:
+    """What came of all of a machine's shards. `lost` says of which examples nothing is known, and why."""
+
+    def __init__(self) -> None:
+        self.run = MachineRun()
+        self.seconds = 0.0
+        """How long its shards took, summed up over the processes."""
+        self.lost: dict[str, str] = {}
+
+
+def run_machines(
+    engine: str,
+    machines: Sequence[MachineWork],
+    *,
+    seed: int,
+    steps: int,
+    workers: Callable[[], int],
+    progress: Progress,
+) -> Generator[MachineOutcome]:
+    """The outcome of each machine, in order; one that finds a violation goes no further than to that shard's end.
+
+    A shard whose process dies or hangs is lost, and no other. Closing the iterator ends the processes.
+    """
+    shards = [shard for work in machines for shard in _shards(engine, work, seed=seed, steps=steps)]
+    violated: set[str] = set()
+
+    def still_wanted(shard: _Shard) -> bool:
+        return shard.name not in violated
+
+    guard = max(600.0, SHARD_EXAMPLES * steps * STEP_SECONDS_MAX)
+    results = spread(_run, shards, guard_seconds=guard, workers=workers, wanted=still_wanted)
+    try:
+        pairs = zip(shards, results, strict=True)
+        for name, of_machine in groupby(pairs, key=lambda pair: pair[0].name):
+            outcome = MachineOutcome()
+            for shard, done in of_machine:
+                if name in violated:
+                    continue
+                last = shard.first + shard.examples
+                if isinstance(done, Lost):
+                    outcome.lost[f"examples {shard.first + 1} to {last} of {name}"] = done.how
+                else:
+                    part, seconds = done
+                    outcome.run.add_run(part)
+                    outcome.seconds += seconds
+                    if part.violations:
+                        violated.add(name)
+                progress(f"{name}: {last} examples")
+            yield outcome
+    finally:
+        results.close()
+
+
+def _shards(engine: str, work: MachineWork, *, seed: int, steps: int) -> Iterator[_Shard]:
+    for first in range(0, max(1, work.examples), SHARD_EXAMPLES):
+        examples = min(SHARD_EXAMPLES, work.examples - first)
+        yield _Shard(work.name, work.machine, work.setup, engine, seed, first, examples, steps)
+
+
+def _run(shard: _Shard) -> tuple[MachineRun, float]:
+    start = monotonic()
+    with EngineSource(shard.engine) as source:
+        outcome = run_machine(
+            source,
+            setup=shard.setup,
+            seed=shard.seed,
+            first=shard.first,
+            examples=shard.examples,
+            steps=shard.steps,
+            machine=shard.machine,
+        )
+    return outcome, monotonic() - start
