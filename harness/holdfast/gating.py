@@ -186,7 +186,9 @@ class Gate:
         progress: Progress,
         found: Found,
         kept: Kept = nobody,
+        alone: bool = False,
     ) -> None:
+        """`alone`: this process runs the machines itself; for a part of the gate, in any order."""
         self._source = source
         self._profile = profile
         self._seed = seed
@@ -208,6 +210,7 @@ class Gate:
         self.complete = False
         self._beside: Beside[FaultsResult] | None = None
         self._idle = False
+        self._alone = alone
         self._outcomes: Generator[MachineOutcome] | None = None
 
     def run(self) -> None:
@@ -342,8 +345,8 @@ class Gate:
             if item.reason
         ]
 
-    def _start_machines(self) -> Generator[MachineOutcome]:
-        """Begin the machines on the cores that the planted bugs leave: on all when these are done."""
+    def _run_machines(self, machines: Sequence[MachineWork]) -> Generator[MachineOutcome]:
+        """Run them in this process, if that is to do it all; else on the cores that the planted bugs leave."""
 
         def workers() -> int:
             assert self._beside is not None
@@ -351,18 +354,24 @@ class Gate:
 
         return run_machines(
             self._source.name,
-            self._machines(),
+            machines,
             seed=self._seed,
             steps=self._profile.machine_steps,
-            workers=workers,
+            workers=None if self._alone else workers,
             progress=self._progress,
         )
 
-    def _machine(self, work: MachineWork) -> None:
+    def _outcome_of(self, work: MachineWork) -> MachineOutcome:
+        """What came of a machine: the others go on while it is waited for, unless this process does it all."""
+        if self._alone:
+            return next(self._run_machines([work]))
         if self._outcomes is None:
-            self._outcomes = self._start_machines()
+            self._outcomes = self._run_machines(self._machines())
+        return next(self._outcomes)
+
+    def _machine(self, work: MachineWork) -> None:
         self._progress(f"run {work.name}")
-        outcome = next(self._outcomes)
+        outcome = self._outcome_of(work)
         run, violations = outcome.run, outcome.run.violations
         self.timing[f"run:{work.name}"] = round(outcome.seconds, 3)
         unknown = Verdict.INCONCLUSIVE if outcome.lost else Verdict.HELD

@@ -12,7 +12,7 @@ from time import monotonic
 from holdfast.counterexamples import Progress
 from holdfast.engines import EngineSource
 from holdfast.machines import TOGETHER, ExchangeMachine, MachineRun, run_machine
-from holdfast.workers import Lost, spread
+from holdfast.workers import UNWANTED, Lost, spread
 from holdfast_model.vocabulary import Setup
 
 SHARD_EXAMPLES = 4 * TOGETHER
@@ -62,12 +62,13 @@ def run_machines(
     *,
     seed: int,
     steps: int,
-    workers: Callable[[], int],
+    workers: Callable[[], int] | None,
     progress: Progress,
 ) -> Generator[MachineOutcome]:
     """The outcome of each machine, in order; one that finds a violation goes no further than to that shard's end.
 
-    A shard whose process dies or hangs is lost, and no other. Closing the iterator ends the processes.
+    A shard whose process dies or hangs is lost, and no other. Closing the iterator ends the processes. Without
+    `workers` this process does it all.
     """
     shards = [shard for work in machines for shard in _shards(engine, work, seed=seed, steps=steps)]
     violated: set[str] = set()
@@ -76,7 +77,11 @@ def run_machines(
         return shard.name not in violated
 
     guard = max(600.0, SHARD_EXAMPLES * steps * STEP_SECONDS_MAX)
-    results = spread(_run, shards, guard_seconds=guard, workers=workers, wanted=still_wanted)
+    results = (
+        (_run(shard) if still_wanted(shard) else UNWANTED for shard in shards)
+        if workers is None
+        else spread(_run, shards, guard_seconds=guard, workers=workers, wanted=still_wanted)
+    )
     try:
         pairs = zip(shards, results, strict=True)
         for name, of_machine in groupby(pairs, key=lambda pair: pair[0].name):

@@ -87,6 +87,9 @@ class Lost(Struct, frozen=True):
     how: str
 
 
+UNWANTED = Lost("it was not wanted any more")
+
+
 class _Worker(Generic[T]):
     """A process, and the item that it is at since when; None: it waits for one."""
 
@@ -182,7 +185,7 @@ def _give(
     while waiting and (idle or len(crew) < max(1, most)):
         place = waiting.popleft()
         if not wanted(items[place]):
-            results[place] = Lost("it was not wanted any more")
+            results[place] = UNWANTED
             continue
         if not idle:
             crew.append(_Worker(work))

@@ -23,9 +23,12 @@ TRADING = MachineWork("machine", ExchangeMachine, SMALL_SETUP, SHARD_EXAMPLES + 
 CUSTODY = MachineWork("custody-machine", CustodyMachine, CUSTODY_SETUP, 9)
 
 
-def outcomes(*work: MachineWork, engine: str = "reference", workers: int, steps: int = 6) -> list[MachineOutcome]:
+def outcomes(
+    *work: MachineWork, workers: int | None, engine: str = "reference", steps: int = 6
+) -> list[MachineOutcome]:
     told: list[str] = []
-    found = list(run_machines(engine, work, seed=1, steps=steps, workers=lambda: workers, progress=told.append))
+    allowed = None if workers is None else lambda: workers
+    found = list(run_machines(engine, work, seed=1, steps=steps, workers=allowed, progress=told.append))
     assert told
     return found
 
@@ -40,6 +43,16 @@ def test_the_outcome_is_the_same_for_any_number_of_processes() -> None:
     assert one[0].run.sequences > TRADING.examples
     assert one[0].run.commands > 0
     assert all(each.seconds > 0 and not each.lost and not each.run.violations for each in (*one, *two))
+
+
+def test_one_process_does_it_all_where_that_is_wanted() -> None:
+    (found,) = outcomes(CUSTODY, workers=None)
+    assert found.run.sequences >= CUSTODY.examples
+    long = MachineWork("machine", ExchangeMachine, SMALL_SETUP, 40 * SHARD_EXAMPLES)
+    (found,) = outcomes(long, engine="fault:hash-chain-broken", workers=None)
+    assert "AUDIT-1" in {violation.invariant for violation in found.run.violations}
+    assert found.run.sequences < 3 * SHARD_EXAMPLES
+    assert active_children() == []
 
 
 def test_each_shard_has_examples_of_its_own_and_only_the_first_begins_with_the_openings() -> None:
