@@ -20,6 +20,7 @@ from holdfast_model.vocabulary import (
     Events,
     FundHouse,
     PaymentIntent,
+    Phase,
     PublishLiabilities,
     RefundWithdrawal,
     ReportBlock,
@@ -28,6 +29,7 @@ from holdfast_model.vocabulary import (
     ReportReorganisation,
     RequestWithdrawal,
     RestartSigning,
+    SetPhase,
     Setup,
     SubmitShare,
     SuspendAsset,
@@ -161,6 +163,11 @@ SEQUENCES: dict[str, list[Step]] = {
     "tier-promised-twice": [*IN_COLD, sweep(UP), sweep(UP, name="again")],
     "mismatch-unnoticed": [*FUNDED, LOST],
     "mismatch-without-halt": [*FUNDED, LOST],
+    "mismatch-muted-in-maintenance": [
+        PAID_IN,
+        SetPhase(phase=Phase.CANCEL_ONLY),
+        SetPhase(phase=Phase.MAINTENANCE),
+    ],
     "client-left-out-of-tree": [*FUNDED, PublishLiabilities(asset="BTC")],
     "held-left-out-of-tree": [*FUNDED, request(), PublishLiabilities(asset="BTC")],
 }

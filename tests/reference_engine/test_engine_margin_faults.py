@@ -42,6 +42,7 @@ from holdfast_model.vocabulary import (
     PlaceOrder,
     PriceTicks,
     ProductHalted,
+    Repay,
     ReportPrice,
     ResumeStage,
     SetPhase,
@@ -272,6 +273,13 @@ def charged(desk: Desk) -> object:
     return -desk.amount("alice", BORROWED)
 
 
+def repaid(desk: Desk) -> object:
+    """The pool is owed 156 and rounding 1."""
+    charged(desk)
+    desk.do(Repay(client="alice", request="y", asset="USD", amount=Amount(100)))
+    return -desk.amount("alice", BORROWED), desk.amount(LENDING, BORROWED), desk.amount(ROUNDING, BORROWED)
+
+
 def debt_restored(desk: Desk) -> object:
     charged(desk)
     desk.restore()
@@ -474,6 +482,7 @@ CASES = {
     "interest-rounded-down": Case(act=charged, healthy=157, faulty=156),
     "interest-charged-twice": Case(act=charged, healthy=157, faulty=159),
     "debt-grown-at-restore": Case(act=debt_restored, healthy=(157, 156), faulty=(471, 468)),
+    "repayment-past-the-pool": Case(act=repaid, healthy=(57, 56, 1), faulty=(57, 156, -99)),
     "loan-beyond-the-pool": Case(act=lent(1_500, 1_000), healthy=(0, 1_000), faulty=(1_500, -500)),
     "loan-beyond-the-credit": Case(act=lent(2_001, 5_000), healthy=(0, 5_000), faulty=(2_001, 2_999)),
     "promotion-without-limit": Case(act=granted(620_000, 1), healthy=0, faulty=620_000),

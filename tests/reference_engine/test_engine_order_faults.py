@@ -4,12 +4,13 @@ import pytest
 from msgspec.structs import replace
 from spot_venues import place
 
+from holdfast_engine.faults import asked, orders
 from holdfast_engine.faults.fault import Fault
-from holdfast_engine.faults.orders import FAULTS
 from holdfast_engine.state import VenueState
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     AdvanceTime,
+    AmendOrder,
     Amount,
     CancelAll,
     Collateral,
@@ -30,6 +31,7 @@ from holdfast_model.vocabulary import (
     SetPhase,
     Setup,
     Side,
+    SizeLots,
     Tier,
     TimeInForce,
     TransferMargin,
@@ -52,6 +54,7 @@ SETUP = Setup(
     assets=("BTC", "USD"),
     markets=(
         MARKET,
+        replace(MARKET, market="F", maker_fee_ppm=1_000, taker_fee_ppm=1_000),
         replace(
             MARKET,
             market="P",
@@ -65,6 +68,7 @@ SETUP = Setup(
     margin=Margin(unit="USD", collateral=(Collateral(asset="USD"),)),
     auctions=True,
 )
+FAULTS = (*orders.FAULTS, *asked.FAULTS)
 BUY, SELL = Side.BUY, Side.SELL
 RESTORE = None
 """A step of a sequence: a snapshot is taken, and the venue restored from it."""
@@ -80,6 +84,10 @@ UP = Trigger(when=TriggerWhen.AT_OR_ABOVE, price_ticks=PriceTicks(105))
 STOP = place("alice", "stop", BUY, 1, 90, conditions=Conditions(trigger=UP))
 GTT = place("alice", "x", BUY, 1, 90, time_in_force=TimeInForce.GTT, conditions=Conditions(expires_ms=10))
 REDUCE = place("alice", "r", SELL, 9, 100, market="P", conditions=Conditions(reduce_only=True))
+
+
+def amend(size: int, price: int) -> AmendOrder:
+    return AmendOrder(client="alice", order="x", size_lots=SizeLots(size), price_ticks=PriceTicks(price))
 
 
 def trade_at(price: int, *, market: str = "M") -> list[Step]:
@@ -152,6 +160,19 @@ SEQUENCES: dict[str, list[Step]] = {
         *OPEN,
         place("alice", "b", BUY, 1, 100, conditions=Conditions(cancel_on_disconnect=True)),
         DisconnectClient(client="alice"),
+    ],
+    "post-only-forgotten": [*OPEN, place("alice", "x", BUY, 1, 100, post_only=True)],
+    "amendment-of-what-is-left": [
+        *OPEN,
+        place("alice", "x", BUY, 5, 100),
+        place("bob", "s", SELL, 2, 100),
+        amend(4, 100),
+    ],
+    "amendment-releases-nothing": [*OPEN, place("alice", "x", BUY, 5, 100), amend(3, 90)],
+    "hold-rounded-anew": [
+        *OPEN,
+        place("alice", "x", BUY, 5, 100, market="F"),
+        place("bob", "s", SELL, 2, 100, market="F"),
     ],
 }
 

@@ -4,6 +4,7 @@ They exist to prove that the invariants can fail. None is ever active unless ask
 """
 
 from holdfast_engine.faults import (
+    asked,
     cover,
     custody,
     liveness,
@@ -27,6 +28,7 @@ FAULTS: tuple[Fault, ...] = (
     *orders.FAULTS,
     *margin.FAULTS,
     *cover.FAULTS,
+    *asked.FAULTS,
     *custody.FAULTS,
     *liveness.FAULTS,
 )

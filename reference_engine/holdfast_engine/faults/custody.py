@@ -8,6 +8,8 @@ from holdfast_engine.faults.fault import Fault, UncheckedVenue
 from holdfast_engine.state import Deposit, DepositStatus, OutgoingPayment, VenueState
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
+    NETWORK,
+    OUTSIDE,
     Amount,
     AssetId,
     CauseKind,
@@ -20,6 +22,7 @@ from holdfast_model.vocabulary import (
     PaymentBroadcast,
     PaymentSigned,
     PaymentStatus,
+    Phase,
     Reason,
     ReportDeposit,
     SignerId,
@@ -211,6 +214,25 @@ class _GoesOnTrading(Venue):
         """Nothing is halted."""
 
 
+class _HaltsAfterMaintenance(Venue):
+    def enter(self, phase: Phase) -> None:
+        before = self.phase
+        super().enter(phase)
+        if phase is Phase.MAINTENANCE:
+            for asset in self.setup.assets:
+                self._take_back(asset, self.ledger.amount(NETWORK, FREE, asset))
+        if before is Phase.MAINTENANCE and not self.settled():
+            self.halt_itself()
+
+    def _take_back(self, asset: AssetId, paid_in: Amount) -> None:
+        lines = [(NETWORK, FREE, asset, -paid_in), (OUTSIDE, FREE, asset, paid_in)]
+        self.post(CauseKind.HOUSE_FUNDING, f"{asset}/{self.seq}", lines)
+
+    def halt_itself(self) -> None:
+        if self.phase is not Phase.MAINTENANCE:
+            super().halt_itself()
+
+
 class _LeavesAClientOut(Venue):
     def liabilities_tree(self, asset: AssetId) -> Tree:
         liabilities = (
@@ -383,6 +405,12 @@ FAULTS = (
         sentence="A difference between ledger and custody is told, and trading goes on.",
         violates=("CUST-1",),
         parts=Parts(venue=_GoesOnTrading),
+    ),
+    Fault(
+        name="mismatch-muted-in-maintenance",
+        sentence="What the house takes out of the ledger alone in maintenance halts nothing until that is over.",
+        violates=("CUST-1", "CONS-4"),
+        parts=Parts(venue=_HaltsAfterMaintenance),
     ),
     Fault(
         name="client-left-out-of-tree",

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from holdfast_engine.accounts import MarginAccount
 from holdfast_engine.arithmetic import PPM, interest_earned, mark_price
-from holdfast_engine.core import COLLATERAL, HELD, Lines
+from holdfast_engine.core import BORROWED, COLLATERAL, FREE, HELD, Lines
 from holdfast_engine.exchange import Parts, Recovery
 from holdfast_engine.faults.fault import Fault, UncheckedVenue
 from holdfast_engine.liquidation import Obligation, Target
@@ -16,6 +16,7 @@ from holdfast_engine.state import Report, VenueState
 from holdfast_engine.venue import Venue
 from holdfast_model.vocabulary import (
     LENDING,
+    ROUNDING,
     SPOT,
     AccrueInterest,
     Amount,
@@ -23,6 +24,7 @@ from holdfast_model.vocabulary import (
     Balance,
     Bucket,
     CancelReason,
+    Capability,
     CauseKind,
     ClientId,
     Collateral,
@@ -171,6 +173,15 @@ class _GrowsDebtsAtRestore(Recovery):
             return replace(balance, amount=Amount(balance.amount * 3)) if owed else balance
 
         return replace(snapshot, balances=tuple(grown(balance) for balance in snapshot.balances))
+
+
+class _RepaysRounding(UncheckedVenue):
+    def repaid(self, client: ClientId, asset: AssetId, amount: int) -> Lines:
+        return [
+            (client, BORROWED, asset, amount),
+            (ROUNDING, FREE, asset, amount),
+            (ROUNDING, BORROWED, asset, -amount),
+        ]
 
 
 class _LendsWhatItHasNot(UncheckedVenue):
@@ -431,6 +442,13 @@ FAULTS = (
         violates=("AUDIT-1", "REPL-1"),
         incidents=("backpack-2025-07-03",),
         parts=Parts(recovery=_GrowsDebtsAtRestore),
+    ),
+    Fault(
+        name="repayment-past-the-pool",
+        sentence="A repayment is all booked to rounding, and the pool is owed as much as before.",
+        violates=("CONS-4", "CONS-2"),
+        needs=frozenset({Capability.MARGIN}),
+        parts=Parts(venue=_RepaysRounding),
     ),
     Fault(
         name="loan-beyond-the-pool",
