@@ -24,6 +24,7 @@ from holdfast_model.spec import Model
 from holdfast_model.spec.model import Instance
 from holdfast_model.specs import load_model
 from holdfast_model.specs.exchange import SLICES
+from holdfast_model.vocabulary import JournalRecord, NonceCommitted, SigningRestarted
 
 PAGE = Path(__file__).parents[2] / "docs" / "linking.md"
 SLICE_NAMES = (*SLICES, "all")
@@ -160,15 +161,19 @@ REFUSED = {
 ALIKE = {
     "custody": "send_deposit(d1, u1, USDT, amount=1); report_block; report_deposit(d1); mine; suspend_asset; "
     "report_block; replace_blocks(height=2); report_reorganisation; resume_asset; mine; report_block",
+    "custody+recovery,log=4": CREDITED
+    + "snapshot; approve_withdrawal(w1); restart_signing(w1); commit_nonce(w1, s1); restart_signing(w1); crash; "
+    "restore; snapshot; restart_signing(w1); commit_nonce(w1, s2); commit_nonce(w1, s1); crash; restore; "
+    "submit_share(w1, s1); snapshot; submit_share(w1, s2); broadcast_payment(w1)",
     "replication": "deposit(u1, USDT, amount=1); stop(r1); start(r1); crash; load(r1); promote(r1)",
     "maintenance+replication": "cut_off(r1); deposit(u1, USDT, amount=1); snapshot; reconnect(r1); load(r1); "
     "promote(r1)",
     "maintenance+replication,log=2": "deposit(u1, USDT, amount=1); stop(r1); start(r1); load(r1); confirm_load; "
     "promote(r1); restrict; admit_orders; open",
 }
-"""What the model once did otherwise: credit what a shorter chain does not confirm; forget a dead replica's log; ask
-for the load barrier where the new primary was cut off, and never died; confirm no load again for a standby that was
-rebuilt."""
+"""What the model once did otherwise: credit what a shorter chain does not confirm; give up no attempt that nobody has
+begun; forget a dead replica's log; ask for the load barrier where the new primary was cut off, and never died;
+confirm no load again for a standby that was rebuilt."""
 
 
 def along(model: Model, path: str) -> list[Instance]:
@@ -192,6 +197,34 @@ def test_the_model_takes_no_step_that_the_exchange_refuses(case: str) -> None:
 @pytest.mark.parametrize("name", ALIKE)
 def test_where_model_and_exchange_differed_once_they_are_alike(name: str) -> None:
     assert follow(a_slice(name), along(a_slice(name), ALIKE[name])).matched
+
+
+def given_up_before_begun(records: Sequence[JournalRecord]) -> int:
+    """How many attempts to sign the one payment were given up before anybody had begun them."""
+    count, begun = 0, False
+    for event in (event for record in records for event in record.events):
+        if isinstance(event, SigningRestarted):
+            count += not begun
+        if isinstance(event, SigningRestarted | NonceCommitted):
+            begun = isinstance(event, NonceCommitted)
+    return count
+
+
+def test_histories_give_up_attempts_that_nobody_has_begun_and_the_model_does_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast.linking.custody.RARELY", 1.0)
+    model = a_slice("custody+recovery,log=4,blocks=5")
+    approved = along(model, f"{CREDITED}snapshot; approve_withdrawal(w1)")
+    given_up = 0
+    for number in range(40):
+        history = History(model, LocalEngine(), f"attempts {number}", approved)
+        for _ in range(4):
+            if history.is_over or history.go_on() is None:
+                break
+        assert history.difference is None
+        given_up += given_up_before_begun(history.world.records)
+    assert given_up >= 3
 
 
 # What a difference looks like ---------------------------------------------------------------------------------------

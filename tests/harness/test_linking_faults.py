@@ -4,9 +4,12 @@ import pytest
 
 from holdfast.engine import LocalEngine
 from holdfast.linking.checking import LINKED, Linked, Work, check_link
+from holdfast_engine.exchange import Parts
 from holdfast_engine.faults import fault_by_name
+from holdfast_engine.venue import Venue
 from holdfast_model.evidence import Verdict
 from holdfast_model.findings import LinkCheck
+from holdfast_model.vocabulary import Reason, RestartSigning
 
 WALKS = Work(walks=16, walk_steps=30, histories=0, history_moves=0)
 HISTORIES = Work(walks=0, walk_steps=0, histories=12, history_moves=30)
@@ -34,6 +37,7 @@ SEEN_BOTH_WAYS = {
 """By slice: what the exchange does wrong where the model does it right."""
 
 SEEN_BY_WALKS = {
+    "custody": ("signing-never-restarted",),
     "trading+phases+recovery": ("filled-order-reopened", "fill-forgotten"),
     "margin+maintenance": ("positions-flipped-in-maintenance",),
     "replication": ("deposed-primary-acknowledges",),
@@ -89,6 +93,21 @@ def test_the_exchange_does_not_follow_a_walk(name: str, fault: str) -> None:
 @pytest.mark.parametrize(("name", "fault"), pairs(SEEN_BOTH_WAYS) + pairs(SEEN_BY_HISTORIES))
 def test_no_path_of_the_model_explains_a_history(name: str, fault: str) -> None:
     assert is_seen(check(name, fault, HISTORIES), "history")
+
+
+@pytest.mark.parametrize("name", ["custody", "custody+recovery"])
+def test_an_exchange_that_gives_up_no_attempt_that_nobody_has_begun_is_not_followed(name: str) -> None:
+    class RefusesUnbegun(Venue):
+        def _decide_signing_restart(self, command: RestartSigning) -> None:
+            payment = self.payments.get(command.payment)
+            if payment is not None and not payment.commitments:
+                return self.refuse(Reason.PAYMENT_NOT_OPEN)
+            return super()._decide_signing_restart(command)
+
+    parts = Parts(venue=RefusesUnbegun)
+    found = check_link(linked(name), seed=1, work=WALKS, engines=lambda: LocalEngine(parts=parts))
+    assert is_seen(found, "walk")
+    assert found.path[-1] == "restart_signing(w1)"
 
 
 def test_an_exchange_that_fails_is_a_difference_and_no_error_of_the_check() -> None:

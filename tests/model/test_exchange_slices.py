@@ -15,7 +15,7 @@ EXCHANGE = next(entry for entry in list_models() if entry.name == "exchange")
 SEARCHED = {
     "trading": (13_088, 69_353, 12),
     "margin": (2_790_905, 32_443_123, 35),
-    "custody": (1_720_916, 9_307_510, 40),
+    "custody": (1_720_916, 9_382_030, 40),
     "maintenance": (15_075, 52_315, 22),
     "replication": (77_890, 458_387, 30),
     "surge": (5_242, 21_895, 20),
@@ -23,9 +23,9 @@ SEARCHED = {
     "trading+maintenance": (548_479, 1_902_179, 38),
     "trading+replication": (138_829, 354_629, 27),
     "margin+maintenance": (2_163_090, 7_741_821, 55),
-    "custody+recovery": (514_827, 1_504_694, 51),
-    "custody+maintenance": (1_341_281, 5_910_234, 51),
-    "custody+replication": (581_136, 1_945_849, 42),
+    "custody+recovery": (531_709, 1_565_920, 51),
+    "custody+maintenance": (1_396_169, 6_183_450, 51),
+    "custody+replication": (611_352, 2_054_293, 42),
     "maintenance+replication": (337_406, 1_290_631, 28),
     "replication+surge": (715_022, 2_937_057, 29),
 }

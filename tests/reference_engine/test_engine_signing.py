@@ -333,6 +333,17 @@ def test_a_signing_can_be_begun_anew_until_it_is_done(desk: Desk, said: int) -> 
     assert refusal(desk.apply(replace(RESTART, payment="bob/w"))) is Reason.UNKNOWN_PAYMENT
 
 
+def test_an_attempt_that_nobody_has_begun_is_only_numbered_and_its_signers_give_up_what_never_arrived(
+    desk: Desk,
+) -> None:
+    never_arrived, before, nonces = desk.commitment("h1"), desk.payments[PAYMENT], desk.state().nonces
+    assert desk.commitment("h1") == never_arrived
+    assert desk.apply(RESTART) == (SigningRestarted(payment=PAYMENT, attempt=2),)
+    assert desk.payments[PAYMENT] == replace(before, attempt=2)
+    assert desk.state().nonces == nonces
+    assert desk.commitment("h1").commitment != never_arrived.commitment
+
+
 def test_a_halted_venue_hears_no_signers(desk: Desk) -> None:
     said = desk.commitment("h1")
     desk.apply(SetPhase(phase=Phase.HALTED))

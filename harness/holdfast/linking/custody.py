@@ -559,16 +559,12 @@ def _moves_of_payments(world: World, random: Random) -> Sequence[Move]:
         }
     for action in ("approve_withdrawal", "refund_withdrawal", "restart_signing", "broadcast_payment"):
         arguments[action] = {"payment": payment}
-    fields = world.fields_at(world.view.seq)
-    status = PaymentStatus(max(0, fields[f"payment_status[{name}]"]))
-    if status is PaymentStatus.APPROVED and not any(fields[f"commitment[{name}, {s}]"] for s in world.names(Signer)):
-        # The exchange begins another attempt also where nobody has begun the last one: the model does not.
-        del arguments["restart_signing"]
     signing = parties.signings.get(_name_of(world, name))
     if signing is not None and not signing.over:
         said = "submit_share" if world.names(Signer)[signer] in signing.asked else "commit_nonce"
         if said == "submit_share" or not signing.asked:
             arguments[said] = {"payment": payment, "signer": signer}
+    status = PaymentStatus(max(0, world.fields_at(world.view.seq)[f"payment_status[{name}]"]))
     return [
         _offer(action, each, logged=1)
         for action, each in arguments.items()

@@ -8,8 +8,8 @@ The engine knows the chain only by reports, and none arrives while the provider 
 Abstracted away: one chain for all assets; one tier, so neither limits nor time locks nor sweeps; fees; what follows a
 mismatch (the venue stays halted); the cryptography (a nonce is the number of times that a signer has made one, shares
 are valid, and a signer stores one outstanding nonce, which a new one replaces). Amendments of an approved payment do
-not exist, so the intent is the amount, asset and owner as requested. An attempt that nobody has begun is not given
-up, which in the exchange would only number the next one.
+not exist, so the intent is the amount, asset and owner as requested. Attempts are not numbered: giving up one that
+nobody has begun is a command like any other, and changes nothing but the log.
 """
 
 from collections.abc import Iterable
@@ -664,8 +664,7 @@ class Custody(Exchange):
 
     @action
     def restart_signing(self, payment: Payment) -> None:
-        """The attempt is given up: its commitments and shares are void."""
-        self.require(any_of(*(self.live.commitment[payment, signer] != 0 for signer in Signer)))
+        """The attempt is given up, begun or not: its commitments and shares are void."""
         self.decide(Kind.RESTART_SIGNING, payment, PaymentStatus.APPROVED, PaymentStatus.SIGNING)
 
     @action
