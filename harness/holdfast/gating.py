@@ -361,46 +361,51 @@ class Gate:
             progress=self._progress,
         )
 
-    def _outcome_of(self, work: MachineWork) -> MachineOutcome:
-        """What came of a machine: the others go on while it is waited for, unless this process does it all."""
-        if self._alone:
-            return next(self._run_machines([work]))
-        if self._outcomes is None:
-            self._outcomes = self._run_machines(self._machines())
-        return next(self._outcomes)
-
     def _machine(self, work: MachineWork) -> None:
+        """Run one machine, and note what came of it after each shard; meanwhile other cores go on with the next."""
         self._progress(f"run {work.name}")
-        outcome = self._outcome_of(work)
-        run, violations = outcome.run, outcome.run.violations
-        self.timing[f"run:{work.name}"] = round(outcome.seconds, 3)
-        unknown = Verdict.INCONCLUSIVE if outcome.lost else Verdict.HELD
-        self.runs.append(
-            Run(
-                kind="machine",
-                name=work.name,
-                sentence="The models' ways to their goals, then what Hypothesis draws: commands, operations, bursts.",
-                verdict=Verdict.VIOLATED if violations else unknown,
-                bounds=(
-                    Bound(name="examples", value=str(work.examples)),
-                    Bound(name="steps for each example at most", value=str(self._profile.machine_steps)),
-                    Bound(name="seed", value=str(self._seed)),
-                    REST_BOUND,
-                    *signing_bounds(work.setup),
-                ),
-                sequences=run.sequences,
-                commands=run.commands,
-                goals=dict(sorted(run.goals.items())),
-                coverage=tuple(run.checked.values()),
-                violations=violations,
-                reason="" if violations else "; ".join(f"{what}: {why}" for what, why in outcome.lost.items()),
-            )
-        )
+        if self._outcomes is None or self._alone:
+            self._outcomes = self._run_machines([work] if self._alone else self._machines())
+        place = len(self.runs)
+        for outcome in self._outcomes:
+            self.timing[f"run:{work.name}"] = round(outcome.seconds, 3)
+            self.runs[place:] = [self._machine_run(work, outcome)]
+            if outcome.over:
+                break
+            self._kept(at_once=False)
         self.skipped += [NotChecked(subject=what, reason=why) for what, why in outcome.lost.items()]
-        if violations:
+        run = outcome.run
+        if run.violations:
             invariant = _gravest(run.shown).invariant
             failed = run.setup or work.setup
             self._add(invariant, failed, smallest(self._source, failed, run.failing, invariant), work.name)
+
+    def _machine_run(self, work: MachineWork, outcome: MachineOutcome) -> Run:
+        """What came of a machine so far, as evidence."""
+        missing = [f"{what}: {why}" for what, why in outcome.lost.items()]
+        if not outcome.over:
+            missing.append(f"{outcome.examples} of {work.examples} examples are done")
+        unknown = Verdict.INCONCLUSIVE if missing else Verdict.HELD
+        run = outcome.run
+        return Run(
+            kind="machine",
+            name=work.name,
+            sentence="The models' ways to their goals, then what Hypothesis draws: commands, operations, bursts.",
+            verdict=Verdict.VIOLATED if run.violations else unknown,
+            bounds=(
+                Bound(name="examples", value=str(work.examples)),
+                Bound(name="steps for each example at most", value=str(self._profile.machine_steps)),
+                Bound(name="seed", value=str(self._seed)),
+                REST_BOUND,
+                *signing_bounds(work.setup),
+            ),
+            sequences=run.sequences,
+            commands=run.commands,
+            goals=dict(sorted(run.goals.items())),
+            coverage=tuple(run.checked.values()),
+            violations=run.violations,
+            reason="" if run.violations else "; ".join(missing),
+        )
 
     def _generator(self) -> None:
         """Run the seeded generator; an engine that does not bear it is not given to the machines."""

@@ -6,7 +6,6 @@ outcome is the same for any number of processes.
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from time import monotonic
 
 from holdfast.counterexamples import Progress
@@ -44,16 +43,21 @@ class _Shard:
     first: int
     examples: int
     steps: int
+    last: bool
 
 
 class MachineOutcome:
-    """What came of all of a machine's shards. `lost` says of which examples nothing is known, and why."""
+    """What came of a machine's shards so far. `lost` says of which examples nothing is known, and why."""
 
     def __init__(self) -> None:
         self.run = MachineRun()
         self.seconds = 0.0
         """How long its shards took, summed up over the processes."""
+        self.examples = 0
+        """How many examples there were in the shards so far, lost ones included."""
         self.lost: dict[str, str] = {}
+        self.over = False
+        """Whether nothing more comes: all shards are done, or one found a violation."""
 
 
 def run_machines(
@@ -65,16 +69,16 @@ def run_machines(
     workers: Callable[[], int] | None,
     progress: Progress,
 ) -> Generator[MachineOutcome]:
-    """The outcome of each machine, in order; one that finds a violation goes no further than to that shard's end.
+    """The outcome of one machine after the other, each again whenever one of its shards is done, until it is over.
 
     A shard whose process dies or hangs is lost, and no other. Closing the iterator ends the processes. Without
     `workers` this process does it all.
     """
     shards = [shard for work in machines for shard in _shards(engine, work, seed=seed, steps=steps)]
-    violated: set[str] = set()
+    outcomes = {work.name: MachineOutcome() for work in machines}
 
     def still_wanted(shard: _Shard) -> bool:
-        return shard.name not in violated
+        return not outcomes[shard.name].over
 
     guard = max(600.0, SHARD_EXAMPLES * steps * STEP_SECONDS_MAX)
     results = (
@@ -83,22 +87,19 @@ def run_machines(
         else spread(_run, shards, guard_seconds=guard, workers=workers, wanted=still_wanted)
     )
     try:
-        pairs = zip(shards, results, strict=True)
-        for name, of_machine in groupby(pairs, key=lambda pair: pair[0].name):
-            outcome = MachineOutcome()
-            for shard, done in of_machine:
-                if name in violated:
-                    continue
-                last = shard.first + shard.examples
-                if isinstance(done, Lost):
-                    outcome.lost[f"examples {shard.first + 1} to {last} of {name}"] = done.how
-                else:
-                    part, seconds = done
-                    outcome.run.add_run(part)
-                    outcome.seconds += seconds
-                    if part.violations:
-                        violated.add(name)
-                progress(f"{name}: {last} examples")
+        for shard, done in zip(shards, results, strict=True):
+            outcome = outcomes[shard.name]
+            if outcome.over:
+                continue
+            outcome.examples += shard.examples
+            if isinstance(done, Lost):
+                outcome.lost[f"examples {shard.first + 1} to {outcome.examples} of {shard.name}"] = done.how
+            else:
+                part, seconds = done
+                outcome.run.add_run(part)
+                outcome.seconds += seconds
+            outcome.over = shard.last or bool(outcome.run.violations)
+            progress(f"{shard.name}: {outcome.examples} examples")
             yield outcome
     finally:
         results.close()
@@ -107,7 +108,8 @@ def run_machines(
 def _shards(engine: str, work: MachineWork, *, seed: int, steps: int) -> Iterator[_Shard]:
     for first in range(0, max(1, work.examples), SHARD_EXAMPLES):
         examples = min(SHARD_EXAMPLES, work.examples - first)
-        yield _Shard(work.name, work.machine, work.setup, engine, seed, first, examples, steps)
+        last = first + examples >= work.examples
+        yield _Shard(work.name, work.machine, work.setup, engine, seed, first, examples, steps, last)
 
 
 def _run(shard: _Shard) -> tuple[MachineRun, float]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
 
 from holdfast.counterexamples import counterexample, read_counterexample, silent, smallest
 from holdfast.engine import LocalEngine
@@ -149,25 +150,28 @@ def test_a_counterexample_is_read_back_as_it_was_written(tmp_path: Path) -> None
     assert any(step.violations for step in made.narrative)
 
 
+TINY = Profile(
+    name="tiny",
+    proofs=(),
+    explorations=(),
+    witnessed=(),
+    machine_examples=1,
+    margin_examples=1,
+    custody_examples=1,
+    operations_examples=1,
+    whole_examples=1,
+    machine_steps=1,
+    commands=1,
+    fault_commands=1,
+    faults_each=None,
+    link=Work(walks=1, walk_steps=3, histories=1, history_moves=3),
+    links=LINKED[:1],
+)
+
+
 def gate(engine: str, *, commands: int) -> Gate:
-    profile = Profile(
-        name="tiny",
-        proofs=(),
-        explorations=(),
-        witnessed=(),
-        machine_examples=1,
-        margin_examples=1,
-        custody_examples=1,
-        operations_examples=1,
-        whole_examples=1,
-        machine_steps=1,
-        commands=commands,
-        fault_commands=1,
-        faults_each=None,
-        link=Work(walks=1, walk_steps=3, histories=1, history_moves=3),
-        links=LINKED[:1],
-    )
     with EngineSource(engine) as source:
+        profile = replace(TINY, commands=commands)
         work = Gate(source, profile, seed=1, progress=silent, found=lambda *_: None)
         work.run()
     return work
@@ -233,6 +237,7 @@ def test_examples_whose_process_was_lost_are_listed_and_leave_the_run_inconclusi
         assert engine == "reference"
         for work in machines:
             outcome = MachineOutcome()
+            outcome.over = True
             if work.name == "margin-machine":
                 outcome.lost["examples 1 to 36 of margin-machine"] = "its process hung"
             yield outcome
@@ -245,6 +250,26 @@ def test_examples_whose_process_was_lost_are_listed_and_leave_the_run_inconclusi
     assert by_name["margin-machine"].reason == "examples 1 to 36 of margin-machine: its process hung"
     assert by_name["machine"].verdict is Verdict.HELD
     assert "examples 1 to 36 of margin-machine" in {item.subject for item in work.not_checked()}
+
+
+def test_the_examples_that_were_done_before_an_interrupt_are_kept_and_conclude_nothing() -> None:
+    done: list[str] = []
+
+    def interrupted(text: str) -> None:
+        if text.startswith("machine: 72 "):
+            raise KeyboardInterrupt
+        done.append(text)
+
+    with EngineSource("reference") as source:
+        profile = replace(TINY, machine_examples=200)
+        work = Gate(source, profile, seed=1, progress=interrupted, found=lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            work.run()
+    assert "machine: 36 examples" in done
+    (run,) = [run for run in work.runs if run.kind == "machine"]
+    assert (run.verdict, run.reason) == (Verdict.INCONCLUSIVE, "36 of 200 examples are done")
+    assert run.sequences >= 36
+    assert "machine" in work.unfinished()
 
 
 def test_a_planted_bug_whose_process_was_lost_is_named_and_concludes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

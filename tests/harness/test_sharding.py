@@ -28,9 +28,10 @@ def outcomes(
 ) -> list[MachineOutcome]:
     told: list[str] = []
     allowed = None if workers is None else lambda: workers
-    found = list(run_machines(engine, work, seed=1, steps=steps, workers=allowed, progress=told.append))
+    found = run_machines(engine, work, seed=1, steps=steps, workers=allowed, progress=told.append)
+    over = [outcome for outcome in found if outcome.over]
     assert told
-    return found
+    return over
 
 
 def content(run: MachineRun) -> Any:  # noqa: ANN401 - whatever there is to compare
@@ -53,6 +54,16 @@ def test_one_process_does_it_all_where_that_is_wanted() -> None:
     assert "AUDIT-1" in {violation.invariant for violation in found.run.violations}
     assert found.run.sequences < 3 * SHARD_EXAMPLES
     assert active_children() == []
+
+
+def test_an_outcome_is_told_after_each_shard() -> None:
+    told = [
+        (outcome.examples, outcome.over)
+        for outcome in run_machines(
+            "reference", [TRADING, CUSTODY], seed=1, steps=1, workers=lambda: 2, progress=lambda _: None
+        )
+    ]
+    assert told == [(SHARD_EXAMPLES, False), (SHARD_EXAMPLES + 9, True), (9, True)]
 
 
 def test_each_shard_has_examples_of_its_own_and_only_the_first_begins_with_the_openings() -> None:
@@ -120,7 +131,9 @@ def test_nothing_is_left_of_the_engines_when_the_outcome_is_not_waited_for(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     work = [MachineWork("short", ExchangeMachine, SMALL_SETUP, 9), LONG]
     found = run_machines(ENGINE, work, seed=1, steps=6, workers=lambda: 2, progress=lambda _: None)
-    assert next(found).run.sequences >= 9
+    first = next(found)
+    assert first.over
+    assert first.run.sequences >= 9
     assert eventually(lambda: any(tmp_path.glob("holdfast-*/*")))
     found.close()
     assert active_children() == []
