@@ -361,7 +361,7 @@ def smoke_gate(first: str = "") -> None:
         seed=DEFAULT_SEED,
         progress=lambda _: None,
         found=lambda *_: None,
-        alone=True,
+        workers=1,
     )
     parts = {
         name: work

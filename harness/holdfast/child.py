@@ -11,8 +11,10 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from threading import Event
 from time import monotonic, sleep
 from typing import IO
+from weakref import WeakSet
 
 from holdfast.engine import HUNG
 from holdfast_model.vocabulary.protocol import LINE_BYTES_MAX
@@ -33,6 +35,20 @@ class ChildTroubleError(Exception):
     """The child did not do as it should; the message is the rest of a sentence that begins with its name."""
 
 
+_RUNNING: "WeakSet[Child]" = WeakSet()
+_NO_MORE = Event()
+
+
+def kill_children() -> None:
+    """Kill the process group of every child that runs, and let none be started: this process is about to end.
+
+    Whoever waits for a child learns that it ended. For a signal's handler: nothing is reaped or closed here.
+    """
+    _NO_MORE.set()
+    for child in tuple(_RUNNING):
+        child.kill_group()
+
+
 class Child:
     """A running process and its pipes. `kill` must be called in the end, whatever happened.
 
@@ -40,6 +56,8 @@ class Child:
     """
 
     def __init__(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> None:
+        if _NO_MORE.is_set():
+            raise ChildTroubleError("is not started: who asks for it is about to end")
         try:
             self._process = subprocess.Popen(  # noqa: S603 - running the engine that the user named is the purpose
                 argv,
@@ -52,6 +70,7 @@ class Child:
             )
         except OSError as error:
             raise ChildTroubleError(f"cannot be started: {error.strerror or error}") from error
+        _RUNNING.add(self)
         try:
             self._connect()
         except BaseException:
@@ -100,15 +119,19 @@ class Child:
 
     def kill(self) -> None:
         """Kill the whole process group with SIGKILL, reap the child, and close every pipe; may be called again."""
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self.kill_group()
+        self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             with suppress(OSError):
                 stream.close()
         self._tail.close()
+
+    def kill_group(self) -> None:
+        """Kill the whole process group with SIGKILL, if the child was not reaped."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """The end of what the child wrote to its standard error, as the end of a sentence; or nothing."""

@@ -94,6 +94,15 @@ def gate(
     engine: Engine = "reference",
     seed: Seed = DEFAULT_SEED,
     out: Out = DEFAULT_OUT,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="How many engines may be under test at once, each with its own data directory; the result is the "
+            "same. As many as there are cores without.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """The main job: proofs, exploration, link, machine, volume, scenarios and faults, and a report of them."""
@@ -102,6 +111,7 @@ def gate(
     from holdfast.gating import Gate, profile_by_name
     from holdfast.reporting import Folder
     from holdfast.witnessing import write_witnesses
+    from holdfast.workers import WORKERS
     from holdfast_model.evidence import ExitStatus
 
     session = _session("gate", json)
@@ -121,6 +131,7 @@ def gate(
                 progress=progress,
                 found=lambda number, name, found: files.setdefault(number, folder.add(name, found)),
                 kept=lambda *, at_once: folder.keep(known, at_once=at_once),
+                workers=workers or WORKERS,
             )
             interrupted = False
             try:
@@ -371,7 +382,8 @@ def explore(
         list[str] | None,
         typer.Argument(
             metavar="[INVARIANT]...",
-            help="Ids; the search ends when each of them is violated. Without any: when all are.",
+            help="Ids; the search ends when each of them is violated; of what comes eventually, never before all is "
+            "visited. Without any: when all are.",
         ),
     ] = None,
     model: Model = "spot",

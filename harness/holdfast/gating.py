@@ -186,9 +186,9 @@ class Gate:
         progress: Progress,
         found: Found,
         kept: Kept = nobody,
-        alone: bool = False,
+        workers: int = WORKERS,
     ) -> None:
-        """`alone`: this process runs the machines itself; for a part of the gate, in any order."""
+        """`workers`: how many engines may be under test at once. With one, this process runs the machines itself."""
         self._source = source
         self._profile = profile
         self._seed = seed
@@ -210,7 +210,7 @@ class Gate:
         self.complete = False
         self._beside: Beside[FaultsResult] | None = None
         self._idle = False
-        self._alone = alone
+        self._workers = workers
         self._outcomes: Generator[MachineOutcome] | None = None
 
     def run(self) -> None:
@@ -307,14 +307,14 @@ class Gate:
             self.skipped.append(NotChecked(subject=f"shortest sequences to {len(left)} goals", reason=reason))
 
     def _run_faults(self, go_on: Callable[[], None]) -> FaultsResult:
-        """Run them in other processes: all but one core's as long as this one is at something else."""
+        """Run them in other processes: on half of the cores as long as this one is at something else."""
 
         def keep(known: FaultsResult) -> None:
             go_on()
             self.faults = known
 
         def workers() -> int:
-            return WORKERS if self._idle else max(1, WORKERS - 1)
+            return WORKERS if self._idle else _cores_beside()
 
         return run_faults(
             self._faults(),
@@ -346,26 +346,29 @@ class Gate:
         ]
 
     def _run_machines(self, machines: Sequence[MachineWork]) -> Generator[MachineOutcome]:
-        """Run them in this process, if that is to do it all; else on the cores that the planted bugs leave."""
+        """Run them in processes, on the cores that the planted bugs leave; in this one, if there is to be one."""
 
         def workers() -> int:
             assert self._beside is not None
-            return max(1, WORKERS - 1) if self._beside.goes_on() else WORKERS
+            return min(self._workers, WORKERS - _cores_beside() if self._beside.goes_on() else WORKERS)
 
         return run_machines(
             self._source.name,
             machines,
             seed=self._seed,
             steps=self._profile.machine_steps,
-            workers=None if self._alone else workers,
+            workers=None if self._workers == 1 else workers,
             progress=self._progress,
         )
 
     def _machine(self, work: MachineWork) -> None:
         """Run one machine, and note what came of it after each shard; meanwhile other cores go on with the next."""
         self._progress(f"run {work.name}")
-        if self._outcomes is None or self._alone:
-            self._outcomes = self._run_machines([work] if self._alone else self._machines())
+        self._source.discard()  # the machines have engines of their own, and no more than are allowed
+        machines = [work] if self._workers == 1 else self._machines()
+        if work == machines[0]:
+            self._outcomes = self._run_machines(machines)
+        assert self._outcomes is not None
         place = len(self.runs)
         for outcome in self._outcomes:
             self.timing[f"run:{work.name}"] = round(outcome.seconds, 3)
@@ -373,6 +376,8 @@ class Gate:
             if outcome.over:
                 break
             self._kept(at_once=False)
+        if work == machines[-1]:
+            self._outcomes.close()
         self.skipped += [NotChecked(subject=what, reason=why) for what, why in outcome.lost.items()]
         run = outcome.run
         if run.violations:
@@ -548,6 +553,11 @@ class Gate:
             witnesses=self.hunt.result(witness_files) if self.hunt.found else None,
             unfinished=self.unfinished(),
         )
+
+
+def _cores_beside() -> int:
+    """How many cores the planted bugs have while there is something else to do."""
+    return max(1, WORKERS // 2)
 
 
 def _prove(model: str) -> Proof:

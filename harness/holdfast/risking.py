@@ -353,7 +353,7 @@ class Risk(Prices):
         """Positions against each other: the victim's with hardly enough collateral, the others' with plenty."""
         yield from self.fresh()
         mark = self.known.marks.get(market.market)
-        if mark is None or market.perpetual is None:
+        if not mark or market.perpetual is None:  # a wrong engine may say that it is worth nothing
             return
         rate = market.perpetual.tiers[0].initial_ppm
         value = mark * market.tick_amount

@@ -20,6 +20,9 @@ SHARD_EXAMPLES = 4 * TOGETHER
 STEP_SECONDS_MAX = 1
 """How long a step may take on average, healing at an example's end included, before a shard counts as hanging."""
 
+OTHER_SECONDS_MAX = 900.0
+"""How long all else in a shard may take: the openings, and Hypothesis's shrinking, which gives up after 300 s."""
+
 
 @dataclass(frozen=True, slots=True)
 class MachineWork:
@@ -80,7 +83,7 @@ def run_machines(
     def still_wanted(shard: _Shard) -> bool:
         return not outcomes[shard.name].over
 
-    guard = max(600.0, SHARD_EXAMPLES * steps * STEP_SECONDS_MAX)
+    guard = OTHER_SECONDS_MAX + SHARD_EXAMPLES * steps * STEP_SECONDS_MAX
     results = (
         (_run(shard) if still_wanted(shard) else UNWANTED for shard in shards)
         if workers is None
@@ -99,7 +102,7 @@ def run_machines(
                 outcome.run.add_run(part)
                 outcome.seconds += seconds
             outcome.over = shard.last or bool(outcome.run.violations)
-            progress(f"{shard.name}: {outcome.examples} examples")
+            progress(f"{outcome.examples} examples of {shard.name}")
             yield outcome
     finally:
         results.close()

@@ -5,6 +5,7 @@ cores there are. Each process has one item at a time, so that it is known what i
 """
 
 import os
+import pickle
 import signal
 import sys
 from collections import deque
@@ -15,9 +16,12 @@ from multiprocessing.connection import Connection, wait
 from threading import Event, Thread
 from time import monotonic, sleep
 from traceback import format_exc
+from types import FrameType
 from typing import Generic, TypeVar
 
 from msgspec import Struct
+
+from holdfast.child import kill_children
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,7 +31,7 @@ TRIES_MAX = 2
 """How many processes may die at one item: the first may have died of something else."""
 
 ENDING_SECONDS_MAX = 2
-"""How long a process may take to end, its engines' processes and folders included, once it is asked to."""
+"""How long a process may take to end, its engines' folders included, once it is asked to."""
 
 # A fresh interpreter each: a fork would take the solvers' threads and locks along.
 _CONTEXT = get_context("spawn")
@@ -109,14 +113,23 @@ class _Worker(Generic[T]):
 
     def ask_to_end(self) -> None:
         """Let the process end as by an interrupt: it waits for work, or nobody waits for it."""
-        self.connection.close()
         self.process.terminate()
 
-    def end(self) -> None:
-        """Wait until the process that was asked to end has put its things away; kill it where that takes long."""
-        self.process.join(ENDING_SECONDS_MAX)
+    def end(self, deadline: float) -> None:
+        """Wait until the process that was asked to end has put its things away; kill it where that takes too long."""
+        self.process.join(max(0.0, deadline - monotonic()))
         self.process.kill()
         self.process.join()
+        self.connection.close()
+
+
+def _end(workers: Sequence[_Worker[T]]) -> None:
+    """End them, all within the same time."""
+    for worker in workers:
+        worker.ask_to_end()
+    deadline = monotonic() + ENDING_SECONDS_MAX
+    for worker in workers:
+        worker.end(deadline)
 
 
 def _always(item: object) -> bool:
@@ -138,7 +151,7 @@ def spread(
     more. `work` and the items are sent to the processes, so that both must be known by their names there. A single
     item is done in this process, without a guard. An exception of `work` is raised here. How many `workers` there may
     be is asked again whenever one of them has answered: there may be more, not fewer. An item that is not `wanted`
-    any more when its turn comes is lost.
+    any more is lost, whatever came of it.
     """
     if len(items) == 1:
         yield work(items[0])
@@ -162,12 +175,10 @@ def spread(
                     crew.remove(worker)
                 if place not in results:
                     give()
-            yield _result(results.pop(place))
+            found = results.pop(place)
+            yield _result(found) if wanted(items[place]) else UNWANTED
     finally:
-        for worker in crew:
-            worker.ask_to_end()
-        for worker in crew:
-            worker.end()
+        _end(crew)
 
 
 def _give(
@@ -180,7 +191,16 @@ def _give(
     most: int,
     wanted: Callable[[T], bool],
 ) -> None:
-    """Let each process that is at nothing begin an item, and start others, up to so many."""
+    """Let each process that is at nothing begin an item, and start others, up to so many.
+
+    What is not wanted any more is not begun, and ended where it was.
+    """
+    in_vain = [worker for worker in crew if worker.place is not None and not wanted(items[worker.place])]
+    for worker in in_vain:
+        assert worker.place is not None
+        results[worker.place] = UNWANTED
+        crew.remove(worker)
+    _end(in_vain)
     idle = [worker for worker in crew if worker.place is None]
     while waiting and (idle or len(crew) < max(1, most)):
         place = waiting.popleft()
@@ -217,8 +237,7 @@ def _collect(
         elif monotonic() - worker.since > guard_seconds:
             results[worker.place] = Lost(f"its process hung: it was killed after {guard_seconds:g} s")
             worker.place = None
-            worker.process.kill()
-            worker.process.join()
+            _end([worker])
 
 
 def _bury(
@@ -258,22 +277,42 @@ def _serve(work: Callable[[T], object], connection: Connection) -> None:
     """What a process does: an item, an answer, until nobody asks any more. Interrupts are the parent's matter.
 
     First it says that it is there, with None: how long it takes to start counts against no item. Where it is told to
-    end, what it is at ends as by an interrupt.
+    end, what it is at ends as by an interrupt, and its engines at once.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _told_to_end)
     Thread(target=_end_with_the_parent, daemon=True).start()
-    with suppress(KeyboardInterrupt, EOFError):
+    try:
         connection.send(None)
         while True:
-            item = connection.recv()
-            answer: tuple[object, BaseException | None]
-            try:
-                answer = (work(item), None)
-            except Exception as error:  # noqa: BLE001 - it is raised in the parent
-                error.add_note(f"in a worker process:\n{format_exc()}")
-                answer = (None, error)
+            answer = _answer(work, connection.recv())
             connection.send(answer)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGTERM)
+    except (EOFError, OSError):  # nobody is there any more
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _told_to_end(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what is put away then is not to be interrupted
+    kill_children()
+    signal.default_int_handler(number, frame)
+
+
+def _answer(work: Callable[[T], object], item: T) -> tuple[object, BaseException | None]:
+    """What comes of an item: a result or an exception, either of which can be sent."""
+    try:
+        result = work(item)
+        pickle.dumps(result)
+    except Exception as error:  # noqa: BLE001 - it is raised in the parent
+        trace = f"in a worker process:\n{format_exc()}"
+        error.add_note(trace)
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301 - what was dumped a moment ago
+        except Exception:  # noqa: BLE001 - whatever an exception of others does when it is copied
+            return None, RuntimeError(trace)
+        return None, error
+    return result, None
 
 
 def _end_with_the_parent() -> None:

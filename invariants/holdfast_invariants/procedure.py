@@ -63,6 +63,8 @@ class StepsOfMaintenance(Monitor):
         """Why post-only, or an auction, must come before the open phase."""
         self._unconfirmed: dict[ReplicaId, Due] = {}
         """The replicas that were rebuilt since the load barrier."""
+        self._unreconciled: dict[ReplicaId, Due] = {}
+        """Those that were since the last reconciliation."""
         self._flight = -1
         """The last step at which a command was in flight: what is told again was decided before it."""
 
@@ -73,6 +75,9 @@ class StepsOfMaintenance(Monitor):
 
     def _rebuilt(self, since: str) -> None:
         self._barrier = self._load = self._reconciliation = self._due(since)
+
+    def _rebuilt_one(self, replica: ReplicaId, since: str) -> None:
+        self._unconfirmed[replica] = self._unreconciled[replica] = self._due(since)
 
     @upon(Crash)
     def killed(self, record: Record) -> None:
@@ -91,16 +96,17 @@ class StepsOfMaintenance(Monitor):
         before = self.told.replicas.get(event.replica)
         if before is ReplicaStatus.DOWN and event.status is ReplicaStatus.UP:
             since = f"{event.replica} was started again"
-            self._unconfirmed[event.replica] = self._due(since)
+            self._rebuilt_one(event.replica, since)
             if event.replica == self.told.primary:
                 self._rebuilt(since)
 
     @on(ReplicaPromoted)
     def promoted(self, event: ReplicaPromoted) -> None:
-        """A primary that was rebuilt before it was promoted is a rebuilt one."""
-        rebuilt = self._unconfirmed.get(event.replica)
-        if rebuilt is not None:
-            self._rebuilt(f"{rebuilt.since} and promoted")
+        """A primary that was rebuilt before it was promoted is a rebuilt one; what was done since then is done."""
+        if (rebuilt := self._unconfirmed.get(event.replica)) is not None:
+            self._barrier = self._load = self._due(f"{rebuilt.since} and promoted")
+        if (rebuilt := self._unreconciled.get(event.replica)) is not None:
+            self._reconciliation = self._due(f"{rebuilt.since} and promoted")
 
     @on(MaintenanceAnnounced)
     def announced(self, event: MaintenanceAnnounced) -> None:
@@ -110,7 +116,7 @@ class StepsOfMaintenance(Monitor):
     @on(ReleaseDeployed)
     def deployed(self, event: ReleaseDeployed) -> None:
         """A replica was rebuilt."""
-        self._unconfirmed[event.replica] = self._due(f"{event.release} was installed on {event.replica}")
+        self._rebuilt_one(event.replica, f"{event.release} was installed on {event.replica}")
         self._load = self._reconciliation = self._due(f"{event.release} was deployed on {event.replica}")
 
     # The steps ------------------------------------------------------------------------------------------------------
@@ -154,6 +160,8 @@ class StepsOfMaintenance(Monitor):
         """Ledger and custody agree."""
         self.checked += 1
         self._reconciliation = self._left(self._reconciliation)
+        if not self.told.resending:
+            self._unreconciled.clear()
 
     @on(ReleaseActivated)
     def activated(self, event: ReleaseActivated) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.workers import Beside, Lost, spread
+from holdfast.workers import UNWANTED, Beside, Lost, spread
 
 MODULE = """
 import os
@@ -50,6 +50,20 @@ def tell_who(path):
     Path(path).write_text(str(os.getpid()))
     while True:
         time.sleep(1)
+
+def never_end_but_at_one(number):
+    if number == 1:
+        raise ValueError("one")
+    while number > 1:
+        time.sleep(1)
+    return number
+
+class Odd(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+def raise_oddly(number):
+    raise Odd(number, number + 1)
 
 def raise_at_three(number):
     if number == 3:
@@ -133,6 +147,20 @@ def test_an_exception_of_the_work_is_raised_where_it_was_asked_for(work: Work) -
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
+
+
+def test_what_is_not_wanted_any_more_is_ended_and_neither_waited_for_nor_raised(work: Work) -> None:
+    wanted = {0, 1, 2, 3}
+    results = shared(work("never_end_but_at_one"), range(4), workers=4, wanted=wanted.__contains__)
+    assert next(results) == 0
+    wanted.clear()
+    assert list(results) == [UNWANTED] * 3
+    assert active_children() == []
+
+
+def test_an_exception_that_cannot_be_sent_is_told_with_its_trace(work: Work) -> None:
+    with pytest.raises(RuntimeError, match="1 and 2"):
+        list(shared(work("raise_oddly"), [1, 2], workers=1))
 
 
 def test_nothing_to_share_is_nothing(work: Work) -> None:

@@ -182,6 +182,17 @@ def test_with_custody_a_reconciliation_is_owed_too(history: list[Record], since:
     assert f"without one since {since}" in violation.found
 
 
+def test_what_was_done_since_a_replica_was_started_is_done_when_it_is_promoted_and_nothing_else_is() -> None:
+    started, entered = restarted("n2"), through(OPEN, CANCEL_ONLY, POST_ONLY)
+    assert found(CUSTODY, *started, RECONCILED, promoted("n2"), CONFIRMED, *entered) == []
+    assert found(CUSTODY, *started, RECONCILED, CONFIRMED, promoted("n2"), *entered) == []
+    (violation,) = found(CUSTODY, *started, CONFIRMED, promoted("n2"), *entered)
+    assert violation.subject == "reconciliation before post_only"
+    assert violation.found.endswith("without one since n2 was started again and promoted")
+    (violation,) = found(CUSTODY, *started, RECONCILED, promoted("n2"), *entered)
+    assert violation.subject == "load barrier before post_only"
+
+
 def test_what_is_owed_is_owed_where_trading_opens_too() -> None:
     history = [*BEGUN, CONFIRMED, *through(MAINTENANCE, POST_ONLY), RESTORED]
     (violation,) = found(SETUP, *history, *through(POST_ONLY, OPEN))

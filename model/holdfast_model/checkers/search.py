@@ -50,7 +50,7 @@ class Search:
     ) -> None:
         """With `judges_end` a state without a step is a violation; `until_goals` ends it at the last goal.
 
-        `until_broken` ends it when all properties of these invariants are violated.
+        `until_broken` ends it when all properties of these invariants are violated; eventualities never are earlier.
         """
         self.program = program
         self.model = program.model
@@ -181,15 +181,17 @@ class Search:
             self.parts.cut(counts)
 
     def _broken_enough(self) -> str:
-        """Why there is no more counterexample to look for; empty where there is."""
-        if self._until_broken:
-            wanted = {n for n, p in enumerate(self.program.properties) if p.invariant in self._until_broken}
-            if any(p.invariant in self._until_broken for p in self.model.responses) or wanted - self.broken.keys():
-                return ""
+        """Why there is no more counterexample to look for; empty where there is.
+
+        An eventuality that was asked for is decided when all is visited, and only if nothing else is broken.
+        """
+        properties = self.program.properties
+        wanted = {n for n, p in enumerate(properties) if p.invariant in self._until_broken}
+        eventually = any(p.invariant in self._until_broken for p in self.model.responses)
+        if wanted and not eventually and wanted <= self.broken.keys():
             return f"what was looked for: {', '.join(self._until_broken)} violated"
-        properties = len(self.program.properties)
         still_judged = self._judges_end and self.deadlock_first is None
-        if properties and len(self.broken) == properties and not still_judged:
+        if properties and len(self.broken) == len(properties) and not still_judged:
             return "every property is violated"
         return ""
 
