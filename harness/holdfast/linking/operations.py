@@ -271,8 +271,8 @@ class MaintenanceLink(Subject):
     def moves(self, world: World, random: Random) -> Sequence[Move]:
         """The steps of the procedure, in any order; without custody there is nothing to reconcile.
 
-        The exchange also counts a reconciliation before the load barrier, and takes the announcement of the next
-        maintenance in this one; the model does not, so that neither is done.
+        The exchange also counts a reconciliation before the load barrier, even where that is due of a standby alone,
+        and takes the announcement of the next maintenance in this one; the model does not, so that neither is done.
         """
         if world.down:
             return ()
@@ -284,7 +284,8 @@ class MaintenanceLink(Subject):
                 ((By("begin_maintenance"),),),
             ),
         ]
-        if world.has(Custody) and _is_done(world, LoadConfirmed):
+        reloaded = any(world.was_reloaded(replica) for replica in world.roles[1:])
+        if world.has(Custody) and _is_done(world, LoadConfirmed) and not reloaded:
             steps.append(Move("reconcile", lambda world: world.attempt(Reconcile()), ((By("reconcile"),),)))
         if world.view.phase is Phase.MAINTENANCE:
             reconciled = () if world.has(Custody) else (By("reconcile", any_number=True),)
