@@ -81,6 +81,8 @@ class SigningParties:
                 _, keys = deal_structural(rule.signers, threshold=rule.threshold)
             self.signers[rule.tier] = {name: Signer(name, keys[name], storage()) for name in rule.signers}
         self.signings: dict[Label, Signing] = {}
+        self._void: set[Hex] = set()
+        """The commitments of attempts that were given up, which nobody says again."""
 
     def hear(self, events: Iterable[Event]) -> None:
         """Take note of what the exchange told; told again, it changes nothing.
@@ -133,13 +135,21 @@ class SigningParties:
         message = message_of(signing.intent)
         for signer in self.signers[signing.intent.tier].values():
             signer.give_up(message)
+        self._void.update(signing.commitments.values())
         signing.attempt = attempt
         signing.commitments, signing.asked, signing.shared = {}, (), {}
 
     def commitment(self, payment: Label, signer: SignerId) -> CommitNonce | None:
-        """What a signer has to say first; None where it refuses."""
+        """What a signer has to say first; None where it refuses.
+
+        In a recorded sequence others may have said, for its first attempts, what it would say now.
+        """
         intent = self.signings[payment].intent
-        said = self.signers[intent.tier][signer].commit(message_of(intent))
+        party, message = self.signers[intent.tier][signer], message_of(intent)
+        said = party.commit(message)
+        while said in self._void:
+            party.give_up(message)
+            said = party.commit(message)
         return CommitNonce(payment=payment, signer=signer, commitment=said) if _is_said(said) else None
 
     def share(self, payment: Label, signer: SignerId) -> SubmitShare | None:

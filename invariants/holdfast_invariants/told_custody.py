@@ -218,7 +218,8 @@ class Chains:
             return
         payment.height = command.height
         self.included[payment.intent.asset][command.payment] = payment
-        if any(isinstance(event, WithdrawalPaid | SweepCompleted) for event in answer.events):
+        # One that was settled before a reorganisation undid it is told by what its tier is found to hold.
+        if any(isinstance(event, WithdrawalPaid | SweepCompleted | MismatchFound) for event in answer.events):
             self._count(payment.intent.asset)
 
     def _on_attestation(self, command: AttestCustody, answer: Answer) -> None:

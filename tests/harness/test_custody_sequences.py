@@ -22,6 +22,7 @@ from holdfast_model.vocabulary import (
     ApproveWithdrawal,
     AttestCustody,
     BroadcastPayment,
+    ComeToRest,
     CommitNonce,
     Event,
     NonceCommitted,
@@ -257,3 +258,29 @@ def test_the_machine_of_custody_can_be_used_from_a_test_of_ones_own() -> None:
         run_state_machine_as_test(
             Faulty, settings=settings(max_examples=20, stateful_step_count=10, database=None, deadline=None)
         )
+
+
+def test_a_paid_payment_that_a_reorganisation_undid_leaves_its_tier_again_where_it_is_reported_deep_enough() -> None:
+    """Its tier is told of as a mismatch then, and no entry: the ledger had it."""
+    included = ReportPayment(payment="alice/w", transaction="t", height=4)
+    steps = (
+        *PAID,
+        ReportBlock(asset="BTC", height=4),
+        included,
+        ReportBlock(asset="BTC", height=6),
+        ReportReorganisation(asset="BTC", height=4),
+        ReportBlock(asset="BTC", height=6),
+        included,
+    )
+    shown = run(LocalEngine(), CUSTODY_SETUP, steps)
+    assert shown.violations == []
+    assert shown.last_view is not None
+    assert [item.amount for item in shown.last_view.custody if item.asset == "BTC"] == [900 - 400 - INTENT.fee]
+    assert [violation.invariant for violation in run(LocalEngine(), CUSTODY_SETUP, steps[:-1]).violations] == []
+
+
+def test_signers_say_no_commitment_again_that_others_said_for_them_in_an_attempt_that_was_given_up() -> None:
+    steps = (*FUNDED, REQUEST, ApproveWithdrawal(client="alice", withdrawal="w"), said(0, "h1", "h2")[0])
+    shown = run(LocalEngine(), CUSTODY_SETUP, (*steps, ComeToRest()))
+    assert shown.violations == []
+    assert any(isinstance(record.step, RestartSigning) for record in shown.healed)
