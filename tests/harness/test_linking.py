@@ -227,6 +227,26 @@ def test_histories_give_up_attempts_that_nobody_has_begun_and_the_model_does_too
     assert given_up >= 3
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("exchange:slice=margin,products=1", 32),
+        ("exchange:slice=margin,products=1", 98),
+        ("exchange:slice=margin+maintenance,amounts=3,faults=0,log=4,prices=3", 78),
+    ],
+)
+def test_what_the_exchange_settles_at_once_is_explained_before_the_next_move(name: str, number: int) -> None:
+    """Insurance that paid is not there any more, who won can take it out, and the model's log has room for all."""
+    (linked,) = (linked for linked in LINKED if load_model(linked.model).name == load_model(name).name)
+    model = load_model(linked.model)
+    path = () if number % 2 else path_of(model, linked.path)
+    history = History(model, LocalEngine(), f"1 {model.name} history {number}", path)
+    for _ in range(60):
+        history.go_on()
+    assert history.difference is None
+    assert len(history.moves) > 60
+
+
 # What a difference looks like ---------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,8 @@ from holdfast.linking.following import CONTRADICTS, Follower, contradiction, fir
 from holdfast.linking.rules import By, Move, Values
 from holdfast_model.findings import LinkDifference
 from holdfast_model.spec.model import Instance, Model, State
-from holdfast_model.specs.exchange.operations import Recovery, Slot
+from holdfast_model.specs.exchange.ledger import Kind
+from holdfast_model.specs.exchange.operations import Recovery
 
 REPEATED_MAX = 16
 """How often one action may be repeated to explain one move."""
@@ -35,6 +36,9 @@ class History:
         """What was done, the path that it set out with included."""
         self.difference: LinkDifference | None = follower.difference
         self._random = Random(seed)  # noqa: S311 - a history must be the same for one seed
+        self._kinds = [
+            n for n, v in enumerate(model.variables) if v.name.startswith("log[") and v.name.endswith(".kind")
+        ]
         self._instances: dict[str, list[Instance]] = {}
         for instance in model.instances():
             self._instances.setdefault(instance.action.name, []).append(instance)
@@ -65,9 +69,13 @@ class History:
         return move
 
     def _room(self) -> int:
-        """How many commands still fit in the model's log, where it has one; the exchange's own has no limit."""
-        world = self.world
-        return len(world.names(Slot)) - len(world.logs()) if world.has(Recovery) else NO_LIMIT
+        """How many commands still fit in the model's log, where it has one; the exchange's own has no limit.
+
+        In any of the states: what the exchange does with another command is one of its own in some of them.
+        """
+        if not self.world.has(Recovery):
+            return NO_LIMIT
+        return min(sum(state[kind] == Kind.NONE for kind in self._kinds) for state in self.states)
 
     def _after(self, sequence: Iterable[By]) -> set[State]:
         """The states that these actions lead to, one after the other."""

@@ -415,7 +415,7 @@ def _moves(world: World, random: Random) -> Sequence[Move]:
     accounts = random.sample(range(len(world.names(Account))), 2)
     amount = random.randint(1, world.parameter("amounts"))
     price = random.randint(1, world.parameter("prices"))
-    settled = By("settle", any_number=True)
+    settled, insured = By("settle", any_number=True), By("insure", any_number=True)
     found: list[Move] = []
 
     def offer(action: str, arguments: Mapping[str, int], *, weight: float = 1, known: Sequence[str] = ()) -> None:
@@ -423,9 +423,14 @@ def _moves(world: World, random: Random) -> Sequence[Move]:
         act, taken = rule.act, Taken(arguments, {}, {})
         assert act is not None
         shown = {name: value for name, value in arguments.items() if not known or name in known}
-        # The log has room for what is settled before it, too.
-        logged = 3 if world.has(Recovery) else 0
-        explained = ((By(action, shown),), (settled, By(action, shown)))
+        # The log has room for what both are settled, and what insurance pays, before it, too.
+        logged = 4 if world.has(Recovery) else 0
+        # The exchange settled, and let insurance pay, with the trade before it.
+        explained = (
+            (By(action, shown),),
+            (settled, By(action, shown)),
+            (settled, insured, settled, By(action, shown)),
+        )
         found.append(Move(action, lambda world: act(world, taken), explained, logged, weight))
 
     stages = {item.product: item.stage for item in world.view.stages}
