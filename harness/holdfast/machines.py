@@ -900,16 +900,14 @@ class MachineRun:
 
     def add(self, runner: Runner) -> None:
         """Count one example."""
-        self.sequences += 1
-        self.commands += runner.commands
-        for goal, count in runner.goals.items():
-            self.goals[goal] = self.goals.get(goal, 0) + count
-        self.checked = sum_coverage(self.checked, runner.coverage())
+        one = MachineRun()
+        one.sequences, one.commands, one.goals = 1, runner.commands, dict(runner.goals)
+        one.checked = sum_coverage({}, runner.coverage())
         if runner.violations:
-            self.failing, self.shown = tuple(runner.steps), tuple(runner.violations)
-            self.setup = runner.setup
+            one.failing, one.setup, one.shown = tuple(runner.steps), runner.setup, tuple(runner.violations)
             for violation in runner.violations:
-                self._first.setdefault(violation.invariant, violation)
+                one._first.setdefault(violation.invariant, violation)
+        self.add_run(one)
 
     def add_run(self, later: "MachineRun") -> None:
         """Count what came of further examples."""
@@ -1037,7 +1035,7 @@ def without_constants_of_modules() -> Iterator[None]:
 
     It has no setting for that. A version of it that draws none, or keeps them elsewhere, is left as it is.
     """
-    if not hasattr(providers, "_get_local_constants"):
+    if not all(hasattr(providers, name) for name in ("_get_local_constants", "_local_constants", "CONSTANTS_CACHE")):
         yield
         return
     none = type(providers._local_constants)()  # noqa: SLF001 - there is no other way to them

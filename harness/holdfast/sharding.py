@@ -4,7 +4,7 @@ What a shard does depends on nothing but itself, and what comes of it is taken u
 outcome is the same for any number of processes.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -36,17 +36,18 @@ class MachineWork:
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """Consecutive examples of a machine on the engine of this name."""
+    """Consecutive examples of a machine's, from `first`, on the engine of this name."""
 
-    name: str
-    machine: type[ExchangeMachine]
-    setup: Setup
+    work: MachineWork
     engine: str
     seed: int
     first: int
-    examples: int
     steps: int
-    last: bool
+
+    @property
+    def end(self) -> int:
+        """The number of the example behind the last one."""
+        return min(self.first + SHARD_EXAMPLES, self.work.examples)
 
 
 class MachineOutcome:
@@ -77,11 +78,15 @@ def run_machines(
     A shard whose process dies or hangs is lost, and no other. Closing the iterator ends the processes. Without
     `workers` this process does it all.
     """
-    shards = [shard for work in machines for shard in _shards(engine, work, seed=seed, steps=steps)]
+    shards = [
+        _Shard(work, engine, seed, first, steps)
+        for work in machines
+        for first in range(0, max(1, work.examples), SHARD_EXAMPLES)
+    ]
     outcomes = {work.name: MachineOutcome() for work in machines}
 
     def still_wanted(shard: _Shard) -> bool:
-        return not outcomes[shard.name].over
+        return not outcomes[shard.work.name].over
 
     guard = OTHER_SECONDS_MAX + SHARD_EXAMPLES * steps * STEP_SECONDS_MAX
     results = (
@@ -91,28 +96,21 @@ def run_machines(
     )
     try:
         for shard, done in zip(shards, results, strict=True):
-            outcome = outcomes[shard.name]
+            outcome = outcomes[shard.work.name]
             if outcome.over:
                 continue
-            outcome.examples += shard.examples
+            outcome.examples = shard.end
             if isinstance(done, Lost):
-                outcome.lost[f"examples {shard.first + 1} to {outcome.examples} of {shard.name}"] = done.how
+                outcome.lost[f"examples {shard.first + 1} to {outcome.examples} of {shard.work.name}"] = done.how
             else:
                 part, seconds = done
                 outcome.run.add_run(part)
                 outcome.seconds += seconds
-            outcome.over = shard.last or bool(outcome.run.violations)
-            progress(f"{outcome.examples} examples of {shard.name}")
+            outcome.over = shard.end >= shard.work.examples or bool(outcome.run.violations)
+            progress(f"{outcome.examples} examples of {shard.work.name}")
             yield outcome
     finally:
         results.close()
-
-
-def _shards(engine: str, work: MachineWork, *, seed: int, steps: int) -> Iterator[_Shard]:
-    for first in range(0, max(1, work.examples), SHARD_EXAMPLES):
-        examples = min(SHARD_EXAMPLES, work.examples - first)
-        last = first + examples >= work.examples
-        yield _Shard(work.name, work.machine, work.setup, engine, seed, first, examples, steps, last)
 
 
 def _run(shard: _Shard) -> tuple[MachineRun, float]:
@@ -120,11 +118,11 @@ def _run(shard: _Shard) -> tuple[MachineRun, float]:
     with EngineSource(shard.engine) as source:
         outcome = run_machine(
             source,
-            setup=shard.setup,
+            setup=shard.work.setup,
             seed=shard.seed,
             first=shard.first,
-            examples=shard.examples,
+            examples=shard.end - shard.first,
             steps=shard.steps,
-            machine=shard.machine,
+            machine=shard.work.machine,
         )
     return outcome, monotonic() - start
